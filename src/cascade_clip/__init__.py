@@ -1,0 +1,1 @@
+"""Zero-shot semantic segmentation with CLIP: Cascade-CLIP and its relatives."""

@@ -1,0 +1,254 @@
+"""Trained models as folders: `config.json` and `model.safetensors`.
+
+`model.safetensors` holds what was trained or added on top of the CLIP; the CLIP itself is named in
+`config.json`, with a fingerprint of its weights. A model saved in full also holds its image encoder
+in `clip.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cascade_clip.checkpoint.trunk import describe_trunk, load_trunk
+from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.config import Recipe, Settings
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.errors import UserError
+from cascade_clip.model.network import VISUAL_PREFIX, SegmentationNetwork
+from cascade_clip.recipes import parse_recipe
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+TRUNK_FILE = "clip.safetensors"
+EMBEDDED = "picturebook"
+
+
+class ModelConfig(Settings):
+    """What `config.json` holds."""
+
+    format_version: int = FORMAT_VERSION
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    unseen: tuple[str, ...]
+    templates: tuple[str, ...]
+    """Prompt templates, `{}` standing for the class name."""
+    clip_fingerprint: str | None
+    """SHA-256 of the CLIP that the model was trained on; None where only its image encoder is
+    known, and that one is stored."""
+    trunk: dict[str, Any] | None = None
+    """Description of the stored image encoder; None if it isn't stored."""
+    metrics: dict[str, float | None] = {}
+
+
+@dataclass
+class Bundle:
+    """A loaded model with all that belongs to it."""
+
+    network: SegmentationNetwork
+    recipe: Recipe
+    classes: ClassSet
+    templates: tuple[str, ...]
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    clip_fingerprint: str | None = None
+    has_trunk: bool = False
+    """Whether the folder holds the image encoder too."""
+    loaded_clip: FrozenClip | None = field(default=None, repr=False)
+
+    @property
+    def clip(self) -> FrozenClip:
+        """The CLIP whose text encoder belongs to the model, loaded when first asked for.
+
+        Raises `UserError` if it can't be had or has other weights.
+        """
+        if self.loaded_clip is None:
+            self.loaded_clip = _load_clip_checked(self.recipe, self.clip_fingerprint)
+        return self.loaded_clip
+
+
+def save_model(
+    folder: Path,
+    network: SegmentationNetwork,
+    recipe: Recipe,
+    classes: ClassSet,
+    clip: FrozenClip | None,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    full: bool = False,
+) -> Path:
+    """Writes a model folder; an older model there is replaced only when the new one is complete.
+
+    `clip` is the CLIP below the network; None if only its image encoder is known, which needs
+    `full`. `full` stores the image encoder too.
+
+    Raises `UserError` if the folder holds something else or can't be written.
+    """
+    if clip is None and not full:
+        raise ValueError("without its CLIP a model can only be saved in full")
+    config = ModelConfig(
+        recipe=recipe.model_dump(mode="json"),
+        classes=classes.names,
+        unseen=classes.unseen,
+        templates=TEMPLATES[recipe.data.templates],
+        clip_fingerprint=None if clip is None else clip.fingerprint,
+        trunk=describe_trunk(network.encoder.visual) if full else None,
+        metrics={k: v if math.isfinite(v) else None for k, v in (metrics or {}).items()},
+    )
+    if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
+        raise UserError(f"{folder} exists and is no model folder; choose another place")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        unfinished.chmod(0o755)
+        try:
+            _write(unfinished, network, config)
+            _swap(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the model can't be written to {folder}: {error}") from error
+    return folder
+
+
+def load_model(folder: str | Path) -> SegmentationNetwork:
+    """The network of a model folder, in evaluation mode. Raises `UserError` as `load_bundle`."""
+    return load_bundle(folder).network
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """The model of a folder with its CLIP, recipe and classes, in evaluation mode.
+
+    `folder` may also be a run folder, or `picturebook` for the model within the package.
+
+    Raises `UserError` if files are missing, damaged, of another format version or of another model,
+    if weights are not finite, or if the CLIP has other weights than the one trained on.
+    """
+    folder = find_model(folder)
+    config = _read_config(folder)
+    recipe = parse_recipe(config.recipe)
+    classes = ClassSet(config.classes, config.unseen)
+    adapter = _read_weights(folder / WEIGHTS_FILE)
+    if config.trunk is None:
+        clip = _load_clip_checked(recipe, config.clip_fingerprint)
+        visual = clip.visual
+    else:
+        clip = None
+        visual = load_trunk(config.trunk, _read_weights(folder / TRUNK_FILE))
+    network = SegmentationNetwork(visual, recipe.model)
+    try:
+        network.load_adapter_state_dict(adapter)
+    except UserError as error:
+        raise UserError(f"{folder / WEIGHTS_FILE}: {error}") from error
+    return Bundle(
+        network=network.eval(),
+        recipe=recipe,
+        classes=classes,
+        templates=config.templates,
+        metrics=config.metrics,
+        clip_fingerprint=config.clip_fingerprint,
+        has_trunk=config.trunk is not None,
+        loaded_clip=clip,
+    )
+
+
+def find_model(folder: str | Path) -> Path:
+    """The model folder meant by a path: itself, `model/` within a run folder, or the embedded one."""
+    path = Path(folder)
+    if str(folder) == EMBEDDED and not path.exists():
+        path = Path(str(files("cascade_clip"))) / "adapters" / EMBEDDED
+    for place in (path, path / "model"):
+        if (place / CONFIG_FILE).is_file():
+            return place
+    if (path / "checkpoints").is_dir():
+        raise UserError(
+            f"the run {path} has no finished model; go on with `cascade-clip train --resume {path}`"
+        )
+    raise UserError(
+        f"no model in {path}: {CONFIG_FILE} is missing; give a model folder, a run folder, or "
+        f"'{EMBEDDED}' for the one within the package"
+    )
+
+
+def _write(folder: Path, network: SegmentationNetwork, config: ModelConfig) -> None:
+    text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    _write_weights(folder / WEIGHTS_FILE, network.adapter_state_dict())
+    if config.trunk is not None:
+        _write_weights(folder / TRUNK_FILE, network.encoder.visual.state_dict())
+
+
+def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    # Cloned, as the format refuses tensors that share memory.
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, path)
+
+
+def _swap(new: Path, old: Path) -> None:
+    """Puts the folder `new` in the place of `old`."""
+    if old.exists():
+        aside = new.with_name(f"{new.name}-old")
+        old.rename(aside)
+        new.rename(old)
+        shutil.rmtree(aside)
+    else:
+        new.rename(old)
+
+
+def _read_config(folder: Path) -> ModelConfig:
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.get("format_version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; "
+            "use a matching version of cascade-clip"
+        )
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} is not a model's configuration: {key}: {first['msg']}") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; the model folder is incomplete") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}; fetch or train the model again") from error
+    broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise UserError(
+            f"{path} holds values that are not finite, in {broken[0]} and {len(broken) - 1} other "
+            "tensors; the training diverged, use an earlier checkpoint"
+        )
+    return state
+
+
+def _load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
+    clip = load_clip(recipe.model.clip)
+    if expected is not None and clip.fingerprint != expected:
+        raise UserError(
+            f"the model was trained on another CLIP: '{clip.name}' has the fingerprint "
+            f"{clip.fingerprint[:12]}, expected {expected[:12]}; give the CLIP it was trained on"
+        )
+    return clip

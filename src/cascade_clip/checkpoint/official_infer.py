@@ -1,0 +1,271 @@
+"""What a released checkpoint says about itself: sizes from shapes, settings from its config.
+
+The config holds leftovers that mean nothing (`num_classes=150`, `channels=768`) and leaves out what
+has a default in the released classes (12 vision heads, 8 decoder heads); both are minded here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from cascade_clip.checkpoint.official_keys import (
+    DEEP_PROMPTS,
+    FIRST_PROMPTS,
+    LOSS_BUFFER,
+    TEXT_PREFIX,
+    ReleasedSizes,
+)
+from cascade_clip.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RGB,
+    EncoderSettings,
+    HeadSettings,
+    ModelSettings,
+    Setting,
+)
+from cascade_clip.errors import UserError
+
+RELEASED_SCORE_OFFSET = 0.1
+"""What the released code subtracts from the scores of seen classes in the inductive setting."""
+
+State = Mapping[str, Tensor]
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What to use instead of the checkpoint's own word; None: what the checkpoint says."""
+
+    vision_heads: int | None = None
+    decoder_heads: int | None = None
+    inner_blocks: tuple[int, ...] | None = None
+    """Level blocks before the last one, 1-based."""
+    class_names: tuple[str, ...] | None = None
+    seen: tuple[int, ...] | None = None
+    """Indices of the seen classes."""
+    setting: Setting | None = None
+    crop: int | None = None
+    stride: int | None = None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The class split and what depends on it."""
+
+    names: tuple[str, ...]
+    seen: tuple[int, ...]
+    """Indices into `names`, ascending."""
+    unseen: tuple[int, ...]
+    setting: Setting
+    seen_score_offset: float
+    """0.1 in the inductive setting; 0 in the others (with every class seen it changes nothing)."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Sliding windows in pixels; normalisation of RGB values in [0, 1]."""
+
+    crop: int
+    stride: int
+    mean: RGB
+    std: RGB
+
+
+def sizes(state: State, config: Config) -> ReleasedSizes:
+    """Counts of blocks, levels and decoders, mostly from names and shapes of the weights."""
+    decoders = "decode_head.cascade_decoders."
+    stages = _count(state, decoders) or 1
+    first = f"{decoders}0" if stages > 1 else "decode_head.decoder_1"
+    if LOSS_BUFFER in state:
+        loss_classes = state[LOSS_BUFFER].numel() - 1
+    else:
+        loss_classes = len(_section(config, "model", "decode_head").get("seen_idx", ()))
+    found = ReleasedSizes(
+        depth=_count(state, "backbone.transformer.resblocks."),
+        inner_levels=_count(state, "backbone.ln_layers."),
+        stages=stages,
+        decoder_layers=_count(state, f"{first}.layers."),
+        embed_dim=_shape(state, "backbone.proj", 2)[1],
+        text_depth=_count(state, f"{TEXT_PREFIX}transformer.resblocks."),
+        loss_classes=loss_classes,
+    )
+    if not found.depth or not found.decoder_layers:
+        raise UserError(
+            "the checkpoint has no transformer blocks or no decoder layers: it is neither a "
+            "Cascade-CLIP nor a ZegCLIP checkpoint"
+        )
+    return found
+
+
+def vision(
+    state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
+) -> dict[str, int]:
+    """The image encoder, as fields of open_clip's `CLIPVisionCfg`."""
+    width, _, patch, _ = _shape(state, "backbone.conv1.weight", 4)
+    positions = _shape(state, "backbone.positional_embedding", 2)[0] - 1
+    side = math.isqrt(positions)
+    if side * side != positions:
+        raise UserError(f"the checkpoint's {positions} patch positions are not a square grid")
+    heads = overrides.vision_heads or _section(config, "model", "backbone").get("heads", 12)
+    return {
+        "layers": sizes.depth,
+        "width": width,
+        "head_width": _divide(width, heads, "vision heads (give vision_heads)"),
+        "patch_size": patch,
+        "image_size": side * patch,
+    }
+
+
+def text(state: State, sizes: ReleasedSizes, config: Config) -> dict[str, int]:
+    """The text encoder, as fields of open_clip's `CLIPTextCfg`."""
+    vocabulary, width = _shape(state, f"{TEXT_PREFIX}token_embedding.weight", 2)
+    heads = _section(config, "model", "text_encoder").get("transformer_heads", 8)
+    _divide(width, heads, "text heads")
+    return {
+        "context_length": _shape(state, f"{TEXT_PREFIX}positional_embedding", 2)[0],
+        "vocab_size": vocabulary,
+        "width": width,
+        "heads": heads,
+        "layers": sizes.text_depth,
+    }
+
+
+def settings(
+    state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
+) -> ModelSettings:
+    """The method: Cascade-CLIP's or ZegCLIP's released settings at this checkpoint's sizes."""
+    first, prompts, _ = _shape(state, FIRST_PROMPTS, 3)
+    deep = _shape(state, DEEP_PROMPTS, 3)[0]
+    if first + deep != sizes.depth:
+        raise UserError(
+            f"the checkpoint has prompts for {first + deep} of {sizes.depth} blocks; only deep "
+            "prompts in all blocks can be read"
+        )
+    head = _section(config, "model", "decode_head")
+    decoder_heads = overrides.decoder_heads or head.get("num_heads", 8)
+    _divide(sizes.embed_dim, decoder_heads, "decoder heads (give decoder_heads)")
+    return ModelSettings(
+        encoder=EncoderSettings(prompts=prompts, class_embedding_twice=True),
+        head=HeadSettings(
+            stages=_stages(state, sizes, config, overrides),
+            decoder_layers=sizes.decoder_layers,
+            decoder_heads=decoder_heads,
+        ),
+    )
+
+
+def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
+    """The classes, their split and the training setting.
+
+    `seen_idx` and `all_idx` of the decode head are what the released scores were made with; the
+    segmentor's `base_class` and `both_class` say the same where they are missing.
+    """
+    model, head = _section(config, "model"), _section(config, "model", "decode_head")
+    every = _indices(head.get("all_idx") or model.get("both_class"), "all_idx")
+    seen = overrides.seen or _indices(head.get("seen_idx") or model.get("base_class"), "seen_idx")
+    if sorted(every) != list(range(len(every))) or not set(seen) <= set(every):
+        raise UserError(
+            f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"
+        )
+    names = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
+    names = tuple(str(name) for name in names)
+    if len(names) != len(every):
+        raise UserError(
+            f"{len(names)} class names for the checkpoint's {len(every)} classes; give class_names"
+        )
+    unseen = tuple(index for index in range(len(every)) if index not in seen)
+    setting: Setting = "transductive" if model.get("self_training") else "inductive"
+    setting = overrides.setting or (setting if unseen else "full")
+    offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
+    return Classes(names, tuple(sorted(seen)), unseen, setting, offset)
+
+
+def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Preprocessing:
+    """Sliding windows (by default of the training size, 426 px steps for 512) and normalisation."""
+    test = _section(config, "model", "test_cfg") or _section(config, "test_cfg")
+    crop = overrides.crop or _side(test.get("crop_size", image_size), "crop_size")
+    stride = overrides.stride or _side(test.get("stride", crop * 426 // 512), "stride")
+    norm = _section(config, "img_norm_cfg")
+    return Preprocessing(
+        crop,
+        stride,
+        mean=_rgb(norm["mean"]) if "mean" in norm else IMAGENET_MEAN,
+        std=_rgb(norm["std"]) if "std" in norm else IMAGENET_STD,
+    )
+
+
+def _stages(
+    state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
+) -> tuple[tuple[int, ...], ...]:
+    if not sizes.cascade:
+        return ((sizes.depth,),)
+    indices = _section(config, "model", "backbone").get("out_indices")
+    blocks = overrides.inner_blocks or tuple(i + 1 for i in _indices(indices, "out_indices"))
+    lengths = [
+        _shape(state, f"decode_head.weights_s{stage + 1}", 1)[0]
+        for stage in range(sizes.stages - 1)
+    ]
+    if len(blocks) != sum(lengths) or len(blocks) != sizes.inner_levels:
+        raise UserError(
+            f"the checkpoint has {sizes.inner_levels} inner levels in stages of {lengths}, but "
+            f"blocks {list(blocks)} are named; give inner_blocks"
+        )
+    stages, start = [], 0
+    for length in lengths:
+        stages.append(blocks[start : start + length])
+        start += length
+    return (*stages, (sizes.depth,))
+
+
+def _count(state: State, prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
+
+
+def _shape(state: State, name: str, dims: int) -> tuple[int, ...]:
+    if name not in state or state[name].ndim != dims:
+        raise UserError(
+            f"the checkpoint has no weight '{name}' with {dims} dimensions: it is neither a "
+            "Cascade-CLIP nor a ZegCLIP checkpoint with deep prompts"
+        )
+    return tuple(state[name].shape)
+
+
+def _section(config: Config, *path: str) -> Config:
+    for key in path:
+        value = config.get(key, {})
+        if not isinstance(value, Mapping):
+            raise UserError(f"the checkpoint's config holds '{key}' = {value!r}; expected a dict")
+        config = value
+    return config
+
+
+def _indices(value: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
+        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected numbers")
+    return tuple(value)
+
+
+def _side(value: Any, what: str) -> int:
+    sides = set(value) if isinstance(value, list | tuple) else {value}
+    if len(sides) != 1 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected a square")
+    return int(sides.pop())
+
+
+def _rgb(value: Any) -> RGB:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise UserError(f"the checkpoint's config normalises with {value!r}; expected three values")
+    red, green, blue = (float(channel) / 255 for channel in value)
+    return red, green, blue
+
+
+def _divide(width: int, heads: Any, what: str) -> int:
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        raise UserError(f"{heads} {what} don't divide the width {width}")
+    return width // heads

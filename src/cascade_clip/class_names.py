@@ -1,0 +1,99 @@
+"""Typed class names: synonyms, duplicates, and which of them a model was trained on."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cascade_clip.errors import UserError
+
+MAX_CLASSES = 32_767
+"""Labels are 16-bit integers."""
+
+_EXAMPLE = "e.g. 'cat, sofa|couch, wall'"
+
+
+@dataclass(frozen=True)
+class TypedClasses:
+    """C classes with K >= C names in all.
+
+    Raises `UserError` for no class at all, an empty name or one that occurs twice.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    """For each class its name and synonyms."""
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise UserError(f"no class names given; give at least one, {_EXAMPLE}")
+        if len(self.groups) > MAX_CLASSES:
+            raise UserError(f"{len(self.groups):,} classes; at most {MAX_CLASSES:,} are taken")
+        used: set[str] = set()
+        for name in self.names:
+            if all(unicodedata.category(character)[0] in "CZ" for character in name):
+                raise UserError(f"an empty class name among those given; leave it out, {_EXAMPLE}")
+            if name.casefold() in used:
+                raise UserError(f"class name '{name}' is given twice; name each class once")
+            used.add(name.casefold())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All K names, class by class."""
+        return tuple(name for group in self.groups for name in group)
+
+    @property
+    def class_of_name(self) -> tuple[int, ...]:
+        """For each of the K names the index of its class."""
+        return tuple(index for index, group in enumerate(self.groups) for _ in group)
+
+    def index(self, name: str) -> int:
+        """Index of the class with this name or synonym.
+
+        Raises `UserError` if there is none.
+        """
+        wanted = _trim(name).casefold()
+        for index, group in enumerate(self.groups):
+            if wanted in (known.casefold() for known in group):
+                return index
+        raise UserError(f"'{name}' is none of the classes {', '.join(g[0] for g in self.groups)}")
+
+
+def parse_classes(classes: str | Sequence[str] | TypedClasses) -> TypedClasses:
+    """Classes from a list of names or one string with commas; `|` separates synonyms.
+
+    White space around names doesn't count; empty places in a comma-separated string are skipped.
+    """
+    if isinstance(classes, TypedClasses):
+        return classes
+    if isinstance(classes, str):
+        classes = [part for part in classes.split(",") if part.strip()]
+    for entry in classes:
+        if not isinstance(entry, str):
+            raise UserError(f"class names are texts, got {entry!r}")
+    return TypedClasses(tuple(tuple(map(_trim, entry.split("|"))) for entry in classes))
+
+
+def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:
+    """For each name whether it is one of the `trained` names, apart from case, spaces, hyphens and
+    a simple English plural."""
+    known = {form for name in trained for form in _forms(name)}
+    return [not known.isdisjoint(_forms(name)) for name in names]
+
+
+def _trim(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _forms(name: str) -> set[str]:
+    """The name itself and what it could be the plural of."""
+    plain = re.sub(r"[\s_-]+", "", name.casefold())
+    forms = {plain}
+    if len(plain) > 3 and plain.endswith("ies"):
+        forms.add(plain[:-3] + "y")
+    if len(plain) > 3 and re.search(r"(s|x|z|ch|sh|o)es$", plain):
+        forms.add(plain[:-2])
+    if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss"):
+        forms.add(plain[:-1])
+    return forms

@@ -1,0 +1,1 @@
+"""The `cascade-clip` command: one file a group of commands."""

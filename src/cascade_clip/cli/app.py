@@ -1,0 +1,46 @@
+"""The command `cascade-clip`: what commands there are, and how errors look."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cascade_clip.cli import train, world
+from cascade_clip.errors import TrainingStopped, UserError
+
+app = typer.Typer(
+    name="cascade-clip",
+    help="Zero-shot semantic segmentation with CLIP: train, evaluate and use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(train.train)
+app.command()(train.evaluate)
+app.command()(train.recipes)
+app.command()(train.info)
+app.command()(world.picturebook)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Options of all commands; `main` takes `--debug` out of the arguments wherever it stands."""
+
+
+def main() -> None:
+    """Runs the command line: one line instead of a traceback for errors a user can mend."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"])
+    except (UserError, TrainingStopped) as error:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        stopped = isinstance(error, TrainingStopped)
+        sys.exit(128 + error.signal_number if stopped else 2)

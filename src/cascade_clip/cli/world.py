@@ -1,0 +1,27 @@
+"""`picturebook`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def picturebook(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    count: Annotated[int, typer.Option(help="Number of scenes.")] = 100,
+    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 96,
+    seed: Annotated[int, typer.Option(help="Number of the book.")] = 0,
+) -> None:
+    """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""
+    import yaml
+    from rich.console import Console
+
+    from cascade_clip.data.folder import SPLIT_FILE
+    from cascade_clip.data.picturebook import UNSEEN
+    from cascade_clip.data.picturebook.export import export_voc
+
+    export_voc(folder, count, seed, size)
+    (folder / SPLIT_FILE).write_text(yaml.safe_dump({"unseen": list(UNSEEN)}), encoding="utf-8")
+    Console().print(f"{count} scenes in {folder}", highlight=False)

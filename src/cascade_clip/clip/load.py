@@ -1,0 +1,215 @@
+"""Loads a frozen CLIP. The only module that imports open_clip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cascade_clip.config import ClipSettings
+from cascade_clip.errors import UserError
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+VOCABULARY_FILE = "vocabulary.bpe.gz"
+LOCAL_DIR = "local-dir:"
+
+RGB = tuple[float, float, float]
+
+
+@dataclass
+class FrozenClip:
+    """A CLIP whose weights never change, with what its users need to know about it.
+
+    `tokenize` maps L texts to token ids (L, context_length), int64, zero-padded.
+    `mean` and `std` are the CLIP's own normalisation of RGB values in [0, 1].
+    """
+
+    model: Any  # open_clip's CLIP, whose parts have open_clip's types
+    name: str
+    tokenize: Callable[[list[str]], Tensor]
+    embed_dim: int
+    image_size: int
+    patch_size: int
+    depth: int
+    mean: RGB
+    std: RGB
+    text_cache: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.model.eval().requires_grad_(False)
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image encoder, open_clip's `VisionTransformer`."""
+        visual: nn.Module = self.model.visual
+        return visual
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over names, shapes and float32 values of all weights."""
+        return fingerprint(self.model.state_dict())
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Embeddings (L, d) of L texts, not normalised."""
+        device = next(self.model.parameters()).device
+        with torch.no_grad():
+            embeddings: Tensor = self.model.encode_text(self.tokenize(texts).to(device))  # (L, d)
+        return embeddings.float()
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and float32 values, independent of the order of the entries."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
+
+
+def build_clip(
+    embed_dim: int,
+    vision: Mapping[str, Any],
+    text: Mapping[str, Any],
+    quick_gelu: bool = False,
+    init_logit_bias: float | None = None,
+) -> CLIP:
+    """A CLIP with random weights.
+
+    `vision` and `text` hold fields of open_clip's `CLIPVisionCfg` and `CLIPTextCfg`, for example
+    `dict(layers=12, width=768, head_width=64, patch_size=16, image_size=224)` and
+    `dict(context_length=77, vocab_size=49408, width=512, heads=8, layers=12)`.
+    """
+    vision_cfg, text_cfg = CLIPVisionCfg(**vision), CLIPTextCfg(**text)
+    return CLIP(
+        embed_dim, vision_cfg, text_cfg, quick_gelu=quick_gelu, init_logit_bias=init_logit_bias
+    )
+
+
+def load_clip(settings: ClipSettings) -> FrozenClip:
+    """The CLIP that `settings` name: embedded, a local folder, or any of open_clip's.
+
+    Raises `UserError` for an unknown architecture, unreadable weights or weights of other sizes.
+    """
+    if settings.model == "picturebook":
+        return load_clip_folder(Path(str(files("cascade_clip.clip.tiny"))), name="picturebook")
+    if settings.model.startswith(LOCAL_DIR):
+        folder = Path(settings.model.removeprefix(LOCAL_DIR))
+        return load_clip_folder(folder, name=settings.model)
+    return _load_open_clip(settings)
+
+
+def load_clip_folder(folder: Path, name: str) -> FrozenClip:
+    """A CLIP from a folder in open_clip's own layout (config JSON and safetensors)."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        state = load_file(folder / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no CLIP in {folder}: {Path(error.filename or CONFIG_FILE).name} is missing; expected "
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}"
+        ) from error
+    except (ValueError, SafetensorError) as error:
+        raise UserError(f"the CLIP in {folder} can't be read: {error}") from error
+    model_cfg = config["model_cfg"]
+    model = build_clip(
+        model_cfg["embed_dim"],
+        model_cfg["vision_cfg"],
+        model_cfg["text_cfg"],
+        quick_gelu=model_cfg.get("quick_gelu", False),
+        init_logit_bias=model_cfg.get("init_logit_bias"),
+    )
+    _load_strictly(model, state, source=str(folder / WEIGHTS_FILE))
+    tokenizer = load_tokenizer(folder, model_cfg["text_cfg"]["context_length"])
+    return _describe(model, name, tokenizer, config["preprocess_cfg"])
+
+
+def load_tokenizer(folder: Path, context_length: int) -> Callable[[list[str]], Tensor]:
+    """The folder's own byte-pair vocabulary, or CLIP's where it has none."""
+    vocabulary = folder / VOCABULARY_FILE
+    if vocabulary.exists():
+        return SimpleTokenizer(bpe_path=str(vocabulary), context_length=context_length)
+    return SimpleTokenizer(context_length=context_length)
+
+
+def _load_open_clip(settings: ClipSettings) -> FrozenClip:
+    known = open_clip.list_models()
+    if settings.model not in known:
+        nearest = get_close_matches(settings.model, known, n=3, cutoff=0.4)
+        hint = f"; near it: {', '.join(nearest)}" if nearest else ""
+        raise UserError(f"unknown CLIP '{settings.model}'{hint}; or 'picturebook'")
+    if settings.pretrained is None:
+        tags = open_clip.list_pretrained_tags_by_model(settings.model)
+        raise UserError(
+            f"CLIP '{settings.model}' needs weights: set pretrained to a file or to one of "
+            f"{', '.join(tags) or '(no published tags)'}"
+        )
+    # OpenAI's weights (and some others) need QuickGELU; open_clip only warns when it is missing.
+    published = open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
+    try:
+        model = open_clip.create_model(
+            settings.model,
+            pretrained=settings.pretrained,
+            force_quick_gelu=bool(published.get("quick_gelu", False)),
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        raise UserError(
+            f"weights '{settings.pretrained}' for CLIP '{settings.model}' can't be loaded: "
+            f"{str(error).splitlines()[0]}; without a network, give the path of a weights file"
+        ) from error
+    tokenizer = open_clip.get_tokenizer(settings.model)
+    return _describe(
+        model,
+        f"{settings.model}/{settings.pretrained}",
+        tokenizer,
+        {"mean": model.visual.image_mean, "std": model.visual.image_std},
+    )
+
+
+def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise UserError(f"{source} does not fit its CLIP: {error}") from error
+
+
+def _describe(
+    model: Any, name: str, tokenize: Callable[[list[str]], Tensor], preprocess: dict[str, Any]
+) -> FrozenClip:
+    visual = model.visual
+    if not hasattr(visual, "conv1") or not hasattr(visual.transformer, "resblocks"):
+        raise UserError(
+            f"the image encoder of '{name}' is a {type(visual).__name__}; only vision transformers "
+            "of CLIP's own form (ViT-B-16, ViT-L-14, ...) are supported"
+        )
+    return FrozenClip(
+        model=model,
+        name=name,
+        tokenize=tokenize,
+        embed_dim=visual.proj.shape[1],
+        image_size=visual.image_size[0],
+        patch_size=visual.patch_size[0],
+        depth=len(visual.transformer.resblocks),
+        mean=_rgb(preprocess["mean"]),
+        std=_rgb(preprocess["std"]),
+    )
+
+
+def _rgb(values: Sequence[float]) -> RGB:
+    red, green, blue = values
+    return red, green, blue

@@ -1,0 +1,143 @@
+"""Data sets: pictures with labels, and the endless stream of training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cascade_clip.config import DataSettings, PicturebookSettings
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
+from cascade_clip.data.sampling import Shuffle, seeded
+from cascade_clip.errors import UserError
+
+Split = Literal["train", "val", "calibration", "test"]
+
+SEED_OFFSET: dict[Split, int] = {"train": 0, "val": 10_000, "test": 20_000, "calibration": 30_000}
+"""Scenes of split x are drawn from book `seed + SEED_OFFSET[x]`, with seed < 10,000: no split ever
+shows a scene of another. Settings such as the seen-score offset are chosen on `calibration`."""
+
+
+def read_split(name: str) -> Split:
+    """The split of that name. Raises `UserError` if there is none."""
+    for split in SEED_OFFSET:
+        if split == name:
+            return split
+    raise UserError(f"unknown split '{name}'; there are {', '.join(SEED_OFFSET)}")
+
+
+RUN_STRIDE = 10**9
+"""Training runs with another seed read the book from another page on."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: RGB image (3, H, W) uint8, labels (H, W) int64, and what to call it."""
+
+    image: Tensor
+    labels: Tensor
+    name: str
+
+
+class Batch(NamedTuple):
+    """Pictures of one size: images (B, 3, H, W) uint8 and labels (B, H, W) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class SegmentationDataset(Protocol):
+    """What training and evaluation ask of a data set."""
+
+    @property
+    def classes(self) -> ClassSet: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class PicturebookDataset:
+    """`length` scenes of one split of the picture book, drawn when asked for.
+
+    Any index below 10**18 can be drawn; `length` only says where iteration ends.
+    """
+
+    def __init__(self, settings: PicturebookSettings, split: Split, length: int) -> None:
+        self.settings = settings
+        self.split = split
+        self.length = length
+        self.seed = settings.seed + SEED_OFFSET[split]
+        self.scenes = SceneSettings(
+            things=settings.things,
+            thing_size=settings.thing_size,
+            stuff=settings.stuff,
+            max_overlap=settings.max_overlap,
+        )
+
+    @property
+    def classes(self) -> ClassSet:
+        return ClassSet(CLASSES, UNSEEN)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        scene = draw_scene(self.seed, index, self.settings.size, self.scenes)
+        return Sample(
+            image=torch.from_numpy(scene.image).permute(2, 0, 1).contiguous(),
+            labels=torch.from_numpy(scene.mask).long(),
+            name=f"{self.split}-{index:06d}",
+        )
+
+
+Transform = Callable[[Sample], Sample]
+
+
+class TrainStream(Dataset[Sample]):
+    """The endless stream of training samples; what lies at a position depends on the seed alone."""
+
+    def __init__(
+        self, dataset: SegmentationDataset, transform: Transform, seed: int, endless: bool
+    ) -> None:
+        """`endless` data sets are read on and on instead of epoch by epoch in shuffled order."""
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+        self.order = None if endless else Shuffle(len(dataset), seed)
+
+    def __getitem__(self, position: int) -> Sample:
+        if self.order is None:
+            index = self.seed * RUN_STRIDE + position
+        else:
+            index = self.order[position]
+        with seeded(self.seed, position):
+            return self.transform(self.dataset[index])
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stacks samples of one size."""
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.labels for sample in samples]),
+    )
+
+
+def open_dataset(settings: DataSettings, split: Split, length: int | None = None) -> SegmentationDataset:
+    """One split of the data set that `settings` name, at most `length` pictures of it.
+
+    Raises `UserError` if files are missing or make no sense.
+    """
+    if settings.name == "picturebook":
+        return PicturebookDataset(
+            settings.picturebook, split, length or settings.picturebook.eval_scenes
+        )
+    from cascade_clip.data.folder import FolderDataset
+
+    assert settings.root is not None
+    return FolderDataset(settings.root, split, length)

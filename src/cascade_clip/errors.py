@@ -1,0 +1,19 @@
+"""The exceptions that end a command with one line instead of a traceback."""
+
+
+class UserError(Exception):
+    """Says in one message what came, what is allowed and what to do.
+
+    The command line prints it in one line and exits with code 2.
+    """
+
+
+class TrainingStopped(Exception):
+    """A signal ended a training run between two steps; the message says how to go on.
+
+    The command line prints it in one line and exits with code 128 + `signal_number`.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -1,0 +1,95 @@
+"""Predicts the labels of a data set and measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
+
+from cascade_clip.config import Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collate
+from cascade_clip.data.transforms import prepare
+from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
+from cascade_clip.inference.sliding import sliding_labels
+from cascade_clip.training.targets import full_targets
+
+BATCH_SIZE = 8
+
+
+def evaluate(
+    network: nn.Module,
+    dataset: SegmentationDataset,
+    text_embeddings: Tensor,
+    recipe: Recipe,
+    *,
+    classes: ClassSet | None = None,
+    batch_size: int = BATCH_SIZE,
+    advance: Callable[[int], None] = lambda pictures: None,
+) -> Metrics:
+    """Metrics of `network` over all pictures of `dataset`, at their original size.
+
+    `network` is anything with the forward pass of `SegmentationNetwork`; `text_embeddings` (C, d)
+    are those of the data set's classes, in label order. `classes` says which of them count as
+    unseen (default: the data set's own split). `advance` is told how many pictures are done.
+    """
+    classes = classes or dataset.classes
+    device = text_embeddings.device
+    metrics = SegmentationMetrics(classes.names, classes.unseen).to(device)
+    training = network.training
+    network.eval()
+    for batch in DatasetBatches(dataset, batch_size):
+        images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
+        metrics.update(predict(network, images, text_embeddings, classes, recipe), labels)
+        advance(len(images))
+    network.train(training)
+    return metrics.compute()
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    images: Tensor,
+    text_embeddings: Tensor,
+    classes: ClassSet,
+    recipe: Recipe,
+) -> Tensor:
+    """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`."""
+    return sliding_labels(
+        network,
+        prepare(images, recipe.data),
+        text_embeddings,
+        crop=recipe.data.crop,
+        stride=recipe.data.stride,
+        output_size=(images.shape[-2], images.shape[-1]),
+        seen=torch.tensor(classes.seen_indices, device=text_embeddings.device),
+        seen_score_offset=recipe.seen_score_offset,
+    )
+
+
+class DatasetBatches(IterableDataset[Batch]):
+    """A data set once through, in order; neighbours of one size share a batch.
+
+    Of `world` processes, the one of number `rank` gets every `world`-th picture.
+    """
+
+    def __init__(
+        self, dataset: SegmentationDataset, batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.indices = range(rank, len(dataset), world)
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: list[Sample] = []
+        for index in self.indices:
+            sample = self.dataset[index]
+            full = len(waiting) == self.batch_size
+            if waiting and (full or sample.image.shape != waiting[0].image.shape):
+                yield collate(waiting)
+                waiting = []
+            waiting.append(sample)
+        if waiting:
+            yield collate(waiting)

@@ -1,0 +1,38 @@
+"""CLIP as it is, without any training, as a segmentation network: the baseline of all others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.clip.load import FrozenClip
+from cascade_clip.config import EncoderSettings, Recipe
+from cascade_clip.model.encoder import ImageEncoder
+from cascade_clip.model.network import Output
+
+
+class RawClip(nn.Module):
+    """Cosine similarity of CLIP's own patch embeddings (`ln_post` and projection) and the text.
+
+    Takes the place of a `SegmentationNetwork` in inference; `visual` is open_clip's
+    `VisionTransformer`. It is frozen here, so give it one that no network is training.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        settings = EncoderSettings(tuning="frozen", class_embedding_twice=False)
+        depth = len(visual.transformer.resblocks)
+        self.encoder = ImageEncoder(visual, settings, (depth,))
+
+    def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
+        """Normalised images (B, 3, H, W) and text embeddings (C, d) to cosine similarities."""
+        levels = self.encoder(image)
+        similarity = torch.einsum("bnd,cd->bcn", levels.features[-1], text_embeddings)
+        mask_logits = similarity.unflatten(2, levels.grid)  # (B, C, h, w)
+        return Output(mask_logits, (mask_logits,), levels)
+
+
+def raw_clip_recipe(recipe: Recipe, clip: FrozenClip) -> Recipe:
+    """`recipe` as raw CLIP needs it in inference: its own normalisation, no seen-score offset."""
+    data = recipe.data.model_copy(update={"mean": clip.mean, "std": clip.std})
+    return recipe.model_copy(update={"data": data, "seen_score_offset": 0.0})

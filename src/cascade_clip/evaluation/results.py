@@ -1,0 +1,35 @@
+"""Results of an evaluation as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cascade_clip.config import DataSettings
+from cascade_clip.evaluation.metrics import Metrics
+from cascade_clip.imageio import write_whole
+
+
+def write_metrics(
+    path: Path, rows: Mapping[str, Metrics], data: DataSettings, split: str
+) -> Path:
+    """Writes the metrics of several methods, and on which data; undefined values become null.
+
+    Raises `UserError` if the file can't be written.
+    """
+    content = {
+        "data": data.model_dump(mode="json"),
+        "split": split,
+        "metrics": {name: _plain(metrics.to_dict()) for name, metrics in rows.items()},
+    }
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,182 @@
+"""Reads any picture into RGB, upright, 8 bits a channel."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from cascade_clip.errors import UserError
+
+Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.generic] | Tensor
+"""What is taken for a picture: a path, a PIL image, an array (H,W), (H,W,1), (H,W,3) or (H,W,4) of
+uint8, or a tensor (3,H,W) of uint8 or of floats in [0, 1]."""
+
+RGBArray = npt.NDArray[np.uint8]
+"""(H, W, 3)"""
+
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+MAX_PIXELS = 150_000_000
+
+# Pillow's readers raise these on damaged files, depending on the format.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+
+def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> RGBArray:
+    """The picture as an array (H, W, 3) of uint8.
+
+    Files are turned upright by their EXIF orientation; of an animation the first frame is taken;
+    transparent parts lie on white; grey, palette, CMYK, 16-bit and 1-bit pictures become RGB.
+
+    Raises `UserError` naming the file for anything that is no readable picture, or has more than
+    `max_pixels` pixels (told from its header, before anything is unpacked).
+    """
+    if isinstance(picture, Image.Image):
+        return _decode(picture, "the picture", max_pixels)
+    if isinstance(picture, Tensor):
+        return _from_tensor(picture, max_pixels)
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture, max_pixels)
+    if isinstance(picture, (str, os.PathLike)):
+        return _from_file(Path(picture), max_pixels)
+    raise UserError(
+        f"a picture is a path, a PIL image, an array (H,W,3) or a tensor (3,H,W), not a "
+        f"{type(picture).__name__}"
+    )
+
+
+def picture_name(picture: Picture, index: int) -> str:
+    """File stem of a path, else `picture-INDEX`."""
+    if isinstance(picture, (str, os.PathLike)):
+        return Path(picture).stem
+    return f"picture-{index}"
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Calls `write` with a temporary path beside `path`, then moves the file into place, so that an
+    interrupted run leaves either the old file or the new one.
+
+    Raises `UserError` if the folder can't be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _from_file(path: Path, max_pixels: int) -> RGBArray:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a picture")
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
+            with Image.open(path) as image:
+                return _decode(image, str(path), max_pixels)
+    except FileNotFoundError as error:
+        raise UserError(f"no such picture: {path}") from error
+    except PermissionError as error:
+        raise UserError(f"{path} can't be read: permission denied") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} is not a picture of any known format") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} has too many pixels; at most {max_pixels:,} are taken") from error
+    except _DAMAGE as error:
+        raise UserError(f"{path} is damaged or cut short: {error}") from error
+
+
+def _decode(image: Image.Image, source: str, max_pixels: int) -> RGBArray:
+    _check_size(image.width, image.height, source, max_pixels)
+    if image.mode == "F" or image.mode.startswith("I"):
+        upright = ImageOps.exif_transpose(image)
+        grey = _grey_to_8_bits(np.asarray(upright), source)  # (H, W)
+        return np.repeat(grey[..., None], 3, axis=2)  # (H, W, 3)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in upright.info:
+        upright = _on_white(upright)
+    try:
+        return np.array(upright.convert("RGB"))  # (H, W, 3)
+    except ValueError as error:
+        raise UserError(f"{source}: colour mode {upright.mode} can't be read as RGB") from error
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    paper = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(paper, rgba)
+
+
+def _grey_to_8_bits(grey: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.uint8]:
+    """Integers are read as 16-bit (0..65535), floats as 0..1 or, with larger values, 0..255."""
+    values = grey.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"{source} holds values that are not numbers (NaN or infinite)")
+    if grey.dtype.kind == "f":
+        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
+    else:
+        scale = 255.0 / 65535.0
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def _from_array(array: npt.NDArray[np.generic], max_pixels: int) -> RGBArray:
+    if array.dtype != np.uint8:
+        raise UserError(f"picture arrays hold uint8 values 0..255, got {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise UserError(f"picture arrays are (H,W), (H,W,3) or (H,W,4), got {array.shape}")
+    _check_size(array.shape[1], array.shape[0], f"the array {array.shape}", max_pixels)
+    return _decode(Image.fromarray(array), "the array", max_pixels)
+
+
+def _from_tensor(tensor: Tensor, max_pixels: int) -> RGBArray:
+    shape = tuple(tensor.shape)
+    if tensor.ndim != 3 or shape[0] != 3:
+        raise UserError(f"picture tensors are (3,H,W), got {shape}; pass a batch as a list")
+    _check_size(shape[2], shape[1], f"the tensor {shape}", max_pixels)
+    values = tensor.detach().cpu()
+    if values.is_floating_point():
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise UserError(
+                "float picture tensors hold values in [0, 1]; divide by 255 or pass uint8, and "
+                "don't normalise: that is done inside"
+            )
+        values = (values * 255).round().to(torch.uint8)
+    if values.dtype != torch.uint8:
+        raise UserError(f"picture tensors are uint8 or float, got {values.dtype}")
+    return values.permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+
+
+def _check_size(width: int, height: int, source: str, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise UserError(f"{source} has no pixels ({width} x {height})")
+    if width * height > max_pixels:
+        raise UserError(
+            f"{source} has {width:,} x {height:,} pixels; at most {max_pixels:,} are taken; "
+            "shrink it first"
+        )

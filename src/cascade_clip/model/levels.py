@@ -1,0 +1,28 @@
+"""The one value that passes from the image encoder to the head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Patch embeddings of several encoder blocks, in CLIP's joint embedding space.
+
+    B images, N = h * w patches in row-major order, d joint embedding width.
+    """
+
+    features: list[Tensor]
+    """One (B, N, d) per level block, blocks ascending, L2-normalised over d."""
+    blocks: tuple[int, ...]
+    """The block (1-based) behind each entry of `features`."""
+    global_embedding: Tensor
+    """(B, d): the class token after the last block, projected and L2-normalised."""
+    grid: tuple[int, int]
+    """(h, w), the patch grid."""
+
+    def of(self, blocks: tuple[int, ...]) -> list[Tensor]:
+        """The features of some of the level blocks, in the order asked for."""
+        return [self.features[self.blocks.index(block)] for block in blocks]

@@ -1,0 +1,99 @@
+"""The whole network: normalised images and text embeddings to mask logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.config import ModelSettings
+from cascade_clip.errors import UserError
+from cascade_clip.model.aggregation import stages_read
+from cascade_clip.model.encoder import ImageEncoder
+from cascade_clip.model.heads import CascadeHead
+from cascade_clip.model.levels import Levels
+
+VISUAL_PREFIX = "encoder.visual."
+
+
+@dataclass(frozen=True)
+class Output:
+    """B images, C classes, patch grid h x w; all before the sigmoid."""
+
+    mask_logits: Tensor
+    """(B, C, h, w): summed over the stages."""
+    stage_logits: tuple[Tensor, ...]
+    """(B, C, h, w) per stage."""
+    levels: Levels
+
+
+class SegmentationNetwork(nn.Module):
+    """A method as `settings` describe it, on top of the CLIP image encoder `visual`.
+
+    `visual` is open_clip's `VisionTransformer`; the network uses the module itself and freezes it,
+    except for what `settings.encoder.tuning` trains.
+
+    Raises `UserError` for settings that don't fit the encoder: blocks beyond its depth, heads that
+    don't divide its embedding width.
+    """
+
+    def __init__(self, visual: nn.Module, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        blocks = tuple(block for stage in stages_read(settings.head) for block in stage)
+        self.encoder = ImageEncoder(visual, settings.encoder, blocks)
+        self.head = CascadeHead(self.encoder.embed_dim, settings.head)
+
+    def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
+        """Normalised images (B, 3, H, W) and L2-normalised text embeddings (C, d) to `Output`.
+
+        H and W are multiples of the patch size, otherwise free.
+
+        Raises `UserError` for other image sizes and text embeddings of another width.
+        """
+        self._check_text(text_embeddings)
+        levels = self.encoder(image)
+        stage_logits = self.head(levels, text_embeddings)  # (B, C, h, w) per stage
+        mask_logits = torch.stack(stage_logits).sum(dim=0)  # (B, C, h, w)
+        return Output(mask_logits, stage_logits, levels)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """All that is trained or added on top of the CLIP, frozen additions included."""
+        trained = self.trained_parameters()
+        return {
+            name: value
+            for name, value in self.state_dict().items()
+            if name in trained or not name.startswith(VISUAL_PREFIX)
+        }
+
+    def load_adapter_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Loads what `adapter_state_dict` gave.
+
+        Raises `UserError` unless names and shapes are exactly this network's; nothing is loaded
+        then.
+        """
+        own = self.adapter_state_dict()
+        problems = [f"missing {name}" for name in own.keys() - state.keys()]
+        problems += [f"unexpected {name}" for name in state.keys() - own.keys()]
+        problems += [
+            f"{name} is {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own.keys() & state.keys()
+            if state[name].shape != own[name].shape
+        ]
+        if problems:
+            raise UserError("the weights belong to another model: " + "; ".join(sorted(problems)))
+        self.load_state_dict({**self.state_dict(), **state})
+
+    def _check_text(self, text_embeddings: Tensor) -> None:
+        embed_dim = self.encoder.embed_dim
+        if text_embeddings.ndim != 2 or text_embeddings.shape[1] != embed_dim:
+            raise UserError(
+                f"text embeddings must be (classes, {embed_dim}) for this CLIP, got "
+                f"{tuple(text_embeddings.shape)}; encode the class names with the same CLIP"
+            )

@@ -1,0 +1,38 @@
+"""From a block's patch tokens to the joint embedding space, for intermediate levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LevelProjections(nn.Module):
+    """A LayerNorm and a (D, d) projection of its own for each intermediate level.
+
+    Cascade-CLIP (arXiv 2406.00670) describes a projection per level; the released code leaves
+    them at a frozen random start (LayerNorm at the identity, projection normal with std D^-0.5).
+    `start` is one of `EncoderSettings.level_projection`: where they start, and whether they train.
+    """
+
+    def __init__(
+        self, levels: int, clip_norm: nn.LayerNorm, clip_projection: Tensor, start: str
+    ) -> None:
+        super().__init__()
+        width, embed_dim = clip_projection.shape
+        eps = clip_norm.eps if start.startswith("clip") else 1e-5
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=eps) for _ in range(levels))
+        self.weights = nn.Parameter(torch.randn(levels, width, embed_dim) * width**-0.5)
+        if start.startswith("clip"):
+            self._start_from(clip_norm, clip_projection)
+        self.requires_grad_(start.endswith("trained"))
+
+    @torch.no_grad()
+    def _start_from(self, clip_norm: nn.LayerNorm, clip_projection: Tensor) -> None:
+        self.weights.copy_(clip_projection.expand_as(self.weights))
+        for norm in self.norms:
+            norm.load_state_dict(clip_norm.state_dict())
+
+    def forward(self, level: int, patches: Tensor) -> Tensor:
+        """Patch tokens (B, N, D) of intermediate level `level` to unit vectors (B, N, d)."""
+        return F.normalize(self.norms[level](patches) @ self.weights[level], dim=-1)

@@ -1,0 +1,37 @@
+"""Visual prompt tokens: learnable tokens between the class token and the patches.
+
+Deep prompts (ZegCLIP, arXiv 2212.03588, section 3.2, after VPT, arXiv 2203.12119) replace the
+prompts of the block before; shallow prompts are placed once and carried along.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Prompts(nn.Module):
+    """P prompt tokens for each of `blocks` blocks, through one shared linear layer.
+
+    Initialisation follows the released code: tokens uniform in (-v, v) with
+    v = sqrt(6 / (3 * patch^2 + D)); the linear layer's weight Kaiming normal over fan-out.
+    """
+
+    def __init__(
+        self, blocks: int, tokens: int, width: int, patch_size: tuple[int, int], dropout: float
+    ) -> None:
+        super().__init__()
+        bound = math.sqrt(6.0 / (3 * patch_size[0] * patch_size[1] + width))
+        self.embeddings = nn.Parameter(torch.empty(blocks, tokens, width).uniform_(-bound, bound))
+        self.projection = nn.Linear(width, width)
+        nn.init.kaiming_normal_(self.projection.weight, mode="fan_out")
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: int) -> list[Tensor]:
+        """Tokens per block: (B, P, D) in training, where the dropout mask differs from image to
+        image; (1, P, D) in evaluation, where all images share them."""
+        projected = self.projection(self.embeddings)  # (blocks, P, D)
+        copies = batch if self.training else 1
+        return [self.dropout(tokens.expand(copies, -1, -1)) for tokens in projected]

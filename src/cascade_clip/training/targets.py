@@ -1,0 +1,105 @@
+"""From ground truth to the labels that the loss sees, in the three settings of zero-shot training.
+
+All functions are pure: labels in, new labels out. Two values are no classes and differ in meaning:
+`UNLABELLED` pixels belong to some class that nobody has named yet; `IGNORE` pixels (void, padding,
+excluded background) are never learned from. As both fit in a byte, a data set has at most 254
+classes to train on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cascade_clip.argmax import RunningArgmax
+from cascade_clip.upsample import BilinearResize, maps_per_chunk
+
+UNLABELLED = 254
+IGNORE = 255
+
+
+def inductive_targets(labels: Tensor, seen: Tensor) -> Tensor:
+    """Labels over the seen classes only; every other pixel is ignored.
+
+    Args:
+        labels: (B, H, W) integers over all classes, or UNLABELLED, or IGNORE.
+        seen: (S,) indices of the seen classes, in the order of the loss's class maps.
+
+    Returns:
+        (B, H, W) int64 in 0..S-1, or IGNORE.
+    """
+    _check_classes(seen)
+    labels, seen = labels.long(), seen.to(labels.device)
+    ordered, position = seen.sort()
+    place = torch.searchsorted(ordered, labels).clamp_(max=len(seen) - 1)
+    return torch.where(ordered[place] == labels, position[place], IGNORE)
+
+
+def transductive_targets(
+    labels: Tensor, mask_logits: Tensor, seen: Tensor, unseen: Tensor
+) -> Tensor:
+    """Labels over all classes, in which pixels of unknown class carry pseudo-labels.
+
+    Self-training as ZegCLIP (arXiv 2212.03588) does it: a pixel whose ground truth is an unseen
+    class (so where it lies is known, but not what it is) takes the unseen class with the highest
+    current prediction. An UNLABELLED pixel does too, since a pixel of a seen class would have been
+    labelled. Seen labels stay, and IGNORE stays.
+
+    Args:
+        labels: (B, H, W) integers over all classes, or UNLABELLED, or IGNORE.
+        mask_logits: (B, C, h, w) of the current training-mode prediction over all classes; no
+            gradient flows back through the pseudo-labels.
+        seen: (S,) indices of the seen classes.
+        unseen: (U,) indices of the unseen classes; S + U = C.
+
+    Returns:
+        (B, H, W) int64 in 0..C-1, or IGNORE.
+
+    Raises:
+        ValueError: if the classes of the logits are not the seen and unseen ones together.
+    """
+    _check_classes(torch.cat([seen, unseen]))
+    if mask_logits.shape[1] != len(seen) + len(unseen):
+        raise ValueError(
+            f"mask_logits hold {mask_logits.shape[1]} classes, but there are {len(seen)} seen and "
+            f"{len(unseen)} unseen ones; predict with the text embeddings of all classes"
+        )
+    unseen = unseen.to(labels.device)
+    pseudo = torch.isin(labels, unseen) | (labels == UNLABELLED)  # (B, H, W)
+    targets = labels.long().clone()
+    for index in pseudo.flatten(1).any(dim=1).nonzero().flatten().tolist():
+        best = _upsampled_argmax(mask_logits[index].detach()[unseen], _size(labels))  # (H, W)
+        targets[index] = torch.where(pseudo[index], unseen[best], targets[index])
+    return targets
+
+
+def full_targets(labels: Tensor) -> Tensor:
+    """Labels (B, H, W) of full supervision, int64: all classes; UNLABELLED is ignored."""
+    labels = labels.long()
+    return labels.masked_fill(labels == UNLABELLED, IGNORE)
+
+
+def _upsampled_argmax(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Arg-max over K of logits (K, h, w) upsampled to `size`, a few maps at a time: (H, W)."""
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        dtype, device = logits.dtype, logits.device
+        grid = (logits.shape[1], logits.shape[2])
+        resize = BilinearResize.between(grid, size, dtype=dtype, device=device)
+        best = RunningArgmax(size, dtype=dtype, device=device)
+        length = maps_per_chunk(size[0] * size[1], device)
+        for first in range(0, len(logits), length):
+            best.update(resize(logits[first : first + length]), first)
+        return best.labels
+
+
+def _size(labels: Tensor) -> tuple[int, int]:
+    return labels.shape[-2], labels.shape[-1]
+
+
+def _check_classes(classes: Tensor) -> None:
+    if len(classes) == 0 or len(classes) > UNLABELLED:
+        raise ValueError(
+            f"training needs 1 to {UNLABELLED} classes ({UNLABELLED} means unlabelled and "
+            f"{IGNORE} ignore), got {len(classes)}"
+        )

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from cascade_clip.clip.load import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    fingerprint,
+    load_clip,
+    load_clip_folder,
+)
+from cascade_clip.config import ClipSettings
+from cascade_clip.errors import UserError
+
+
+@pytest.fixture
+def folder(tiny_clip_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_clip_folder, tmp_path / "clip"))
+
+
+def test_a_folder_gives_a_frozen_clip_with_its_sizes(folder: Path) -> None:
+    clip = load_clip(ClipSettings(model=f"local-dir:{folder}"))
+    assert (clip.embed_dim, clip.image_size, clip.patch_size, clip.depth) == (32, 32, 8, 12)
+    assert not clip.model.training
+    assert not any(p.requires_grad for p in clip.model.parameters())
+
+
+def test_fingerprint_sees_every_weight_and_no_order() -> None:
+    state = {"a": torch.arange(4.0), "b": torch.ones(2, 2)}
+    changed = {"a": torch.arange(4.0), "b": torch.tensor([[1.0, 1.0], [1.0, 1.0001]])}
+    renamed = {"a": torch.arange(4.0), "c": torch.ones(2, 2)}
+    reshaped = {"a": torch.arange(4.0), "b": torch.ones(4, 1)}
+    same = {"b": torch.ones(2, 2), "a": torch.arange(4.0)}
+    assert fingerprint(state) == fingerprint(same)
+    assert len({fingerprint(s) for s in (state, changed, renamed, reshaped)}) == 4
+
+
+@pytest.mark.parametrize("missing", [CONFIG_FILE, WEIGHTS_FILE])
+def test_a_missing_file_is_named(folder: Path, missing: str) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(UserError, match=missing.replace(".", r"\.")):
+        load_clip_folder(folder, "x")
+
+
+def test_truncated_weights_and_broken_config_are_user_errors(folder: Path) -> None:
+    weights = folder / WEIGHTS_FILE
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="can't be read"):
+        load_clip_folder(folder, "x")
+    weights.write_bytes(whole)
+    (folder / CONFIG_FILE).write_text("{")
+    with pytest.raises(UserError, match="can't be read"):
+        load_clip_folder(folder, "x")
+
+
+def test_weights_of_another_size_are_refused_with_their_names(folder: Path) -> None:
+    state = load_file(folder / WEIGHTS_FILE)
+    state["ln_final.weight"] = torch.ones(7)
+    save_file(state, folder / WEIGHTS_FILE)
+    with pytest.raises(UserError, match=r"ln_final\.weight"):
+        load_clip_folder(folder, "x")
+
+
+def test_an_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"unknown CLIP 'ViT-B-61'.*ViT-B-16"):
+        load_clip(ClipSettings(model="ViT-B-61", pretrained="openai"))
+
+
+def test_an_architecture_without_weights_lists_the_tags() -> None:
+    with pytest.raises(UserError, match=r"needs weights.*openai"):
+        load_clip(ClipSettings(model="ViT-B-16"))
+
+
+def test_a_missing_weights_file_is_a_user_error(tmp_path: Path) -> None:
+    settings = ClipSettings(model="ViT-B-32", pretrained=str(tmp_path / "none.pt"))
+    with pytest.raises(UserError, match=r"none\.pt"):
+        load_clip(settings)

@@ -1,0 +1,101 @@
+"""Features, mask logits, scores and sliding windows against the released code's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cascade_clip.inference.sliding import sliding_labels, sliding_scores
+from tests.golden.cases import CASES, SETTINGS, Golden, golden
+from tests.naive import sliding as naive_sliding
+
+TOLERANCE = 1e-5
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    assert actual.shape == expected.shape
+    assert (actual - expected).abs().max().item() <= TOLERANCE
+
+
+def outputs(case: Golden, twin: str) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Level features, global embedding and mask logits, by the network or its naive twin."""
+    image, text = case.values["image"], case.values["text_embeddings"]
+    with torch.no_grad():
+        if twin == "naive":
+            slow = case.naive(image, text, case.model.network_state)
+            blocks = sorted(slow.features)
+            return [slow.features[b] for b in blocks], slow.global_embedding, slow.mask_logits
+        fast = case.network()(image, text)
+        return fast.levels.features, fast.levels.global_embedding, fast.mask_logits
+
+
+@pytest.mark.parametrize("twin", ["fast", "naive"])
+@pytest.mark.parametrize("case", CASES)
+def test_features_logits_and_scores(case: str, twin: str) -> None:
+    reference = golden(case)
+    values = reference.values
+    features, global_embedding, mask_logits = outputs(reference, twin)
+    assert len(features) == sum(name.startswith("features.") for name in values)
+    for index, feature in enumerate(features):
+        assert_close(feature, values[f"features.{index}"].flatten(2).transpose(1, 2))
+    assert_close(global_embedding, values["cls_embedding"])
+    size = values["mask_logits"].shape[2:]
+    upsampled = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False)
+    assert_close(upsampled, values["mask_logits"])
+    scores = upsampled.sigmoid()
+    assert_close(scores, values["transductive.scores"])
+    scores[:, reference.seen] -= 0.1
+    assert_close(scores, values["inductive.scores"])
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("case", CASES)
+def test_sliding_windows(case: str, setting: str) -> None:
+    reference = golden(case)
+    expected = reference.values[f"{setting}.slide.scores"]
+    network, options = reference.network(), slide_options(reference, setting)
+    image = reference.values[f"{setting}.slide.image"]
+    text = reference.values["text_embeddings"]
+    assert_close(sliding_scores(network, image, text, **options), expected)
+    labels = sliding_labels(network, image, text, **options)
+    assert_same_labels(labels, reference, setting)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("case", CASES)
+def test_sliding_windows_of_the_naive_twin(case: str, setting: str) -> None:
+    reference = golden(case)
+    text, state = reference.values["text_embeddings"], reference.model.network_state
+    with torch.no_grad():
+        scores = naive_sliding.sliding_scores(
+            lambda window: reference.naive(window, text, state).mask_logits,
+            reference.values[f"{setting}.slide.image"],
+            patch=reference.model.vision["patch_size"],
+            **slide_options(reference, setting),
+        )
+    assert_close(scores, reference.values[f"{setting}.slide.scores"])
+    assert_same_labels(scores.argmax(1), reference, setting)
+
+
+def assert_same_labels(labels: Tensor, reference: Golden, setting: str) -> None:
+    """Wherever the reference itself is decided by more than the tolerance."""
+    top = reference.values[f"{setting}.slide.scores"].topk(2, dim=1).values
+    decided = top[:, 0] - top[:, 1] > 1e-5
+    assert decided.float().mean() > 0.99
+    expected = reference.values[f"{setting}.slide.labels"].long()
+    assert torch.equal(labels[decided], expected[decided])
+
+
+def slide_options(reference: Golden, setting: str) -> dict[str, Any]:
+    preprocessing, classes = reference.model.preprocessing, reference.model.classes
+    return {
+        "crop": preprocessing.crop,
+        "stride": preprocessing.stride,
+        "output_size": tuple(reference.values[f"{setting}.slide.scores"].shape[2:]),
+        "seen": reference.seen,
+        "seen_score_offset": classes.seen_score_offset if setting == "inductive" else 0.0,
+    }

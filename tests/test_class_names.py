@@ -1,0 +1,65 @@
+"""Typed class names."""
+
+import pytest
+
+from cascade_clip.class_names import parse_classes, trained_names
+from cascade_clip.errors import UserError
+
+
+def test_a_string_and_a_list_read_the_same() -> None:
+    typed = parse_classes(" cat,  sofa | couch ,wall,, ")
+    assert typed == parse_classes(["cat", "sofa|couch", "wall"])
+    assert typed.groups == (("cat",), ("sofa", "couch"), ("wall",))
+    assert typed.names == ("cat", "sofa", "couch", "wall")
+    assert typed.class_of_name == (0, 1, 1, 2)
+    assert typed.index(" Couch") == 1
+
+
+def test_inner_white_space_is_one_space() -> None:
+    assert parse_classes("potted \t plant").names == ("potted plant",)
+
+
+@pytest.mark.parametrize("nothing", ["", " , ,", []])
+def test_no_class_is_an_error(nothing: str | list[str]) -> None:
+    with pytest.raises(UserError, match="no class names"):
+        parse_classes(nothing)
+
+
+@pytest.mark.parametrize("twice", ["cat, dog, Cat ", "sofa|couch, couch", "sofa|sofa"])
+def test_a_name_given_twice_is_an_error(twice: str) -> None:
+    with pytest.raises(UserError, match="twice"):
+        parse_classes(twice)
+
+
+@pytest.mark.parametrize("blank", [["cat", "  "], ["sofa|"], "cat, |couch", ["\u200b"], ["\x00"]])
+def test_an_empty_name_is_an_error(blank: str | list[str]) -> None:
+    with pytest.raises(UserError, match="empty class name"):
+        parse_classes(blank)
+
+
+def test_too_many_classes_are_refused() -> None:
+    with pytest.raises(UserError, match="at most"):
+        parse_classes([f"thing {i}" for i in range(40_000)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "trained", "expected"),
+    [
+        ("Cat", "cat", True),
+        ("cats", "cat", True),
+        ("cat", "cats", True),
+        ("berries", "berry", True),
+        ("buses", "bus", True),
+        ("boxes", "box", True),
+        ("potted plant", "pottedplant", True),
+        ("playing-field", "playingfield", True),
+        ("cattle", "cat", False),
+        ("gras", "grass", False),
+        ("lion", "cat", False),
+        ("고양이", "cat", False),
+    ],
+)
+def test_trained_names_ignore_case_spaces_and_plural(
+    typed: str, trained: str, expected: bool
+) -> None:
+    assert trained_names([typed], [trained]) == [expected]

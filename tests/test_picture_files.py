@@ -1,0 +1,49 @@
+"""What was typed to picture files."""
+
+from pathlib import Path
+
+import pytest
+
+from cascade_clip.errors import UserError
+from cascade_clip.picture_files import find_pictures, result_names
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("b.jpg", "a.PNG", "notes.txt", "sub/a.png", "out/a-overlay.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def test_folders_give_their_pictures_without_earlier_results(photos: Path) -> None:
+    found = find_pictures([str(photos)], photos / "out")
+    assert [str(file.relative_to(photos)) for file in found] == ["a.PNG", "b.jpg", "sub/a.png"]
+    inside = find_pictures([str(photos / "out")], photos / "out")
+    assert [file.name for file in inside] == ["a-overlay.png"]
+
+
+def test_patterns_and_repeats(photos: Path) -> None:
+    found = find_pictures([str(photos / "*.jpg"), str(photos / "b.jpg")], photos / "out")
+    assert found == [photos / "b.jpg"]
+    deep = find_pictures([str(photos / "**" / "*.png")], photos / "new")
+    assert photos / "sub" / "a.png" in deep
+
+
+def test_a_file_with_magic_characters_is_itself(photos: Path) -> None:
+    odd = photos / "odd[1].png"
+    odd.write_bytes(b"x")
+    assert find_pictures([str(odd)], photos / "out") == [odd]
+
+
+@pytest.mark.parametrize("typed", ["nowhere.png", "*.webp", "empty"])
+def test_nothing_found_is_an_error(photos: Path, typed: str) -> None:
+    (photos / "empty").mkdir()
+    with pytest.raises(UserError, match=typed.replace("*", r"\*")):
+        find_pictures([str(photos / typed)], photos / "out")
+
+
+def test_equal_stems_are_numbered() -> None:
+    pictures = [Path("a/x.png"), Path("b/x.jpg"), Path("x-2.png"), Path("c/x.gif")]
+    assert result_names(pictures) == ["x", "x-2", "x-2-2", "x-3"]

@@ -1,0 +1,187 @@
+"""Pictures and class names to segmentations, on a tiny CLIP with random weights."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cascade_clip.checkpoint.native import save_model
+from cascade_clip.clip.load import load_clip
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
+from cascade_clip.errors import UserError
+from cascade_clip.inference.sliding import windows
+from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.recipes import load_recipe
+from cascade_clip.segmenter import Segmenter, capped_size
+
+PICTURE = draw_scene(7, 0, (40, 50)).image
+
+
+@pytest.fixture(scope="module")
+def seg(tiny_overrides: list[str]) -> Segmenter:
+    torch.manual_seed(0)
+    recipe = load_recipe("picturebook-inductive", tiny_overrides)
+    clip = load_clip(recipe.model.clip)
+    network = SegmentationNetwork(clip.visual, recipe.model)
+    return Segmenter(network, clip, ClassSet(CLASSES, UNSEEN), recipe)
+
+
+def test_labels_are_the_arg_max_of_the_scores(seg: Segmenter) -> None:
+    result = seg(PICTURE, "cat, grass|lawn, sky", class_offsets={"sky": 0.01})
+    assert result.labels.shape == PICTURE.shape[:2]
+    assert result.labels.dtype == np.int16
+    assert result.scores.shape == (3, *PICTURE.shape[:2])
+    assert np.array_equal(result.scores.argmax(axis=0), result.labels)
+    assert len(np.unique(result.labels)) > 1
+    assert sum(entry.share for entry in result.legend) == pytest.approx(1.0)
+
+
+def test_synonyms_are_one_class_with_their_highest_score(seg: Segmenter) -> None:
+    apart = seg(PICTURE, ["cat", "grass", "lawn"])
+    joined = seg(PICTURE, ["cat", "grass|lawn"])
+    assert np.allclose(joined.scores[1], apart.scores[1:].max(axis=0))
+    assert np.array_equal(joined.labels, np.minimum(apart.labels, 1))
+
+
+@pytest.mark.parametrize("side", [(1, 1), (2, 300), (301, 3), (33, 47), (8, 8)])
+def test_any_size_comes_back_at_its_size(seg: Segmenter, side: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*side, 3), dtype=np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert seg(picture, "cat, grass").labels.shape == side
+
+
+def test_a_very_long_picture_is_shrunk_with_a_warning(seg: Segmenter) -> None:
+    with pytest.warns(UserWarning, match="10000 x 1 pixels .* shrunk"):
+        result = seg(np.zeros((1, 10_000, 3), np.uint8), "cat, grass")
+    assert result.labels.shape == (1, 10_000)
+
+
+@given(
+    st.integers(1, 30_000),
+    st.integers(1, 30_000),
+    st.integers(16, 600),
+    st.floats(0.3, 1.0),
+    st.integers(1, 80),
+)
+def test_capped_sizes_fit(height: int, width: int, crop: int, share: float, most: int) -> None:
+    stride = max(1, int(crop * share))
+    size = capped_size((height, width), crop, stride, most)
+    assert min(size) >= 1
+    counts = [max(side - crop + stride - 1, 0) // stride + 1 for side in (height, width)]
+    if counts[0] * counts[1] <= most:
+        assert size == [height, width]
+    else:
+        assert len(windows((size[0], size[1]), crop, stride).origins) <= most
+        assert size[0] <= height and size[1] <= width
+
+
+def test_trained_names_carry_the_offset_and_the_legend_says_so(seg: Segmenter) -> None:
+    plain = seg(PICTURE, "Houses, zebra")
+    assert [entry.seen for entry in plain.legend] == [("Houses",), ()]
+    lowered = Segmenter(
+        seg.network,
+        seg.clip,
+        seg.trained_classes,
+        seg.recipe.model_copy(update={"seen_score_offset": 1.0}),
+    )
+    assert (lowered(PICTURE, "Houses, zebra").labels == 1).all()
+    cat = lowered(PICTURE, "cat, zebra")  # a class of the data set, but an unseen one
+    assert cat.legend[0].seen == ()
+    assert np.allclose(cat.scores, seg(PICTURE, "cat, zebra").scores)
+
+
+def test_class_offsets_move_the_border(seg: Segmenter) -> None:
+    assert seg(PICTURE, "cat, grass", class_offsets={"cat": 1}).mask("cat").all()
+    assert not seg(PICTURE, "cat, grass", class_offsets={"cat": -1}).mask("cat").any()
+
+
+def test_pixels_under_the_threshold_are_background(seg: Segmenter) -> None:
+    plain = seg(PICTURE, "cat, grass", class_offsets={"cat": 0.02})
+    threshold = float(np.median(plain.scores.max(axis=0)))
+    cut = seg(PICTURE, "cat, grass", background=threshold)
+    kept = cut.labels >= 0
+    assert 0 < kept.mean() < 1
+    assert np.array_equal(kept, cut.scores.max(axis=0) >= np.float32(threshold))
+    assert seg(PICTURE, "cat, grass", background=1.0).mask("background").all()
+    assert not seg(PICTURE, "cat, grass", background=0.0).mask("background").any()
+
+
+def test_thresholds_look_at_scores_without_offsets(seg: Segmenter) -> None:
+    plain = seg(PICTURE, "cat, grass")
+    limit = float(np.median(plain.scores[0]))
+    lifted = seg(PICTURE, "cat, grass", class_offsets={"cat": 1}, thresholds={"cat": limit})
+    low = plain.scores[0] < np.float32(limit)
+    assert 0 < low.mean() < 1
+    assert np.mean(lifted.mask("background") == low) > 0.99  # rounding at the limit itself
+    assert not lifted.mask("grass").any()
+    high = seg(PICTURE, "cat, grass", class_offsets={"grass": 1}, thresholds={"cat": 1.0})
+    assert high.mask("grass").all()  # no threshold of its own
+
+
+def test_all_kinds_of_pictures_give_the_same(seg: Segmenter, tmp_path: Path) -> None:
+    path = tmp_path / "scene.png"
+    Image.fromarray(PICTURE).save(path)
+    tensor = torch.from_numpy(PICTURE.copy()).permute(2, 0, 1)
+    results = seg([path, str(path), Image.fromarray(PICTURE), PICTURE, tensor], "cat, grass")
+    assert [result.name for result in results][:3] == ["scene", "scene", "picture-2"]
+    assert results[0].file_name == "scene.png"
+    for result in results[1:]:
+        assert np.array_equal(result.labels, results[0].labels)
+
+
+def test_templates_change_the_scores(seg: Segmenter) -> None:
+    default = seg(PICTURE, "cat, grass")
+    assert np.array_equal(default.scores, seg(PICTURE, "cat, grass", templates="single").scores)
+    drawn = seg(PICTURE, "cat, grass", templates=["a drawing of a {}", "{}"])
+    assert not np.allclose(default.scores, drawn.scores)
+
+
+def test_all_classes_of_training_are_the_default(seg: Segmenter) -> None:
+    assert seg(PICTURE).classes == CLASSES
+
+
+def test_names_in_any_script_and_many_of_them(seg: Segmenter) -> None:
+    assert seg(PICTURE, ["고양이", "🐱", "قطة", "cat {}"]).classes[1] == "🐱"
+    many = seg(PICTURE, [f"thing {i}" for i in range(700)])
+    assert many.labels.max() < 700
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": ""}, "no class names"),
+        ({"classes": ["cat", "cat "]}, "twice"),
+        ({"classes": "cat, " + "very " * 10_000 + "long"}, "too long"),
+        ({"classes": "cat, \u200b"}, "empty class name"),
+        ({"classes": "cat", "background": 1.5}, "between 0 and 1"),
+        ({"classes": "cat", "thresholds": {"dog": 0.5}}, "'dog' is none of"),
+        ({"classes": "cat", "thresholds": {"cat": float("nan")}}, "nan"),
+        ({"classes": "cat", "class_offsets": {"cat": 7}}, "offset of 'cat'"),
+        ({"classes": "cat", "templates": "a photo"}, "must hold {} once"),
+        ({"classes": "cat", "templates": "a {name} {}"}, "must hold {} once"),
+        ({"classes": "cat", "templates": []}, "no templates"),
+    ],
+)
+def test_bad_requests_are_refused(seg: Segmenter, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        seg(PICTURE, **options)  # type: ignore[call-overload]
+
+
+def test_a_saved_model_gives_the_same_labels(seg: Segmenter, tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model", seg.network, seg.recipe, seg.trained_classes, seg.clip)
+    loaded = Segmenter.from_pretrained(folder)
+    assert loaded.trained_classes.seen == seg.trained_classes.seen
+    expected = seg(PICTURE, "cat, grass").scores
+    assert np.allclose(loaded(PICTURE, "cat, grass").scores, expected, atol=1e-5)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        Segmenter.from_pretrained(tmp_path / "nowhere")
