@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip
 
 torch.set_num_threads(2)
 
-TINY_CLIP = {
+TINY_CLIP: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"layers": 12, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},

@@ -136,6 +136,14 @@ def test_all_kinds_of_pictures_give_the_same(seg: Segmenter, tmp_path: Path) -> 
         assert np.array_equal(result.labels, results[0].labels)
 
 
+def test_a_query_is_made_once_for_many_pictures(seg: Segmenter) -> None:
+    query = seg.query("cat, grass", background=0.3)
+    for index, picture in enumerate((PICTURE, PICTURE[::-1].copy())):
+        result = seg.segment(picture, query, index)
+        assert result.name == f"picture-{index}"
+        assert np.array_equal(result.labels, seg(picture, "cat, grass", background=0.3).labels)
+
+
 def test_templates_change_the_scores(seg: Segmenter) -> None:
     default = seg(PICTURE, "cat, grass")
     assert np.array_equal(default.scores, seg(PICTURE, "cat, grass", templates="single").scores)

@@ -1,8 +1,8 @@
 """Every setting of the toolkit, typed and documented.
 
-A `Recipe` is read once (from a YAML delta plus `key=value` overrides, see `recipes.py`), checked here,
-and handed on unchanged; nothing downstream has settings of its own. Block numbers are 1-based, as in
-the Cascade-CLIP paper (arXiv 2406.00670): block 12 is the last one of a ViT-B.
+A `Recipe` is read once (from a YAML delta plus `key=value` overrides, see `recipes.py`), checked
+here, and handed on unchanged; nothing downstream has settings of its own. Block numbers are
+1-based, as in the Cascade-CLIP paper (arXiv 2406.00670): block 12 is the last one of a ViT-B.
 """
 
 from __future__ import annotations
@@ -10,8 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic import NonNegativeInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 RGB = tuple[float, float, float]
@@ -37,7 +45,7 @@ class ClipSettings(Settings):
 
 
 class EncoderSettings(Settings):
-    """How the frozen CLIP image encoder is tuned (METHOD: ZegCLIP's deep prompt tuning)."""
+    """How the frozen CLIP image encoder is tuned (deep prompts: ZegCLIP, arXiv 2212.03588)."""
 
     tuning: Literal[
         "deep-prompts", "shallow-prompts", "spectral-prompts", "frozen", "last-blocks", "full"
@@ -100,6 +108,9 @@ class HeadSettings(Settings):
     """One query projection for all stages instead of one each (Table 9)."""
     relationship_descriptor: bool = True
     """Queries from concat(T * g, T) (ZegCLIP Eq. 6) instead of T alone."""
+    decoder: Literal["cross-attention", "spectral"] = "cross-attention"
+    """`cross-attention`: ZegCLIP's and Cascade-CLIP's decoder. `spectral`: SPT-SEG's (arXiv
+    2312.12754), meant for `encoder.tuning: spectral-prompts`."""
     decoder_layers: PositiveInt = 3
     decoder_heads: PositiveInt = 8
     decoder_dropout: Probability = 0.1
@@ -113,9 +124,21 @@ class HeadSettings(Settings):
             raise ValueError("stages needs at least one stage, and each stage at least one block")
         blocks = [block for stage in self.stages for block in stage]
         if any(tuple(sorted(set(stage))) != stage for stage in self.stages):
-            raise ValueError(f"blocks within a stage must ascend without repeats, got {self.stages}")
+            raise ValueError(
+                f"blocks within a stage must ascend without repeats, got {self.stages}"
+            )
         if len(set(blocks)) != len(blocks):
             raise ValueError(f"each block belongs to one stage at most, got {self.stages}")
+        if self.decoder == "spectral" and self.decoder_start == "identity":
+            raise ValueError(
+                "decoder 'spectral' has no query and key projections to start at the identity; "
+                "set decoder_start to 'released'"
+            )
+        if self.decoder == "spectral" and self.decoder_heads < 2:
+            raise ValueError(
+                "decoder 'spectral' divides its heads between low and high frequencies, so "
+                f"decoder_heads must be at least 2; got {self.decoder_heads}"
+            )
         if self.aggregation in {"sum-trained", "concat", "self-attention"} and all(
             len(stage) == 1 for stage in self.stages
         ):
@@ -148,13 +171,13 @@ class PicturebookSettings(Settings):
 
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Seed of the training scenes; the other splits are drawn from seeds 10,000 apart."""
-    size: PositiveInt = 96
+    size: PositiveInt = 128
     """Side of a scene in pixels."""
     eval_scenes: PositiveInt = 300
     """Scenes in the test split."""
     things: tuple[NonNegativeInt, NonNegativeInt] = (1, 3)
     """Fewest and most things in a scene."""
-    thing_size: tuple[PositiveFloat, PositiveFloat] = (0.42, 0.8)
+    thing_size: tuple[PositiveFloat, PositiveFloat] = (0.45, 0.82)
     """Smallest and largest longer side of a thing, as a share of the scene's side."""
     stuff: tuple[PositiveInt, PositiveInt] = (1, 3)
     """Fewest and most regions of stuff in a scene."""
@@ -171,7 +194,7 @@ class DataSettings(Settings):
     split: str = "standard"
     """Name of the seen/unseen split of the data set's classes."""
     templates: Literal["single", "many"] = "single"
-    """`single`: 'a photo of a {}'; `many`: the mean over the 15 templates of METHOD section 3."""
+    """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
     crop: PositiveInt = 512
     """Side of training crops and of sliding windows, in pixels."""
     stride: PositiveInt = 426
@@ -196,7 +219,7 @@ class DataSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """Optimisation (METHOD section 7). Defaults are the released schedule of VOC."""
+    """Optimisation. Defaults are the released schedule of VOC."""
 
     setting: Setting = "inductive"
     start_from: Path | None = None
@@ -231,8 +254,8 @@ class TrainSettings(Settings):
     def _check(self) -> TrainSettings:
         if self.batch_size % (self.accumulate * self.devices):
             raise ValueError(
-                f"batch_size ({self.batch_size}) is the number of pictures per step over all devices; "
-                f"it must be divisible by accumulate x devices ({self.accumulate} x {self.devices})"
+                f"batch_size ({self.batch_size}), the pictures per step over all devices, must be "
+                f"divisible by accumulate x devices ({self.accumulate} x {self.devices})"
             )
         return self
 

@@ -255,8 +255,8 @@ def _lead(classes: ClassSet) -> str:
         "Every scene here is drawn by the program. A small CLIP has read phrases about such "
         "scenes, of all classes, but has never seen a mask. Two networks on top of it were then "
         f"trained with the masks of {len(classes.seen)} classes; the masks of "
-        f"{len(classes.unseen)} others ({', '.join(classes.unseen)}) were withheld. Below, both segment scenes they have not "
-        "met, and every pixel may become any class, seen or unseen."
+        f"{len(classes.unseen)} others ({', '.join(classes.unseen)}) were withheld. Below, both "
+        "segment scenes they have not met, and every pixel may become any class, seen or unseen."
     )
 
 

@@ -139,7 +139,31 @@ class Segmenter:
 
         Raises `UserError` for unreadable pictures and unusable names, thresholds or templates.
         """
-        query = build_query(
+        query = self.query(
+            classes,
+            background=background,
+            thresholds=thresholds,
+            class_offsets=class_offsets,
+            templates=templates,
+        )
+        if isinstance(images, (list, tuple)):
+            return [self.segment(picture, query, index) for index, picture in enumerate(images)]
+        return self.segment(images, query)
+
+    def query(
+        self,
+        classes: str | Sequence[str] | TypedClasses | None = None,
+        *,
+        background: bool | float = False,
+        thresholds: Mapping[str, float] | None = None,
+        class_offsets: Mapping[str, float] | None = None,
+        templates: str | Sequence[str] | None = None,
+    ) -> Query:
+        """What a call asks of its pictures, checked and encoded once: for many calls of `segment`.
+
+        Arguments and errors as in a call.
+        """
+        return build_query(
             self.clip,
             parse_classes(self.trained_classes.names if classes is None else classes),
             trained=self.trained_classes.seen,
@@ -150,11 +174,12 @@ class Segmenter:
             class_offsets=class_offsets,
             device=self.device,
         )
-        if isinstance(images, (list, tuple)):
-            return [self._segment(picture, i, query) for i, picture in enumerate(images)]
-        return self._segment(images, 0, query)
 
-    def _segment(self, picture: Picture, index: int, query: Query) -> Segmentation:
+    def segment(self, picture: Picture, query: Query, index: int = 0) -> Segmentation:
+        """Segments one picture; without a file name it is called `picture-INDEX`.
+
+        Raises `UserError` for an unreadable picture.
+        """
         image = read_picture(picture)  # (H, W, 3)
         labels = self._labels(image, query)
         shares = _shares(labels, len(query.typed.groups))

@@ -1,10 +1,11 @@
 """`segment` as a person calls it."""
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from cascade_clip.checkpoint.native import save_model
+from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
@@ -38,18 +40,35 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def segment(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from cascade_clip.cli.app import main; main()", "segment"]
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-        check=False,
-    )
+class Call(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_a_folder_with_bad_files_among_good_ones(model: Path, photos: Path) -> None:
+Segment = Callable[..., Call]
+
+
+@pytest.fixture
+def segment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Segment:
+    """`cascade-clip segment ARGUMENTS` within this process."""
+
+    def call(*arguments: str | Path) -> Call:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["cascade-clip", "segment", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        code = caught.value.code
+        assert isinstance(code, int)
+        return Call(code, *capsys.readouterr())
+
+    return call
+
+
+def test_a_folder_with_bad_files_among_good_ones(
+    model: Path, photos: Path, segment: Segment
+) -> None:
     (photos / "zero.png").write_bytes(b"")
     (photos / "text.jpg").write_text("no picture")
     out = photos.parent / "out"
@@ -72,7 +91,7 @@ def test_a_folder_with_bad_files_among_good_ones(model: Path, photos: Path) -> N
         assert np.array_equal(np.asarray(image), labels)
 
 
-def test_background_and_quiet(model: Path, photos: Path) -> None:
+def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> None:
     out = photos.parent / "out"
     done = segment(
         photos / "scene-0.png", "--model", model, "--classes", "cat", "--threshold", "1.0",
@@ -97,7 +116,7 @@ def test_background_and_quiet(model: Path, photos: Path) -> None:
     ],
 )
 def test_mistakes_take_one_line_and_exit_code_2(
-    model: Path, photos: Path, pictures: str, options: list[str], message: str
+    model: Path, photos: Path, segment: Segment, pictures: str, options: list[str], message: str
 ) -> None:
     if pictures == "empty.png":
         (photos / pictures).write_bytes(b"")
@@ -109,9 +128,26 @@ def test_mistakes_take_one_line_and_exit_code_2(
     assert not out.exists()
 
 
-def test_an_output_folder_that_is_a_file(model: Path, photos: Path) -> None:
+def test_an_output_folder_that_is_a_file(model: Path, photos: Path, segment: Segment) -> None:
     blocked = photos.parent / "blocked"
     blocked.write_text("")
     done = segment(photos, "--model", model, "--classes", "cat", "--out", blocked, "--quiet")
     assert done.returncode == 2
     assert "can't write" in done.stderr
+
+
+def test_as_a_program_of_its_own(photos: Path) -> None:
+    code = "from cascade_clip.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "segment", str(photos), "--classes", "cat,, Cat"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: class name 'Cat' is given twice; name each class once\n"
+
+
+def test_help_and_mistakes_do_not_wait_for_torch() -> None:
+    code = "import sys, cascade_clip.cli.segment; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import EncoderSettings, HeadSettings, ModelSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE
 from cascade_clip.model.network import SegmentationNetwork
 from tests.model.build import build_network, build_settings, build_visual, random_text
 from tests.naive.network import NaiveSizes, naive_forward
@@ -30,9 +31,18 @@ LEVEL_PROJECTIONS = ("random-frozen", "random-trained", "clip-frozen", "clip-tra
 TUNINGS: tuple[dict[str, Any], ...] = (
     {"tuning": "deep-prompts", "prompts": 3},
     {"tuning": "shallow-prompts", "prompts": 2},
+    {"tuning": "spectral-prompts", "prompts": 2},
     {"tuning": "frozen", "prompts": 0},
     {"tuning": "last-blocks", "prompts": 0, "tuned_blocks": 2},
     {"tuning": "full", "prompts": 0},
+)
+DECODERS: tuple[dict[str, Any], ...] = (
+    {"decoder_heads": 1},
+    {"decoder_heads": 2, "decoder_start": "identity"},
+    {"decoder_heads": 4},
+    {"decoder_heads": 8, "decoder_start": "identity"},
+    {"decoder": "spectral", "decoder_heads": 2},
+    {"decoder": "spectral", "decoder_heads": 8},
 )
 STAGES = (((4,),), ((1, 2, 3, 4),), ((1, 2), (3,), (4,)), ((1, 3), (2,)), ((2, 3, 4),))
 
@@ -58,8 +68,7 @@ def head_settings(draw: st.DrawFn) -> HeadSettings:
         shared_queries=draw(st.booleans()),
         relationship_descriptor=draw(st.booleans()),
         decoder_layers=draw(st.integers(1, 3)),
-        decoder_heads=draw(st.sampled_from((1, 2, 4, 8))),
-        decoder_start=draw(st.sampled_from(("released", "identity"))),
+        **draw(st.sampled_from(DECODERS)),
     )
 
 
@@ -109,16 +118,17 @@ def test_equals_naive_twin_at_other_sizes(sizes: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tuning", "projection", "aggregation"),
-    [(tuning, projection, "nga") for tuning in TUNINGS for projection in LEVEL_PROJECTIONS]
-    + [(TUNINGS[0], "clip-trained", aggregation) for aggregation in AGGREGATIONS],
+    ("tuning", "projection", "head"),
+    [(tuning, projection, {}) for tuning in TUNINGS for projection in LEVEL_PROJECTIONS]
+    + [(TUNINGS[0], "clip-trained", {"aggregation": name}) for name in AGGREGATIONS]
+    + [(TUNINGS[2], "random-frozen", {"decoder": "spectral"})],
 )
 def test_gradients_reach_exactly_the_trained_parameters(
-    tuning: dict[str, Any], projection: str, aggregation: str
+    tuning: dict[str, Any], projection: str, head: dict[str, Any]
 ) -> None:
     torch.manual_seed(0)
     encoder = tuning | {"level_projection": projection}
-    head = {"aggregation": aggregation, "stages": ((1, 2), (3, 4))}
+    head = {"stages": ((1, 2), (3, 4))} | head
     network = build_network(build_settings(encoder, head)).train()
     network(torch.randn(2, 3, 16, 24), random_text(3)).mask_logits.square().sum().backward()
     with_gradient = {
@@ -136,6 +146,11 @@ def expected_trained(
     kinds = {
         "deep-prompts": ("encoder.prompts.", "encoder.prompt_norm."),
         "shallow-prompts": ("encoder.prompts.",),
+        "spectral-prompts": (
+            "encoder.prompts.",
+            "encoder.prompt_norm.",
+            "encoder.spectral_prompt.",
+        ),
         "frozen": (),
         "full": ("encoder.visual.",),
         "last-blocks": tuple(f"encoder.visual.transformer.resblocks.{i}." for i in (2, 3)),
@@ -162,7 +177,7 @@ def test_released_settings_train_prompts_decoders_queries_and_gaussian_weights()
         "head.query_projections": 3 * (1024 * 512 + 512),
         "head.decoders": 3 * (2 * (12 * 512**2 + 13 * 512) + 2 * (512**2 + 512)),
     }
-    assert round(sum(parts.values()) / 1e6, 1) == 23.1  # METHOD's "live" part of 40.5 M
+    assert round(sum(parts.values()) / 1e6, 1) == 23.1  # the live part of the released 40.5 M
 
 
 def test_frozen_clip_stays_in_evaluation_mode() -> None:
@@ -209,7 +224,8 @@ def test_identity_start_gives_scaled_cosine_similarity(layers: int, descriptor: 
     with torch.no_grad():
         output = network(torch.randn(2, 3, 16, 16), text)
     similarity = text @ output.levels.features[0].transpose(1, 2)  # (B, C, N)
-    torch.testing.assert_close(output.mask_logits.flatten(2), 20 * similarity, atol=1e-2, rtol=1e-2)
+    expected = IDENTITY_LOGIT_SCALE * similarity
+    torch.testing.assert_close(output.mask_logits.flatten(2), expected, atol=1e-2, rtol=1e-2)
 
 
 def test_decoder_layers_start_as_copies_and_decoders_differ() -> None:

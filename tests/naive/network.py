@@ -6,6 +6,7 @@ no code with it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,11 @@ def naive_forward(
                 state, settings, index, [features[b] for b in blocks if b in features]
             )
             queries = query(state, settings, index, text, global_embedding)  # (C, d)
-            maps.append(decode(state, settings, index, queries, stage_feature).reshape(-1, h, w))
+            if settings.head.decoder == "spectral":
+                logits = decode_spectrally(state, settings, index, queries, stage_feature, (h, w))
+            else:
+                logits = decode(state, settings, index, queries, stage_feature)
+            maps.append(logits.reshape(-1, h, w))
         stages.append(torch.stack(maps))
     features = {block: torch.stack([f[block] for f, _ in per_image]) for block in per_image[0][0]}
     return NaiveOutput(features, torch.stack([g for _, g in per_image]), stages, sum(stages))
@@ -90,7 +95,7 @@ def naive_levels(
     count = len(tokens)
     features = {}
     for block in range(1, depth + 1):
-        if encoder.tuning == "deep-prompts":
+        if encoder.tuning in ("deep-prompts", "spectral-prompts"):
             prompts = linear(
                 state, "encoder.prompts.projection", state["encoder.prompts.embeddings"][block - 1]
             )
@@ -100,9 +105,18 @@ def naive_levels(
                 state, "encoder.prompts.projection", state["encoder.prompts.embeddings"][0]
             )
             tokens = torch.cat([tokens[:1], prompts, tokens[1:]])
+        if encoder.tuning == "spectral-prompts" and block <= 2:
+            grid = tuple(
+                side // p for side, p in zip(image.shape[1:], patch_sides(state), strict=True)
+            )
+            patches = tokens[len(tokens) - count + 1 :]
+            patches = patches + spectral_prompt(
+                state, patches * tokens[0], grid, encoder.stored_grid or sizes.grid_size[1]
+            )
+            tokens = torch.cat([tokens[: len(tokens) - count + 1], patches])
         tokens = transformer_block(state, sizes, block - 1, tokens)
         seen = torch.cat([tokens[:1], tokens[len(tokens) - count + 1 :]])
-        if encoder.tuning == "deep-prompts":
+        if encoder.tuning in ("deep-prompts", "spectral-prompts"):
             seen = norm(state, "encoder.prompt_norm", seen, eps=1e-6)
         if block in inner:
             level = inner.index(block)
@@ -137,6 +151,26 @@ def embed(state: State, settings: ModelSettings, sizes: NaiveSizes, image: Tenso
     class_token = times * class_embedding + position[0]
     patches = patches + plane[0].permute(1, 2, 0).reshape(h * w, -1)
     return norm(state, "encoder.visual.ln_pre", torch.cat([class_token[None], patches]))
+
+
+def spectral_prompt(state: State, matched: Tensor, grid: tuple[int, int], columns: int) -> Tensor:
+    """Patches times class token (N, D) through the filter: every frequency on its own."""
+    response = torch.view_as_complex(state["encoder.spectral_prompt.response"])  # (R, S, D)
+    rows = response.shape[0]
+    spectrum = torch.fft.rfft2(matched.reshape(*grid, -1), dim=(0, 1))
+    for u in range(spectrum.shape[0]):
+        for v in range(spectrum.shape[1]):
+            row = (u if 2 * u < grid[0] else u - grid[0]) / grid[0] * rows
+            column = min(v / grid[1] * columns, response.shape[1] - 1)
+            low, left = math.floor(row), math.floor(column)
+            right = min(left + 1, response.shape[1] - 1)
+            down, along = row - low, column - left
+            here = [
+                (1 - along) * response[r % rows, left] + along * response[r % rows, right]
+                for r in (low, low + 1)
+            ]
+            spectrum[u, v] *= (1 - down) * here[0] + down * here[1]
+    return torch.fft.irfft2(spectrum, s=grid, dim=(0, 1)).flatten(0, 1)
 
 
 def transformer_block(state: State, sizes: NaiveSizes, index: int, tokens: Tensor) -> Tensor:
@@ -195,6 +229,58 @@ def query(
     if settings.head.relationship_descriptor:
         text = torch.cat([text * global_embedding, text], dim=-1)  # (C, 2d)
     return linear(state, f"head.query_projections.{index}.linear", text)
+
+
+def decode_spectrally(
+    state: State,
+    settings: ModelSettings,
+    stage: int,
+    queries: Tensor,
+    patches: Tensor,
+    grid: tuple[int, int],
+) -> Tensor:
+    """Mask logits (C, N) of one image."""
+    heads = settings.head.decoder_heads
+    for layer in range(settings.head.decoder_layers - 1):
+        path = f"head.decoders.{stage}.layers.{layer}"
+        mixed = mix_frequencies(state, f"{path}.mixer", patches, grid, heads)
+        attended = (queries @ mixed.T).softmax(-1) @ mixed
+        queries = norm(
+            state, f"{path}.attention_norm", queries + linear(state, f"{path}.out", attended)
+        )
+        hidden = F.relu(linear(state, f"{path}.expand", queries))
+        queries = norm(
+            state, f"{path}.feedforward_norm", queries + linear(state, f"{path}.contract", hidden)
+        )
+    mixed = mix_frequencies(state, f"head.decoders.{stage}.mixer", patches, grid, heads)
+    return queries @ mixed.T
+
+
+def mix_frequencies(
+    state: State, path: str, patches: Tensor, grid: tuple[int, int], heads: int
+) -> Tensor:
+    """Patches (N, d), window after window."""
+    rows, columns = (math.ceil(side / 3) for side in grid)
+    padded = torch.zeros(3 * rows, 3 * columns, patches.shape[1])
+    padded[: grid[0], : grid[1]] = patches.reshape(*grid, -1)
+    low_heads = int(0.9 * heads)
+    places = [
+        (slice(3 * r, 3 * r + 3), slice(3 * c, 3 * c + 3))
+        for r in range(rows)
+        for c in range(columns)
+    ]
+    means = torch.stack([padded[place].mean((0, 1)) for place in places])
+    keys, values = (means @ state[f"{path}.low_key_value.weight"].T).chunk(2, -1)
+    queries = padded.flatten(0, 1) @ state[f"{path}.low_query.weight"].T
+    low = linear(state, f"{path}.low_out", attention(queries, keys, values, low_heads))
+    high = torch.zeros(3 * rows, 3 * columns, patches.shape[1] - low.shape[1])
+    for place in places:
+        qkv = padded[place].flatten(0, 1) @ state[f"{path}.high_qkv.weight"].T
+        high[place] = attention(*qkv.chunk(3, -1), heads - low_heads).reshape(3, 3, -1)
+    mixed = torch.cat([high, low.reshape(*high.shape[:2], -1)], -1)[: grid[0], : grid[1]]
+    mixed = mixed.flatten(0, 1)
+    similarity = (unit(mixed) @ unit(state[f"{path}.focus"])).clamp(0, 1)
+    return mixed * similarity[:, None] @ state[f"{path}.transform"]
 
 
 def decode(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +20,7 @@ from cascade_clip.config import Recipe
 from cascade_clip.errors import TrainingStopped, UserError
 from cascade_clip.recipes import load_recipe
 from cascade_clip.training import callbacks
+from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import new_run_folder, newest_run_folder, train
 
 STEPS = 6
@@ -60,15 +62,15 @@ def assert_equal_weights(one: Path, other: Path) -> None:
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Sends this process a signal in the midst of a step."""
-    backward = callbacks.TrainingModule.on_train_batch_start
+    """Sends this process a signal at the start of a forward pass."""
+    start_of_batch = TrainingModule.on_train_batch_start
 
-    def start(self: callbacks.TrainingModule, batch: object, batch_idx: int) -> None:
-        if self.global_step == step:
+    def start(self: TrainingModule, batch: object, batch_idx: int) -> None:
+        if batch_idx == step:
             os.kill(os.getpid(), number)
-        backward(self, batch, batch_idx)  # type: ignore[arg-type]
+        start_of_batch(self, batch, batch_idx)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(callbacks.TrainingModule, "on_train_batch_start", start)
+    monkeypatch.setattr(TrainingModule, "on_train_batch_start", start)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -98,7 +100,7 @@ def test_resuming_under_accumulation_and_workers_is_exact(
     whole, out = tmp_path / "whole", tmp_path / "stopped"
     train(recipe, whole, quiet=True)
     with monkeypatch.context() as patch:
-        stop_at(1, patch, signal.SIGTERM)
+        stop_at(3, patch, signal.SIGTERM)
         with pytest.raises(TrainingStopped, match="after step 2 of 4"):
             train(recipe, out, quiet=True)
     # Where the data is loaded doesn't decide the weights.
@@ -159,7 +161,7 @@ def test_resuming_with_other_settings_says_which(whole_run: tuple[Recipe, Path])
 
 
 def test_diverged_weights_are_never_saved(tmp_path: Path, tiny_overrides: list[str]) -> None:
-    recipe = recipe_of(tiny_overrides, "train.lr=1e38", "train.checkpoint_every=2", "train.min_lr=1e38")
+    recipe = recipe_of(tiny_overrides, "train.lr=1e38", "train.checkpoint_every=2")
     with pytest.raises(UserError, match="diverged"):
         train(recipe, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "model").exists()
@@ -169,17 +171,17 @@ def test_a_full_disk_ends_the_run_with_the_old_checkpoint_intact(
     tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(tiny_overrides, "train.checkpoint_every=2")
-    replace = Path.replace
+    save = pl.Trainer.save_checkpoint
 
-    def full(self: Path, target: Path) -> Path:
-        if self.suffix == ".part" and target.exists() is False and (target.parent / "previous.ckpt").exists():
+    def save_while_there_is_room(self: pl.Trainer, path: Path) -> None:
+        if self.global_step > 2:
+            path.write_bytes(b"half a checkpoint")
             raise OSError(28, "No space left on device")
-        return replace(self, target)
+        save(self, path)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save_while_there_is_room)
     with pytest.raises(UserError, match="No space left"):
         train(recipe, tmp_path / "run", quiet=True)
-    monkeypatch.undo()
     assert callbacks.newest_checkpoint(tmp_path / "run")[1] == 2
 
 

@@ -1,8 +1,8 @@
 """Trained models as folders: `config.json` and `model.safetensors`.
 
 `model.safetensors` holds what was trained or added on top of the CLIP; the CLIP itself is named in
-`config.json`, with a fingerprint of its weights. A model saved in full also holds its image encoder
-in `clip.safetensors`.
+`config.json`, with a fingerprint of its weights. A model saved in full also holds its CLIP, in the
+folder `clip/` in open_clip's layout.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cascade_clip.checkpoint.trunk import describe_trunk, load_trunk
-from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.checkpoint.stored_clip import store_clip
+from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
-from cascade_clip.config import Recipe, Settings
+from cascade_clip.config import ClipSettings, Recipe, Settings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.model.network import VISUAL_PREFIX, SegmentationNetwork
+from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import parse_recipe
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-TRUNK_FILE = "clip.safetensors"
+CARD_FILE = "README.md"
 EMBEDDED = "picturebook"
 
 
@@ -49,11 +49,10 @@ class ModelConfig(Settings):
     templates: tuple[str, ...]
     """Prompt templates, `{}` standing for the class name."""
     clip_fingerprint: str | None
-    """SHA-256 of the CLIP that the model was trained on; None where only its image encoder is
-    known, and that one is stored."""
-    trunk: dict[str, Any] | None = None
-    """Description of the stored image encoder; None if it isn't stored."""
-    metrics: dict[str, float | None] = {}
+    """SHA-256 of the CLIP that the model was trained on; None: not checked."""
+    trunk: Literal["clip"] | None = None
+    """Folder within the model's that holds the CLIP itself; None if it isn't stored."""
+    metrics: dict[str, float | None] = Field(default_factory=dict)
 
 
 @dataclass
@@ -61,24 +60,15 @@ class Bundle:
     """A loaded model with all that belongs to it."""
 
     network: SegmentationNetwork
+    clip: FrozenClip = field(repr=False)
+    """The CLIP below the network; its text encoder belongs to the model."""
     recipe: Recipe
     classes: ClassSet
     templates: tuple[str, ...]
     metrics: dict[str, float | None] = field(default_factory=dict)
     clip_fingerprint: str | None = None
     has_trunk: bool = False
-    """Whether the folder holds the image encoder too."""
-    loaded_clip: FrozenClip | None = field(default=None, repr=False)
-
-    @property
-    def clip(self) -> FrozenClip:
-        """The CLIP whose text encoder belongs to the model, loaded when first asked for.
-
-        Raises `UserError` if it can't be had or has other weights.
-        """
-        if self.loaded_clip is None:
-            self.loaded_clip = _load_clip_checked(self.recipe, self.clip_fingerprint)
-        return self.loaded_clip
+    """Whether the folder holds the CLIP too; `recipe.model.clip` then names it there."""
 
 
 def save_model(
@@ -86,27 +76,26 @@ def save_model(
     network: SegmentationNetwork,
     recipe: Recipe,
     classes: ClassSet,
-    clip: FrozenClip | None,
+    clip: FrozenClip,
     *,
     metrics: Mapping[str, float] | None = None,
     full: bool = False,
+    card: str | None = None,
 ) -> Path:
     """Writes a model folder; an older model there is replaced only when the new one is complete.
 
-    `clip` is the CLIP below the network; None if only its image encoder is known, which needs
-    `full`. `full` stores the image encoder too.
+    `clip` is the CLIP below the network; `full` stores it too. `card` is Markdown about the model,
+    written to `README.md`.
 
     Raises `UserError` if the folder holds something else or can't be written.
     """
-    if clip is None and not full:
-        raise ValueError("without its CLIP a model can only be saved in full")
     config = ModelConfig(
         recipe=recipe.model_dump(mode="json"),
         classes=classes.names,
         unseen=classes.unseen,
         templates=TEMPLATES[recipe.data.templates],
-        clip_fingerprint=None if clip is None else clip.fingerprint,
-        trunk=describe_trunk(network.encoder.visual) if full else None,
+        clip_fingerprint=clip.fingerprint,
+        trunk="clip" if full else None,
         metrics={k: v if math.isfinite(v) else None for k, v in (metrics or {}).items()},
     )
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
@@ -116,7 +105,7 @@ def save_model(
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         unfinished.chmod(0o755)
         try:
-            _write(unfinished, network, config)
+            _write(unfinished, network, config, clip, card)
             _swap(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -143,31 +132,28 @@ def load_bundle(folder: str | Path) -> Bundle:
     recipe = parse_recipe(config.recipe)
     classes = ClassSet(config.classes, config.unseen)
     adapter = _read_weights(folder / WEIGHTS_FILE)
-    if config.trunk is None:
-        clip = _load_clip_checked(recipe, config.clip_fingerprint)
-        visual = clip.visual
-    else:
-        clip = None
-        visual = load_trunk(config.trunk, _read_weights(folder / TRUNK_FILE))
-    network = SegmentationNetwork(visual, recipe.model)
+    if config.trunk is not None:
+        recipe = _standing_on(recipe, f"{LOCAL_DIR}{folder / config.trunk}")
+    clip = _load_clip_checked(recipe, config.clip_fingerprint)
+    network = SegmentationNetwork(clip.visual, recipe.model)
     try:
         network.load_adapter_state_dict(adapter)
     except UserError as error:
         raise UserError(f"{folder / WEIGHTS_FILE}: {error}") from error
     return Bundle(
         network=network.eval(),
+        clip=clip,
         recipe=recipe,
         classes=classes,
         templates=config.templates,
         metrics=config.metrics,
         clip_fingerprint=config.clip_fingerprint,
         has_trunk=config.trunk is not None,
-        loaded_clip=clip,
     )
 
 
 def find_model(folder: str | Path) -> Path:
-    """The model folder meant by a path: itself, `model/` within a run folder, or the embedded one."""
+    """The model folder at a path: itself, `model/` within a run folder, or the embedded one."""
     path = Path(folder)
     if str(folder) == EMBEDDED and not path.exists():
         path = Path(str(files("cascade_clip"))) / "adapters" / EMBEDDED
@@ -184,12 +170,25 @@ def find_model(folder: str | Path) -> Path:
     )
 
 
-def _write(folder: Path, network: SegmentationNetwork, config: ModelConfig) -> None:
+def _write(
+    folder: Path,
+    network: SegmentationNetwork,
+    config: ModelConfig,
+    clip: FrozenClip,
+    card: str | None,
+) -> None:
     text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
     _write_weights(folder / WEIGHTS_FILE, network.adapter_state_dict())
     if config.trunk is not None:
-        _write_weights(folder / TRUNK_FILE, network.encoder.visual.state_dict())
+        store_clip(folder / config.trunk, clip)
+    if card is not None:
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def _standing_on(recipe: Recipe, clip: str) -> Recipe:
+    model = recipe.model.model_copy(update={"clip": ClipSettings(model=clip)})
+    return recipe.model_copy(update={"model": model})
 
 
 def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -18,8 +18,14 @@ from torch import Tensor, nn
 
 from cascade_clip.checkpoint import official_infer as infer
 from cascade_clip.checkpoint.official_config import read_released_config
-from cascade_clip.checkpoint.official_infer import Classes, Overrides, Preprocessing
-from cascade_clip.checkpoint.official_keys import ReleasedSizes, to_native, to_native_text
+from cascade_clip.checkpoint.official_infer import Classes, Overrides, Preprocessing, Templates
+from cascade_clip.checkpoint.official_keys import (
+    ReleasedSizes,
+    dead_weights,
+    refuse_foreign,
+    to_native,
+    to_native_text,
+)
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
@@ -42,6 +48,9 @@ class ReleasedModel:
     """The state dict of open_clip's `CLIP` without `visual.` and `logit_scale`."""
     classes: Classes
     preprocessing: Preprocessing
+    templates: Templates = "single"
+    dropped: tuple[str, ...] = ()
+    """Names of the dead weights that the checkpoint holds."""
 
     @property
     def embed_dim(self) -> int:
@@ -66,6 +75,7 @@ def convert_released(
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if broken:
         raise UserError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}")
+    refuse_foreign(state)
     config = read_released_config(str(meta.get("config", "")))
     sizes = infer.sizes(state, config)
     vision = infer.vision(state, sizes, config, overrides)
@@ -78,6 +88,8 @@ def convert_released(
         text_state=to_native_text(state, sizes),
         classes=infer.classes(config, meta, overrides),
         preprocessing=infer.preprocessing(config, vision["image_size"], overrides),
+        templates=infer.templates(config, overrides),
+        dropped=tuple(sorted(state.keys() & dead_weights(sizes).keys())),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.checkpoint.official import ReleasedModel
-from cascade_clip.checkpoint.official_infer import Classes, Preprocessing
+from cascade_clip.checkpoint.official_infer import Classes, Preprocessing, Templates
 from cascade_clip.checkpoint.official_keys import (
     ReleasedSizes,
     dead_fill,
@@ -28,7 +28,11 @@ POSITIONS = "encoder.visual.positional_embedding"
 
 
 def describe_network(
-    network: SegmentationNetwork, clip: nn.Module, classes: Classes, preprocessing: Preprocessing
+    network: SegmentationNetwork,
+    clip: nn.Module,
+    classes: Classes,
+    preprocessing: Preprocessing,
+    templates: Templates = "single",
 ) -> ReleasedModel:
     """Our network and open_clip's `CLIP` below it as a `ReleasedModel`.
 
@@ -39,13 +43,14 @@ def describe_network(
     """
     settings = network.settings
     visual, transformer = network.encoder.visual, clip.get_submodule("transformer")
+    first_text_block: Any = clip.get_submodule("transformer.resblocks.0")
     _check_expressible(settings, network.encoder.depth, visual, clip)
     stages = settings.head.stages
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     grid = settings.encoder.stored_grid or visual.grid_size[0]
     state[POSITIONS] = _resize_positions(state[POSITIONS], visual.grid_size, grid)
     text_blocks = transformer.get_submodule("resblocks")
-    vocabulary, text_width = clip.get_submodule("token_embedding").weight.shape
+    vocabulary, text_width = clip.get_parameter("token_embedding.weight").shape
     sizes = ReleasedSizes(
         depth=network.encoder.depth,
         inner_levels=len(network.encoder.inner_blocks),
@@ -74,13 +79,14 @@ def describe_network(
             "context_length": clip_state["positional_embedding"].shape[0],
             "vocab_size": vocabulary,
             "width": text_width,
-            "heads": transformer.get_submodule("resblocks.0").attn.num_heads,
+            "heads": first_text_block.attn.num_heads,
             "layers": sizes.text_depth,
         },
         network_state=state,
         text_state={name: clip_state[name] for name in text_renames(sizes).values()},
         classes=classes,
         preprocessing=preprocessing,
+        templates=templates,
     )
 
 
@@ -128,6 +134,7 @@ def _check_expressible(settings: ModelSettings, depth: int, visual: Any, clip: n
         "the CLIP must use QuickGELU": not quick_gelu,
         "the position grid must be square": len(set(visual.grid_size)) != 1,
         "head.relationship_descriptor must be true": not head.relationship_descriptor,
+        "head.decoder must be 'cross-attention'": head.decoder != "cross-attention",
         "the query projections must not be shared": head.shared_queries and not single,
         f"head.stages must be [[{depth}]], or three, three and the last block with aggregation "
         "'nga'": not (single or cascade),
@@ -207,6 +214,7 @@ def _config_text(model: ReleasedModel) -> str:
         "both_class": every,
         "self_training": classes.setting == "transductive",
         "class_names": list(classes.names),
+        "load_text_embedding": f"{'multi' if model.templates == 'many' else 'single'}.npy",
     }
     norm = {
         "mean": [channel * 255 for channel in model.preprocessing.mean],

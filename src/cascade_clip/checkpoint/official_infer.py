@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -36,6 +37,7 @@ RELEASED_SCORE_OFFSET = 0.1
 
 State = Mapping[str, Tensor]
 Config = Mapping[str, Any]
+Templates = Literal["single", "many"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ class Overrides:
     class_names: tuple[str, ...] | None = None
     seen: tuple[int, ...] | None = None
     """Indices of the seen classes."""
+    unseen_names: tuple[str, ...] | None = None
+    """Instead of `seen`."""
+    seen_score_offset: float | None = None
     setting: Setting | None = None
     crop: int | None = None
     stride: int | None = None
+    templates: Templates | None = None
 
 
 @dataclass(frozen=True)
@@ -167,14 +173,18 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     segmentor's `base_class` and `both_class` say the same where they are missing.
     """
     model, head = _section(config, "model"), _section(config, "model", "decode_head")
+    names = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
+    names = tuple(str(name) for name in names)
     every = _indices(head.get("all_idx") or model.get("both_class"), "all_idx")
-    seen = overrides.seen or _indices(head.get("seen_idx") or model.get("base_class"), "seen_idx")
+    if overrides.unseen_names is not None:
+        seen = _without(names, overrides.unseen_names)
+    else:
+        named = head.get("seen_idx") or model.get("base_class")
+        seen = overrides.seen or _indices(named, "seen_idx")
     if sorted(every) != list(range(len(every))) or not set(seen) <= set(every):
         raise UserError(
             f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"
         )
-    names = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
-    names = tuple(str(name) for name in names)
     if len(names) != len(every):
         raise UserError(
             f"{len(names)} class names for the checkpoint's {len(every)} classes; give class_names"
@@ -182,7 +192,9 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     unseen = tuple(index for index in range(len(every)) if index not in seen)
     setting: Setting = "transductive" if model.get("self_training") else "inductive"
     setting = overrides.setting or (setting if unseen else "full")
-    offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
+    offset = overrides.seen_score_offset
+    if offset is None:
+        offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
     return Classes(names, tuple(sorted(seen)), unseen, setting, offset)
 
 
@@ -198,6 +210,13 @@ def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Prep
         mean=_rgb(norm["mean"]) if "mean" in norm else IMAGENET_MEAN,
         std=_rgb(norm["std"]) if "std" in norm else IMAGENET_STD,
     )
+
+
+def templates(config: Config, overrides: Overrides) -> Templates:
+    """Prompt templates of the class names: the released files of text embeddings are named
+    `..._single.npy` and `..._multi.npy`."""
+    file = PurePosixPath(str(_section(config, "model").get("load_text_embedding", "")))
+    return overrides.templates or ("many" if file.stem.endswith("multi") else "single")
 
 
 def _stages(
@@ -221,6 +240,14 @@ def _stages(
         stages.append(blocks[start : start + length])
         start += length
     return (*stages, (sizes.depth,))
+
+
+def _without(names: tuple[str, ...], unseen: tuple[str, ...]) -> tuple[int, ...]:
+    """Indices of the names that are not among `unseen`."""
+    unknown = [name for name in unseen if name not in names]
+    if unknown:
+        raise UserError(f"unseen {', '.join(unknown)}: not among the classes {', '.join(names)}")
+    return tuple(index for index, name in enumerate(names) if name not in unseen)
 
 
 def _count(state: State, prefix: str) -> int:

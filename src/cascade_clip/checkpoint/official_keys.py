@@ -138,6 +138,13 @@ def text_renames(sizes: ReleasedSizes) -> dict[str, str]:
     return {TEXT_PREFIX + name: name for name in names}
 
 
+def refuse_foreign(released: Mapping[str, Tensor]) -> None:
+    """Raises `UserError` that lists the weights under none of the released prefixes."""
+    prefixes = ("backbone.", "decode_head.", TEXT_PREFIX)
+    foreign = {name for name in released if not name.startswith(prefixes)}
+    _refuse("unknown weights, of neither a Cascade-CLIP nor a ZegCLIP checkpoint", foreign)
+
+
 def to_native(released: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str, Tensor]:
     """A released state dict to that of our `SegmentationNetwork`.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.cli import train, world
+from cascade_clip.cli import convert, segment, train, world
 from cascade_clip.errors import TrainingStopped, UserError
 
 app = typer.Typer(
@@ -18,11 +18,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command()(segment.segment)
+app.command()(segment.demo)
 app.command()(train.train)
 app.command()(train.evaluate)
 app.command()(train.recipes)
 app.command()(train.info)
+app.command()(convert.convert)
 app.command()(world.picturebook)
+app.command()(world.pretrain_clip)
 
 
 @app.callback()
@@ -38,9 +42,8 @@ def main() -> None:
     debug = "--debug" in arguments
     try:
         app(args=[argument for argument in arguments if argument != "--debug"])
-    except (UserError, TrainingStopped) as error:
+    except (UserError, TrainingStopped, OSError) as error:
         if debug:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        stopped = isinstance(error, TrainingStopped)
-        sys.exit(128 + error.signal_number if stopped else 2)
+        sys.exit(128 + error.signal_number if isinstance(error, TrainingStopped) else 2)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.class_names import parse_classes
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import find_pictures, result_names
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from cascade_clip.demo import DemoResult
+    from cascade_clip.query import Query
     from cascade_clip.segmentation import LegendEntry, Segmentation
     from cascade_clip.segmenter import Segmenter
 
@@ -62,21 +62,22 @@ def segment(
     """Segment pictures into classes that you name."""
     formats = _read_formats(save)
     typed = None if classes is None else parse_classes(classes)
-    files = find_pictures(pictures, out)
 
     from rich.console import Console
 
     from cascade_clip.checkpoint.native import EMBEDDED
+    from cascade_clip.picture_files import find_pictures
     from cascade_clip.segmenter import Segmenter
 
+    files = find_pictures(pictures, out)
     console, notes = Console(), Console(stderr=True)
     segmenter = Segmenter.from_pretrained(model or EMBEDDED, device=_device())
     if model in (None, EMBEDDED):
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-    limit = threshold if threshold is not None else background
+    query = segmenter.query(typed, background=background if threshold is None else threshold)
     totals = _Totals()
     failed: list[str] = []
-    for result in _segment_all(segmenter, files, typed, limit, failed, notes, quiet):
+    for result in _segment_all(segmenter, files, query, failed, notes, quiet):
         totals.add(result, keep_record="coco" in formats)
         _save(result, out, formats)
     if "coco" in formats:
@@ -145,8 +146,7 @@ class _Totals:
 def _segment_all(
     segmenter: Segmenter,
     files: Sequence[Path],
-    classes: TypedClasses | None,
-    background: bool | float,
+    query: Query,
     failed: list[str],
     notes: Console,
     quiet: bool,
@@ -155,9 +155,10 @@ def _segment_all(
     from dataclasses import replace
 
     from cascade_clip.imageio import read_picture
+    from cascade_clip.picture_files import result_names
     from cascade_clip.segmenter import ShrunkPicture
 
-    with _progress(notes, quiet) as progress:
+    with _progress(notes, quiet or len(files) == 1) as progress:
         task = progress.add_task("segmenting", total=len(files), rate="")
         for file, name in zip(files, result_names(files), strict=True):
             try:
@@ -169,7 +170,7 @@ def _segment_all(
             else:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always", ShrunkPicture)
-                    result = segmenter(image, classes, background=background)
+                    result = segmenter.segment(image, query)
                 for warning in caught:
                     if issubclass(warning.category, ShrunkPicture):
                         notes.print(f"note: {file}: {warning.message}", highlight=False)

@@ -178,9 +178,9 @@ def _embedded_facts() -> list[tuple[str, str]]:
         return [("embedded model", f"none: {error}")]
     clip = bundle.clip
     trained = sum(p.numel() for p in bundle.network.trained_parameters().values())
-    whole = sum(p.numel() for p in clip.model.parameters())
+    size = sum(p.numel() for p in clip.model.parameters()) / 1e6
     facts = [
-        ("embedded CLIP", f"{whole / 1e6:.1f} M weights, {clip.depth} blocks, {clip.image_size} px"),
+        ("embedded CLIP", f"{size:.1f} M weights, {clip.depth} blocks, {clip.image_size} px"),
         ("embedded model", f"{bundle.recipe.name}, {trained / 1e6:.1f} M trained weights"),
         ("its classes", ", ".join(bundle.classes.names)),
         ("unseen in training", ", ".join(bundle.classes.unseen)),

@@ -30,6 +30,12 @@ LOCAL_DIR = "local-dir:"
 
 RGB = tuple[float, float, float]
 
+OPENAI_PREPROCESSING = {
+    "mean": open_clip.OPENAI_DATASET_MEAN,
+    "std": open_clip.OPENAI_DATASET_STD,
+}
+"""Normalisation of OpenAI's CLIPs."""
+
 
 @dataclass
 class FrozenClip:
@@ -135,16 +141,33 @@ def load_clip_folder(folder: Path, name: str) -> FrozenClip:
         init_logit_bias=model_cfg.get("init_logit_bias"),
     )
     _load_strictly(model, state, source=str(folder / WEIGHTS_FILE))
-    tokenizer = load_tokenizer(folder, model_cfg["text_cfg"]["context_length"])
-    return _describe(model, name, tokenizer, config["preprocess_cfg"])
+    text_cfg = model_cfg["text_cfg"]
+    tokenizer = load_tokenizer(folder, text_cfg["context_length"], text_cfg.get("vocab_size"))
+    return freeze_clip(model, name, tokenizer, config["preprocess_cfg"])
 
 
-def load_tokenizer(folder: Path, context_length: int) -> Callable[[list[str]], Tensor]:
-    """The folder's own byte-pair vocabulary, or CLIP's where it has none."""
+def load_tokenizer(
+    folder: Path, context_length: int, vocab_size: int | None = None
+) -> Callable[[list[str]], Tensor]:
+    """The folder's own byte-pair vocabulary, or CLIP's where it has none.
+
+    With `vocab_size` given and CLIP's vocabulary of another size, it raises `UserError` when used:
+    the image encoder next to such a text encoder is of use without it.
+    """
     vocabulary = folder / VOCABULARY_FILE
     if vocabulary.exists():
         return SimpleTokenizer(bpe_path=str(vocabulary), context_length=context_length)
-    return SimpleTokenizer(context_length=context_length)
+    tokenizer = SimpleTokenizer(context_length=context_length)
+    if vocab_size in (None, tokenizer.vocab_size):
+        return tokenizer
+
+    def refuse(texts: list[str]) -> Tensor:
+        raise UserError(
+            f"the text encoder in {folder} has {vocab_size} tokens, CLIP's vocabulary "
+            f"{tokenizer.vocab_size}, so it can't read {texts[:1]}; give text embeddings yourself"
+        )
+
+    return refuse
 
 
 def _load_open_clip(settings: ClipSettings) -> FrozenClip:
@@ -173,7 +196,7 @@ def _load_open_clip(settings: ClipSettings) -> FrozenClip:
             f"{str(error).splitlines()[0]}; without a network, give the path of a weights file"
         ) from error
     tokenizer = open_clip.get_tokenizer(settings.model)
-    return _describe(
+    return freeze_clip(
         model,
         f"{settings.model}/{settings.pretrained}",
         tokenizer,
@@ -188,9 +211,14 @@ def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -
         raise UserError(f"{source} does not fit its CLIP: {error}") from error
 
 
-def _describe(
-    model: Any, name: str, tokenize: Callable[[list[str]], Tensor], preprocess: dict[str, Any]
+def freeze_clip(
+    model: Any, name: str, tokenize: Callable[[list[str]], Tensor], preprocess: Mapping[str, Any]
 ) -> FrozenClip:
+    """`model`, open_clip's `CLIP`, with what its users need to know; `preprocess` holds `mean` and
+    `std` of RGB values in [0, 1].
+
+    Raises `UserError` for image encoders of another form than CLIP's own.
+    """
     visual = model.visual
     if not hasattr(visual, "conv1") or not hasattr(visual.transformer, "resblocks"):
         raise UserError(

@@ -41,7 +41,7 @@ def encode_classes(
 ) -> Tensor:
     """Text embeddings T (C, d) of C class names: float32, L2-normalised.
 
-    Each template's embedding is normalised, their mean is normalised again (METHOD as in ZegCLIP).
+    Each template's embedding is normalised, their mean is normalised again, as in ZegCLIP.
     What was encoded once is kept on `clip`, so a changed list of names costs only its new names.
 
     Raises `UserError` for an empty list, a name without any token, or one that is too long.

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from cascade_clip.config import DataSettings, PicturebookSettings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
-from cascade_clip.data.sampling import Shuffle, seeded
+from cascade_clip.data.sampling import Onwards, Shuffle, seeded
 from cascade_clip.errors import UserError
 
 Split = Literal["train", "val", "calibration", "test"]
@@ -109,15 +109,11 @@ class TrainStream(Dataset[Sample]):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
-        self.order = None if endless else Shuffle(len(dataset), seed)
+        self.order = Onwards(seed * RUN_STRIDE) if endless else Shuffle(len(dataset), seed)
 
     def __getitem__(self, position: int) -> Sample:
-        if self.order is None:
-            index = self.seed * RUN_STRIDE + position
-        else:
-            index = self.order[position]
         with seeded(self.seed, position):
-            return self.transform(self.dataset[index])
+            return self.transform(self.dataset[self.order[position]])
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -128,7 +124,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def open_dataset(settings: DataSettings, split: Split, length: int | None = None) -> SegmentationDataset:
+def open_dataset(
+    settings: DataSettings, split: Split, length: int | None = None
+) -> SegmentationDataset:
     """One split of the data set that `settings` name, at most `length` pictures of it.
 
     Raises `UserError` if files are missing or make no sense.

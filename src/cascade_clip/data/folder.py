@@ -146,8 +146,8 @@ def _pictures(root: Path, layout: Layout, split: Split) -> list[Path]:
     elif any(path.is_file() for path in lists.values()):
         raise UserError(f"{lists[kind]} is missing; list the picture names of both splits or none")
     else:
-        names = [name for name in found if (_is_held_out(name)) == (kind == "val")]
-        source = f"{folder} (without lists, {'1' if kind == 'val' else '9'} in 10 is taken)"
+        names = [name for name in found if _is_held_out(name) == (kind == "val")]
+        source = f"{folder} (without lists, 1 picture in {HELD_OUT} is held out)"
     if not names:
         raise UserError(f"no {kind} pictures: {source} is empty")
     return [found[name] for name in names]
@@ -175,7 +175,7 @@ def _check_labels(labels: NDArray[np.int64], path: Path, classes: int) -> None:
     beyond = [int(v) for v in values if v >= classes and v not in (UNLABELLED, IGNORE)]
     if beyond:
         raise UserError(
-            f"mask {path} holds label {beyond[0]}, but there are {classes} classes: labels are 0 to "
+            f"mask {path} holds label {beyond[0]}, but only {classes} classes are named: 0 to "
             f"{classes - 1}, {UNLABELLED} (unlabelled) and {IGNORE} (ignored)"
         )
 

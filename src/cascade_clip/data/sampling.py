@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,6 +43,17 @@ class Shuffle:
         return int(self._order[offset])
 
 
+@dataclass(frozen=True)
+class Onwards:
+    """An endless stream over endless items, from item `first` on."""
+
+    first: int
+
+    def __getitem__(self, position: int) -> int:
+        """The item at a position (>= 0) of the stream."""
+        return self.first + position
+
+
 class StepBatches(Sampler[list[int]]):
     """Positions in the training stream, one batch per forward pass, without end.
 
@@ -51,7 +63,12 @@ class StepBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, batch_size: int, first_step: int = 0, accumulate: int = 1, rank: int = 0, world: int = 1
+        self,
+        batch_size: int,
+        first_step: int = 0,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.share = batch_size // (accumulate * world)
         self.batch_size = batch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collat
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.inference.sliding import sliding_labels
+from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.targets import full_targets
 
 BATCH_SIZE = 8
@@ -58,7 +60,7 @@ def predict(
 ) -> Tensor:
     """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`."""
     return sliding_labels(
-        network,
+        cast(SegmentationNetwork, network),  # or what has its forward pass
         prepare(images, recipe.data),
         text_embeddings,
         crop=recipe.data.crop,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ class RawClip(nn.Module):
     `VisionTransformer`. It is frozen here, so give it one that no network is training.
     """
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__()
         settings = EncoderSettings(tuning="frozen", class_embedding_twice=False)
         depth = len(visual.transformer.resblocks)

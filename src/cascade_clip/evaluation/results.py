@@ -13,9 +13,7 @@ from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.imageio import write_whole
 
 
-def write_metrics(
-    path: Path, rows: Mapping[str, Metrics], data: DataSettings, split: str
-) -> Path:
+def write_metrics(path: Path, rows: Mapping[str, Metrics], data: DataSettings, split: str) -> Path:
     """Writes the metrics of several methods, and on which data; undefined values become null.
 
     Raises `UserError` if the file can't be written.

@@ -92,10 +92,11 @@ class Decoder(nn.Module):
         self.scores.key.load_state_dict(first.key.state_dict())
 
     def forward(self, queries: Tensor, patches: Tensor) -> Tensor:
-        """Queries (B, C, d) and patches (B, N, d) to mask logits (B, C, N)."""
+        """Queries (B, C, d) and patches (B, h, w, d) to mask logits (B, C, h, w)."""
+        grid, patches = patches.shape[1:3], patches.flatten(1, 2)  # (B, N, d)
         for layer in self.layers:
             queries = layer(queries, patches)
-        return self.scores(queries, patches)
+        return self.scores(queries, patches).unflatten(-1, grid)
 
     @torch.no_grad()
     def start_at_identity(self, logit_scale: float) -> None:

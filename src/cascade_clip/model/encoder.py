@@ -18,6 +18,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.model.levels import Levels
 from cascade_clip.model.projection import LevelProjections
 from cascade_clip.model.prompts import Prompts
+from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
 
 
 class ImageEncoder(nn.Module):
@@ -26,8 +27,9 @@ class ImageEncoder(nn.Module):
     `visual` is open_clip's `VisionTransformer`. It stays frozen and in evaluation mode, except for
     the weights that `settings.tuning` trains; the encoder works on the module itself, not a copy.
 
-    Deep prompts end in the trainable LayerNorm `prompt_norm`; as in the released code, shallow
-    prompts and the variants without prompts have none.
+    With `spectral-prompts`, deep prompts are joined by a spectral prompt, whose reference grid is
+    the stored grid or else CLIP's own. Both end in the trainable LayerNorm `prompt_norm`; as in
+    the released code, shallow prompts and the variants without prompts have none.
 
     Raises `UserError` for level blocks beyond the depth, more tuned blocks than there are, and
     image encoders of another form.
@@ -52,7 +54,8 @@ class ImageEncoder(nn.Module):
 
         self._unfreeze()
         self.prompts = self._build_prompts()
-        deep = settings.tuning == "deep-prompts"
+        self.spectral_prompt = self._build_spectral_prompt()
+        deep = settings.tuning in {"deep-prompts", "spectral-prompts"}
         self.prompt_norm = nn.LayerNorm(self.width, eps=1e-6) if deep else nn.Identity()
         self.inner_blocks = tuple(b for b in self.level_blocks if b < self.depth)
         self.level_projections = self._build_level_projections()
@@ -61,7 +64,7 @@ class ImageEncoder(nn.Module):
         """Normalised images (B, 3, H, W), sides divisible by the patch size, to `Levels`."""
         embedded, grid = self.embed(image)  # (B, 1 + N, D)
         inner: list[Tensor] = []
-        for number, tokens in enumerate(self.run_blocks(embedded), start=1):
+        for number, tokens in enumerate(self.run_blocks(embedded, grid), start=1):
             if number in self.inner_blocks:
                 patches = self.prompt_norm(tokens[:, 1:])  # (B, N, D)
                 inner.append(self.level_projections(len(inner), patches))  # (B, N, d)
@@ -94,7 +97,7 @@ class ImageEncoder(nn.Module):
             class_position = class_position + self.visual.class_embedding
         return class_position, plane[0].flatten(1).T
 
-    def run_blocks(self, tokens: Tensor) -> Iterator[Tensor]:
+    def run_blocks(self, tokens: Tensor, grid: tuple[int, int]) -> Iterator[Tensor]:
         """Class token and patches (B, 1 + N, D) after each block in turn, prompts left out."""
         count = tokens.shape[1]
         blocks = self.visual.transformer.resblocks
@@ -103,6 +106,8 @@ class ImageEncoder(nn.Module):
             tokens = torch.cat([tokens, prompts[0].expand(len(tokens), -1, -1)], dim=1)
             prompts = []
         for index, block in enumerate(blocks):
+            if self.spectral_prompt is not None and index < SPECTRAL_BLOCKS:
+                tokens = self.spectral_prompt(tokens, grid)
             tokens = run_block(block, tokens, prompts[index] if prompts else None)
             yield tokens[:, :count]
 
@@ -125,6 +130,12 @@ class ImageEncoder(nn.Module):
         return Prompts(
             blocks, settings.prompts, self.width, self.patch_size, settings.prompt_dropout
         )
+
+    def _build_spectral_prompt(self) -> SpectralPrompt | None:
+        if self.settings.tuning != "spectral-prompts":
+            return None
+        side = self.settings.stored_grid
+        return SpectralPrompt(self.width, (side, side) if side else tuple(self.visual.grid_size))
 
     def _build_level_projections(self) -> LevelProjections | nn.Identity:
         if not self.inner_blocks:

@@ -10,6 +10,7 @@ from cascade_clip.model.aggregation import build_aggregation, stages_read
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE, Decoder
 from cascade_clip.model.descriptor import QueryProjection
 from cascade_clip.model.levels import Levels
+from cascade_clip.model.spectral_decoder import SpectralDecoder
 
 
 class CascadeHead(nn.Module):
@@ -32,20 +33,13 @@ class CascadeHead(nn.Module):
             QueryProjection(embed_dim, settings.relationship_descriptor)
             for _ in range(1 if settings.shared_queries else len(stages))
         ]
-        decoders = [
-            Decoder(
-                embed_dim,
-                settings.decoder_heads,
-                settings.decoder_layers,
-                settings.decoder_dropout,
-            )
-            for _ in stages
-        ]
+        decoders = [build_decoder(embed_dim, settings) for _ in stages]
         if settings.decoder_start == "identity":
             for projection in projections:
                 projection.start_at_identity()
             for decoder in decoders:
-                decoder.start_at_identity(IDENTITY_LOGIT_SCALE / len(stages))
+                if isinstance(decoder, Decoder):
+                    decoder.start_at_identity(IDENTITY_LOGIT_SCALE / len(stages))
         self.query_projections = nn.ModuleList(projections)
         self.decoders = nn.ModuleList(decoders)
 
@@ -57,11 +51,19 @@ class CascadeHead(nn.Module):
         if len(queries) < len(self.stages):
             queries = queries * len(self.stages)
         return tuple(
-            decoder(query, aggregate(levels.of(blocks))).unflatten(-1, levels.grid)
+            decoder(query, aggregate(levels.of(blocks)).unflatten(1, levels.grid))
             for query, blocks, aggregate, decoder in zip(
                 queries, self.stages, self.aggregations, self.decoders, strict=True
             )
         )
+
+
+def build_decoder(embed_dim: int, settings: HeadSettings) -> Decoder | SpectralDecoder:
+    """One stage's decoder, of the kind that `settings.decoder` names."""
+    decoder = SpectralDecoder if settings.decoder == "spectral" else Decoder
+    return decoder(
+        embed_dim, settings.decoder_heads, settings.decoder_layers, settings.decoder_dropout
+    )
 
 
 def check_heads(embed_dim: int, heads: int) -> None:

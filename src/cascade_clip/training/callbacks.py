@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -12,21 +14,32 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from cascade_clip.errors import TrainingStopped, UserError
 from cascade_clip.training.module import TrainingModule
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
+DAMAGED = (
+    OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What reading a truncated or overwritten checkpoint raises."""
 
 
 class Checkpoints(Callback):
     """Writes `last.ckpt` every so many steps and when SIGINT or SIGTERM asks to stop.
 
     A checkpoint takes its name only when it is complete, and the one before stays as
-    `previous.ckpt`. A second signal acts as it would without this callback.
+    `previous.ckpt`. A second SIGINT doesn't wait for the step.
 
     Raises `TrainingStopped` after a signal, and `UserError` if a checkpoint can't be written or
     the weights are no longer finite; older checkpoints are left alone then.
@@ -47,7 +60,12 @@ class Checkpoints(Callback):
                 self.handlers[number] = signal.signal(number, self._note)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -78,7 +96,8 @@ class Checkpoints(Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal_number = number
-        self._restore_handlers()
+        if signal.SIGINT in self.handlers:
+            signal.signal(signal.SIGINT, self.handlers.pop(signal.SIGINT))
 
     def _restore_handlers(self) -> None:
         for number, handler in self.handlers.items():
@@ -121,8 +140,10 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
             return path, int(checkpoint["global_step"])
         except FileNotFoundError:
             continue
-        except Exception as error:  # noqa: BLE001 (a damaged file can raise anything)
-            Console(stderr=True).print(f"[yellow]{path} can't be read ({error}); trying an older one")
+        except DAMAGED as error:
+            what = str(error).splitlines()[0] if str(error) else type(error).__name__
+            message = f"[yellow]{path} can't be read ({what}); trying an older one"
+            Console(stderr=True).print(message, highlight=False)
     raise UserError(f"{run / 'checkpoints'} holds no readable checkpoint; start without --resume")
 
 
@@ -161,7 +182,12 @@ class TrainingProgress(ProgressBar):
         self._progress.start()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         if self._progress is None:
             return

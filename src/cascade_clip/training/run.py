@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import yaml
@@ -24,7 +24,7 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.dataset import Batch, TrainStream, collate, open_dataset
-from cascade_clip.data.sampling import StepBatches, derive_seed, seeded
+from cascade_clip.data.sampling import StepBatches, seeded
 from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
@@ -36,7 +36,11 @@ from cascade_clip.training.logs import CsvLog, describe_environment
 from cascade_clip.training.module import TrainingModule
 
 RECIPE_FILE = "recipe.yaml"
-PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 FREE_TO_CHANGE = (
     "train.accelerator", "train.devices", "train.workers", "train.checkpoint_every",
     "train.validate_every", "train.validation_pictures",
@@ -138,16 +142,17 @@ def _build(recipe: Recipe) -> _Parts:
 def _check_start(start: Bundle, recipe: Recipe, fingerprint: str) -> None:
     source = f"train.start_from {recipe.train.start_from}"
     if start.clip_fingerprint not in (None, fingerprint):
-        raise UserError(f"{source} stands on another CLIP than model.clip {recipe.model.clip.model}")
+        raise UserError(
+            f"{source} stands on another CLIP than model.clip {recipe.model.clip.model}"
+        )
     for part in ("encoder", "head"):
-        theirs, ours = getattr(start.recipe.model, part), getattr(recipe.model, part)
-        different = [key for key, value in ours if getattr(theirs, key) != value]
-        if different:
-            key = different[0]
-            raise UserError(
-                f"{source} has model.{part}.{key} = {getattr(theirs, key)}, this recipe "
-                f"{getattr(ours, key)}; they must be equal"
-            )
+        theirs = getattr(start.recipe.model, part)
+        for key, value in getattr(recipe.model, part):
+            if getattr(theirs, key) != value:
+                raise UserError(
+                    f"{source} has model.{part}.{key} = {getattr(theirs, key)}, this recipe "
+                    f"{value}; they must be equal"
+                )
 
 
 def _save(model: Path, recipe: Recipe, parts: _Parts) -> None:
@@ -157,7 +162,9 @@ def _save(model: Path, recipe: Recipe, parts: _Parts) -> None:
     if module.last_validation is not None and module.last_validation_step == recipe.train.steps:
         result = module.last_validation.to_dict()
         metrics = {f"val_{key}": value for key, value in result.items() if key != "iou_per_class"}
-    save_model(model, module.network, recipe, module.classes, parts.clip, metrics=metrics, full=full)
+    save_model(
+        model, module.network, recipe, module.classes, parts.clip, metrics=metrics, full=full
+    )
 
 
 def _train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> DataLoader[Batch]:
@@ -171,7 +178,7 @@ def _train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> Dat
     )
     batches = StepBatches(settings.batch_size, first_step, settings.accumulate, rank, world)
     return DataLoader(
-        stream,
+        stream,  # type: ignore[arg-type]  # samples become batches in collate
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=settings.workers,
@@ -193,9 +200,11 @@ def _prepare_folder(recipe: Recipe, out: Path, resume: bool) -> tuple[Path | Non
     if resume:
         _check_same_recipe(recipe, out)
         return newest_checkpoint(out)
-    if rank_zero_only.rank == 0:
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         if (out / RECIPE_FILE).exists():
-            raise UserError(f"{out} holds a run already; go on with --resume, or choose another --out")
+            raise UserError(
+                f"{out} holds a run already; go on with --resume or choose another --out"
+            )
         _write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
         _write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
     return None, 0
@@ -217,7 +226,10 @@ def _check_same_recipe(recipe: Recipe, out: Path) -> None:
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
     return flat
 
 

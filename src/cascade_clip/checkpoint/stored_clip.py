@@ -1,0 +1,78 @@
+"""A whole CLIP stored along with a model, for CLIPs that can't be had elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, FrozenClip, build_clip
+from cascade_clip.errors import UserError
+
+
+def store_clip(folder: Path, clip: FrozenClip) -> None:
+    """Writes `clip` in open_clip's folder layout, as `load_clip_folder` reads it.
+
+    Raises `UserError` for CLIPs with parts that the layout can't tell, `OSError` if the folder
+    can't be written.
+    """
+    preprocess = {"mean": list(clip.mean), "std": list(clip.std)}
+    config = {"model_cfg": describe_clip(clip.model), "preprocess_cfg": preprocess}
+    folder.mkdir()
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    state = clip.model.state_dict()
+    # Cloned, as the format refuses tensors that share memory.
+    weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+
+
+def describe_clip(model: Any) -> dict[str, Any]:
+    """open_clip's `model_cfg` of its `CLIP`; plain values.
+
+    Raises `UserError` for CLIPs with parts that this description can't tell.
+    """
+    if not all(hasattr(model, name) for name in ("transformer", "token_embedding", "ln_final")):
+        raise UserError("only CLIPs with OpenAI's form of text encoder can be stored with a model")
+    vision, text = model.visual, model.transformer
+    block = vision.transformer.resblocks[0]
+    width, embed_dim = vision.proj.shape
+    vocabulary, text_width = model.token_embedding.weight.shape
+    description = {
+        "embed_dim": embed_dim,
+        "quick_gelu": type(block.mlp.gelu).__name__ == "QuickGELU",
+        "init_logit_bias": None if getattr(model, "logit_bias", None) is None else 0.0,
+        "vision_cfg": {
+            "layers": len(vision.transformer.resblocks),
+            "width": width,
+            "head_width": width // block.attn.num_heads,
+            "mlp_ratio": block.mlp.c_fc.out_features / width,
+            "patch_size": vision.patch_size[0],
+            "image_size": list(vision.image_size),
+            "ls_init_value": None if getattr(block.ls_1, "gamma", None) is None else 1.0,
+            "no_ln_pre": isinstance(vision.ln_pre, nn.Identity),
+        },
+        "text_cfg": {
+            "context_length": model.positional_embedding.shape[0],
+            "vocab_size": vocabulary,
+            "width": text_width,
+            "heads": text.resblocks[0].attn.num_heads,
+            "layers": len(text.resblocks),
+        },
+    }
+    rebuilt = build_clip(
+        embed_dim,
+        description["vision_cfg"],
+        description["text_cfg"],
+        quick_gelu=description["quick_gelu"],
+        init_logit_bias=description["init_logit_bias"],
+    )
+    if str(rebuilt) != str(model) or _shapes(rebuilt) != _shapes(model):
+        raise UserError("this CLIP has parts that a stored copy can't describe")
+    return description
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}

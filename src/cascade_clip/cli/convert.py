@@ -1,0 +1,187 @@
+"""`convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cascade_clip.checkpoint.official import ReleasedModel
+
+CHECKPOINT = "What the checkpoint does not say"
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="Released .pth file; with --to-released, a model folder.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write; with --to-released, a .pth file. New.")
+    ],
+    to_released: Annotated[
+        bool, typer.Option("--to-released", help="The way back: a model folder to a .pth file.")
+    ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class names in label order: a file, one a line, or a list with commas.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
+    unseen: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the unseen classes, likewise; '' for none.", rich_help_panel=CHECKPOINT
+        ),
+    ] = None,
+    setting: Annotated[
+        Literal["inductive", "transductive", "full"] | None,
+        typer.Option(help="How it was trained.", rich_help_panel=CHECKPOINT),
+    ] = None,
+    score_offset: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Subtracted from the scores of seen classes.",
+            show_default="0.1 if inductive, else 0",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
+    templates: Annotated[
+        Literal["single", "many"] | None,
+        typer.Option(help="Prompt templates of the class names.", rich_help_panel=CHECKPOINT),
+    ] = None,
+    vision_heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Attention heads of the image encoder.",
+            show_default="12 if not said",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
+    decoder_heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Attention heads of the decoders.",
+            show_default="8 if not said",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            help="Blocks read before the last one, from 1: '6,7,8,9,10,11'.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of sliding windows, px.", rich_help_panel=CHECKPOINT),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, help="Step between windows, px.", rich_help_panel=CHECKPOINT),
+    ] = None,
+) -> None:
+    """Convert a released Cascade-CLIP or ZegCLIP checkpoint to a model folder, or back.
+
+    Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
+    """
+    from rich.console import Console
+
+    from cascade_clip.checkpoint import convert as conversion
+    from cascade_clip.checkpoint.official_infer import Overrides
+    from cascade_clip.errors import UserError
+
+    overrides = Overrides(
+        vision_heads=vision_heads,
+        decoder_heads=decoder_heads,
+        inner_blocks=None if blocks is None else _numbers(blocks),
+        class_names=None if classes is None else _names(classes),
+        unseen_names=None if unseen is None else _names(unseen),
+        seen_score_offset=score_offset,
+        setting=setting,
+        crop=crop,
+        stride=stride,
+        templates=templates,
+    )
+    console = Console()
+    if to_released:
+        if overrides != Overrides():
+            raise UserError("with --to-released the model says everything; leave the options out")
+        console.print(_table(conversion.to_released_file(source, out)))
+    else:
+        released, _ = conversion.to_folder(source, out, overrides)
+        console.print(_table(released))
+    console.print(f"written: {out}", highlight=False)
+
+
+def _table(released: ReleasedModel) -> Table:
+    """What was inferred, and what was left out."""
+    from rich.table import Table
+
+    from cascade_clip.checkpoint.convert import method_name
+
+    table = Table("", "", show_header=False)
+    vision, text, head = released.vision, released.text, released.settings.head
+    classes, prepared = released.classes, released.preprocessing
+    heads = vision["width"] // vision["head_width"]
+    side = vision["image_size"] // vision["patch_size"]
+    unseen = ", ".join(classes.names[index] for index in classes.unseen) or "none"
+    rows = {
+        "method": method_name(released),
+        "image encoder": f"{vision['layers']} blocks of width {vision['width']}, {heads} heads, "
+        f"patch {vision['patch_size']}, positions for {side} x {side} patches",
+        "text encoder": f"{text['layers']} blocks of width {text['width']}, {text['vocab_size']} "
+        f"tokens; embeddings of width {released.embed_dim}",
+        "prompts": f"{released.settings.encoder.prompts} per block",
+        "stages": " ".join("{" + ", ".join(map(str, stage)) + "}" for stage in head.stages),
+        "decoders": f"{head.decoder_layers} layers, {head.decoder_heads} heads",
+        "classes": f"{len(classes.names)}; unseen: {unseen}",
+        "setting": f"{classes.setting}; seen-score offset {classes.seen_score_offset:g}",
+        "templates": released.templates,
+        "windows": f"{prepared.crop} px every {prepared.stride} px",
+        "class embedding": "counts twice, as released",
+        "dead weights": _summary(released.dropped),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _summary(dropped: tuple[str, ...]) -> str:
+    """The parts of the decoder layers (and of the loss) that were left out, each once."""
+    if not dropped:
+        return "none"
+    parts = [name.partition(".layers.")[2].partition(".")[2] or name for name in dropped]
+    kinds = sorted({part.removesuffix(".weight").removesuffix(".bias") for part in parts})
+    return f"{len(dropped)} dropped, which nothing reads: {', '.join(kinds)}"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names from a file, one a line, or from a list with commas."""
+    from cascade_clip.errors import UserError
+
+    path = Path(text)
+    try:
+        listed = path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"class names can't be read from {path}: {error}") from error
+    names = text.split(",") if listed is None else listed
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    from cascade_clip.errors import UserError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--blocks takes numbers with commas, e.g. 6,7,8; got '{text}'") from error

@@ -1,0 +1,145 @@
+"""Data set folders, right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cascade_clip.data.folder import FolderDataset, read_classes, read_mask
+from cascade_clip.data.picturebook import CLASSES, draw_scene
+from cascade_clip.data.picturebook.export import export_voc
+from cascade_clip.errors import UserError
+
+Change = Callable[[Path], object]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two pictures of 6 x 4 pixels, three classes; `b` is for validation."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (6, 4), (10, 20, 30)).save(tmp_path / "images" / f"{name}.png")
+        mask = np.array([[0, 1, 2, 254, 255, 0]] * 4, np.uint8)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+        (tmp_path / f"{'train' if name == 'a' else 'val'}.txt").write_text(f"{name}\n")
+    (tmp_path / "classes.txt").write_text("sea\nboat\n\n cat \n")
+    (tmp_path / "split.yaml").write_text("unseen: [cat]\n")
+    return tmp_path
+
+
+def test_a_plain_folder(root: Path) -> None:
+    dataset = FolderDataset(root, "train")
+    assert dataset.classes.names == ("sea", "boat", "cat")
+    assert dataset.classes.unseen == ("cat",)
+    assert [sample.name for sample in (dataset[i] for i in range(len(dataset)))] == ["a"]
+    assert [p.stem for p in FolderDataset(root, "val").pictures] == ["b"]
+    sample = dataset[0]
+    assert sample.image[:, 0, 0].tolist() == [10, 20, 30]
+    assert sample.labels[0].tolist() == [0, 1, 2, 254, 255, 0]
+    assert (sample.image.shape, sample.labels.shape) == ((3, 4, 6), (4, 6))
+
+
+def test_the_exported_picture_book(tmp_path: Path) -> None:
+    export_voc(tmp_path / "book", count=6, seed=3, size=32)
+    dataset = FolderDataset(tmp_path / "book", "train")
+    assert dataset.classes.names == CLASSES
+    assert (len(dataset), len(FolderDataset(tmp_path / "book", "val"))) == (5, 1)
+    scene = draw_scene(3, 1, 32)
+    assert torch.equal(dataset[1].labels, torch.from_numpy(scene.mask).long())
+    shift = (dataset[1].image.permute(1, 2, 0).float() - torch.from_numpy(scene.image)).abs().mean()
+    assert shift < 8  # JPEG
+
+
+def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
+    for name in ("train", "val"):
+        (root / f"{name}.txt").unlink()
+    for i in range(200):
+        Image.new("RGB", (6, 4)).save(root / "images" / f"p{i}.jpg")
+        Image.new("L", (6, 4)).save(root / "masks" / f"p{i}.png")
+    train = {p.stem for p in FolderDataset(root, "train").pictures}
+    val = {p.stem for p in FolderDataset(root, "val").pictures}
+    assert not train & val
+    assert len(train | val) == 202
+    assert 8 <= len(val) <= 35
+
+
+def test_palette_masks_hold_indices_not_colours(tmp_path: Path) -> None:
+    mask = Image.fromarray(np.array([[0, 3], [255, 1]], np.uint8))
+    mask.putpalette([7] * 768)
+    mask.save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").tolist() == [[0, 3], [255, 1]]
+
+
+def test_turned_photographs_fit_their_masks(root: Path) -> None:
+    picture = Image.new("RGB", (4, 6))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    (root / "images" / "a.png").unlink()
+    picture.save(root / "images" / "a.jpg", exif=exif)
+    assert FolderDataset(root, "train")[0].image.shape == (3, 4, 6)
+
+
+def test_names_from_yaml(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    (root / "classes.yaml").write_text("[sea, motor boat, cat]")
+    assert read_classes(root).names == ("sea", "motor boat", "cat")
+
+
+def save(picture: Image.Image, name: str) -> Change:
+    return lambda root: picture.save(root / name)
+
+
+def write(name: str, text: str) -> Change:
+    return lambda root: (root / name).write_text(text)
+
+
+def remove(name: str) -> Change:
+    return lambda root: (root / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
+        (write("classes.txt", ""), "at least one class name"),
+        (write("split.yaml", "unseen: [dog]"), "unseen dog: not among"),
+        (write("split.yaml", "unsen: [cat]"), "must hold one line"),
+        (write("split.yaml", "unseen: cat"), "must hold a list of names"),
+        (write("split.yaml", "unseen: ["), "not valid YAML"),
+        (write("train.txt", ""), "no train pictures"),
+        (write("train.txt", "zebra"), "names zebra, but"),
+        (remove("train.txt"), "list the picture names of both splits or none"),
+        (remove("masks/a.png"), r"1 of 1 pictures have no mask, among them .*a\.png"),
+    ],
+)
+def test_bad_folders_fail_when_opened(root: Path, change: Change, message: str) -> None:
+    change(root)
+    with pytest.raises(UserError, match=message):
+        FolderDataset(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (save(Image.new("L", (5, 4)), "masks/a.png"), "5 x 4 pixels, its picture .* 6 x 4"),
+        (save(Image.new("L", (6, 4), 3), "masks/a.png"), "label 3, but only 3 classes"),
+        (save(Image.new("RGB", (6, 4)), "masks/a.png"), "holds colours"),
+        (write("masks/a.png", "no picture"), r"a\.png can't be read"),
+        (write("images/a.png", "no picture"), r"a\.png"),
+    ],
+)
+def test_bad_files_fail_when_read(root: Path, change: Change, message: str) -> None:
+    change(root)
+    with pytest.raises(UserError, match=message):
+        FolderDataset(root, "train")[0]
+
+
+def test_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected the folders images/ and masks/"):
+        FolderDataset(tmp_path, "train")
