@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 TINY_CLIP: dict[str, Any] = {
     "embed_dim": 32,
@@ -35,13 +35,16 @@ TINY_OVERRIDES = [
 """Settings with which a training step on the tiny CLIP takes some 20 ms."""
 
 
-def write_clip(folder: Path, seed: int) -> Path:
+def write_clip(folder: Path, seed: int, quick_gelu: bool = False) -> Path:
     """A CLIP with random weights in open_clip's folder layout."""
     torch.manual_seed(seed)
-    clip = build_clip(TINY_CLIP["embed_dim"], TINY_CLIP["vision_cfg"], TINY_CLIP["text_cfg"])
+    model_cfg = {**TINY_CLIP, "quick_gelu": quick_gelu}
+    clip = build_clip(
+        TINY_CLIP["embed_dim"], TINY_CLIP["vision_cfg"], TINY_CLIP["text_cfg"], quick_gelu
+    )
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": TINY_CLIP, "preprocess_cfg": preprocess}
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     state = {name: value.contiguous() for name, value in clip.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ def test_a_scene_as_a_sample() -> None:
 def test_no_split_shows_scenes_of_another() -> None:
     seeds = sorted(SEED_OFFSET.values())
     assert len(set(seeds)) == 4
-    assert min(b - a for a, b in zip(seeds, seeds[1:], strict=False)) >= 10_000  # seeds are below
+    assert min(b - a for a, b in pairwise(seeds)) >= 10_000  # seeds are below
     images = [PicturebookDataset(SMALL, split, 1)[0].image for split in SEED_OFFSET]
     assert not any(torch.equal(images[0], image) for image in images[1:])
 

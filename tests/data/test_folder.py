@@ -128,7 +128,10 @@ def test_bad_folders_fail_when_opened(root: Path, change: Change, message: str) 
     ("change", "message"),
     [
         (save(Image.new("L", (5, 4)), "masks/a.png"), "5 x 4 pixels, its picture .* 6 x 4"),
-        (save(Image.new("L", (6, 4), 3), "masks/a.png"), "label 3, but only 3 classes"),
+        (
+            save(Image.new("L", (6, 4), 3), "masks/a.png"),
+            "label 3, but 3 classes allow only 0 to 2",
+        ),
         (save(Image.new("RGB", (6, 4)), "masks/a.png"), "holds colours"),
         (write("masks/a.png", "no picture"), r"a\.png can't be read"),
         (write("images/a.png", "no picture"), r"a\.png"),

@@ -14,6 +14,7 @@ from cascade_clip.config import EncoderSettings, HeadSettings, ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.spectral_decoder import FrequencyMixer
 from tests.model.build import build_network, build_settings, build_visual, random_text
 from tests.naive.network import NaiveSizes, naive_forward
 
@@ -130,7 +131,10 @@ def test_gradients_reach_exactly_the_trained_parameters(
     encoder = tuning | {"level_projection": projection}
     head = {"stages": ((1, 2), (3, 4))} | head
     network = build_network(build_settings(encoder, head)).train()
-    network(torch.randn(2, 3, 16, 24), random_text(3)).mask_logits.square().sum().backward()
+    for module in network.modules():
+        if isinstance(module, FrequencyMixer):  # a focus that sees no patch passes no gradient on
+            module.register_forward_pre_hook(focus_on_input)
+    network(torch.randn(2, 3, 32, 40), random_text(3)).mask_logits.square().sum().backward()
     with_gradient = {
         name
         for name, p in network.named_parameters()
@@ -138,6 +142,11 @@ def test_gradients_reach_exactly_the_trained_parameters(
     }
     assert with_gradient == expected_trained(network, tuning, projection)
     assert with_gradient == network.trained_parameters().keys()
+
+
+@torch.no_grad()
+def focus_on_input(mixer: FrequencyMixer, inputs: tuple[torch.Tensor]) -> None:
+    mixer.focus.copy_(mixer.mix(inputs[0]).mean((0, 1, 2)))
 
 
 def expected_trained(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional as F
 
 from cascade_clip.config import HeadSettings
+from cascade_clip.model.spectral_decoder import FrequencyMixer
 from cascade_clip.model.spectral_prompts import SpectralPrompt
 from tests.model.build import build_network, build_settings, random_text
 
@@ -52,6 +54,16 @@ def test_spt_seg_with_and_without_cascade_takes_any_grid(
     logits = network(torch.randn(2, 3, side, 24), random_text(3)).mask_logits
     assert logits.shape == (2, 3, side // 8, 3)
     assert logits.isfinite().all() and logits.std() > 0
+
+
+@pytest.mark.parametrize("heads", [2, 8])
+def test_a_fresh_mixer_masks_no_patch_whatever_the_patches_share(heads: int) -> None:
+    torch.manual_seed(0)
+    for _ in range(20):
+        mixer = FrequencyMixer(embed_dim=64, heads=heads)
+        patches = F.normalize(torch.randn(64) + torch.randn(2, 9, 9, 64), dim=-1)
+        similarity = F.cosine_similarity(mixer.mix(patches), mixer.focus, dim=-1)
+        assert (similarity > 0).all()
 
 
 @pytest.mark.parametrize("setting", [{"decoder_start": "identity"}, {"decoder_heads": 1}])

@@ -162,7 +162,8 @@ def find_model(folder: str | Path) -> Path:
             return place
     if (path / "checkpoints").is_dir():
         raise UserError(
-            f"the run {path} has no finished model; go on with `cascade-clip train --resume {path}`"
+            f"the run {path} has no finished model; go on with: "
+            f"cascade-clip train {path / 'recipe.yaml'} --out {path} --resume"
         )
     raise UserError(
         f"no model in {path}: {CONFIG_FILE} is missing; give a model folder, a run folder, or "

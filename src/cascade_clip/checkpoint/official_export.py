@@ -42,14 +42,14 @@ def describe_network(
     Raises `UserError` for settings that the released code has no place for, naming them.
     """
     settings = network.settings
-    visual, transformer = network.encoder.visual, clip.get_submodule("transformer")
-    first_text_block: Any = clip.get_submodule("transformer.resblocks.0")
+    visual = network.encoder.visual
     _check_expressible(settings, network.encoder.depth, visual, clip)
+    first_text_block: Any = clip.get_submodule("transformer.resblocks.0")
     stages = settings.head.stages
     state = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     grid = settings.encoder.stored_grid or visual.grid_size[0]
     state[POSITIONS] = _resize_positions(state[POSITIONS], visual.grid_size, grid)
-    text_blocks = transformer.get_submodule("resblocks")
+    text_blocks = clip.get_submodule("transformer.resblocks")
     vocabulary, text_width = clip.get_parameter("token_embedding.weight").shape
     sizes = ReleasedSizes(
         depth=network.encoder.depth,

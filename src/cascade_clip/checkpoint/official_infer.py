@@ -170,17 +170,21 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     """The classes, their split and the training setting.
 
     `seen_idx` and `all_idx` of the decode head are what the released scores were made with; the
-    segmentor's `base_class` and `both_class` say the same where they are missing.
+    segmentor's `base_class` and `both_class` say the same where they are missing. Without any of
+    them the class names tell how many there are.
     """
     model, head = _section(config, "model"), _section(config, "model", "decode_head")
     names = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
     names = tuple(str(name) for name in names)
-    every = _indices(head.get("all_idx") or model.get("both_class"), "all_idx")
+    listed = head.get("all_idx") or model.get("both_class") or list(range(len(names)))
+    every = _indices(listed, "all_idx")
     if overrides.unseen_names is not None:
         seen = _without(names, overrides.unseen_names)
     else:
-        named = head.get("seen_idx") or model.get("base_class")
-        seen = overrides.seen or _indices(named, "seen_idx")
+        named = overrides.seen or head.get("seen_idx") or model.get("base_class")
+        if named is None:
+            raise UserError("the checkpoint's config names no seen classes; give unseen")
+        seen = _indices(named, "seen_idx")
     if sorted(every) != list(range(len(every))) or not set(seen) <= set(every):
         raise UserError(
             f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"

@@ -25,7 +25,7 @@ def convert(
     to_released: Annotated[
         bool, typer.Option("--to-released", help="The way back: a model folder to a .pth file.")
     ] = False,
-    classes: Annotated[
+    class_names: Annotated[
         str | None,
         typer.Option(
             help="Class names in label order: a file, one a line, or a list with commas.",
@@ -74,7 +74,7 @@ def convert(
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
-    blocks: Annotated[
+    inner_blocks: Annotated[
         str | None,
         typer.Option(
             help="Blocks read before the last one, from 1: '6,7,8,9,10,11'.",
@@ -103,8 +103,8 @@ def convert(
     overrides = Overrides(
         vision_heads=vision_heads,
         decoder_heads=decoder_heads,
-        inner_blocks=None if blocks is None else _numbers(blocks),
-        class_names=None if classes is None else _names(classes),
+        inner_blocks=None if inner_blocks is None else _numbers(inner_blocks),
+        class_names=None if class_names is None else _names(class_names),
         unseen_names=None if unseen is None else _names(unseen),
         seen_score_offset=score_offset,
         setting=setting,
@@ -116,15 +116,16 @@ def convert(
     if to_released:
         if overrides != Overrides():
             raise UserError("with --to-released the model says everything; leave the options out")
-        console.print(_table(conversion.to_released_file(source, out)))
+        released = conversion.to_released_file(source, out)
+        console.print(_table(released, "filled with zeros (norms: ones), as nothing reads them"))
     else:
         released, _ = conversion.to_folder(source, out, overrides)
-        console.print(_table(released))
+        console.print(_table(released, _summary(released.dropped)))
     console.print(f"written: {out}", highlight=False)
 
 
-def _table(released: ReleasedModel) -> Table:
-    """What was inferred, and what was left out."""
+def _table(released: ReleasedModel, dead: str) -> Table:
+    """What was inferred, and what became of the `dead` weights."""
     from rich.table import Table
 
     from cascade_clip.checkpoint.convert import method_name
@@ -149,7 +150,7 @@ def _table(released: ReleasedModel) -> Table:
         "templates": released.templates,
         "windows": f"{prepared.crop} px every {prepared.stride} px",
         "class embedding": "counts twice, as released",
-        "dead weights": _summary(released.dropped),
+        "dead weights": dead,
     }
     for name, value in rows.items():
         table.add_row(name, value)
@@ -184,4 +185,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise UserError(f"--blocks takes numbers with commas, e.g. 6,7,8; got '{text}'") from error
+        raise UserError(
+            f"inner-blocks are numbers with commas, e.g. 6,7,8; got '{text}'"
+        ) from error

@@ -175,7 +175,7 @@ def _check_labels(labels: NDArray[np.int64], path: Path, classes: int) -> None:
     beyond = [int(v) for v in values if v >= classes and v not in (UNLABELLED, IGNORE)]
     if beyond:
         raise UserError(
-            f"mask {path} holds label {beyond[0]}, but only {classes} classes are named: 0 to "
+            f"mask {path} holds label {beyond[0]}, but {classes} classes allow only 0 to "
             f"{classes - 1}, {UNLABELLED} (unlabelled) and {IGNORE} (ignored)"
         )
 

@@ -27,6 +27,11 @@ class FrequencyMixer(nn.Module):
     High frequencies: self-attention within each window. Low frequencies: every patch attends to the
     means of the windows. Side by side they make up the width again. Each patch is then scaled by
     its cosine similarity to `focus`, clamped to [0, 1], and mapped by `transform`.
+
+    In the public code `focus` starts at random. But patches of CLIP have much in common, so half of
+    all random directions point away from nearly every patch; the weights are then zero, and so are
+    all mask logits and gradients, for good. Here it starts along what every mixed patch shares: the
+    bias of the low frequencies.
     """
 
     def __init__(self, embed_dim: int, heads: int) -> None:
@@ -39,17 +44,22 @@ class FrequencyMixer(nn.Module):
         self.low_key_value = nn.Linear(embed_dim, 2 * low_dim, bias=False)
         self.low_out = nn.Linear(low_dim, low_dim)
         self.high_qkv = nn.Linear(embed_dim, 3 * high_dim, bias=False)
-        self.focus = nn.Parameter(torch.randn(embed_dim))
+        shared = F.pad(self.low_out.bias.detach(), (high_dim, 0))  # (d,)
+        self.focus = nn.Parameter(embed_dim**0.5 * F.normalize(shared, dim=0))
         self.transform = nn.Parameter(torch.eye(embed_dim))
 
     def forward(self, patches: Tensor) -> Tensor:
+        mixed = self.mix(patches)  # (B, h, w, d)
+        similarity = F.cosine_similarity(mixed, self.focus, dim=-1)  # (B, h, w)
+        return mixed * similarity.clamp(0, 1)[..., None] @ self.transform
+
+    def mix(self, patches: Tensor) -> Tensor:
+        """The mixed patches before they are weighed: (B, h, w, d) to the same shape."""
         height, width = patches.shape[1:3]
         padding = (0, 0, 0, -width % WINDOW, 0, -height % WINDOW)
         padded = F.pad(patches, padding)  # (B, h', w', d), h' and w' multiples of the window
         mixed = torch.cat([self._high(padded), self._low(padded)], dim=-1)  # (B, h', w', d)
-        mixed = mixed[:, :height, :width]
-        weight = F.cosine_similarity(mixed, self.focus, dim=-1).clamp(0, 1)  # (B, h, w)
-        return mixed * weight[..., None] @ self.transform
+        return mixed[:, :height, :width]
 
     def _high(self, padded: Tensor) -> Tensor:
         rows, columns = padded.shape[1] // WINDOW, padded.shape[2] // WINDOW
