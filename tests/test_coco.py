@@ -41,7 +41,7 @@ def test_bounding_box() -> None:
 
 def test_annotations_leave_out_empty_masks_and_count_area() -> None:
     full, empty = np.ones((2, 3), dtype=bool), np.zeros((2, 3), dtype=bool)
-    (record,) = coco.annotations([(1, empty), (2, full)])
+    (record,) = coco.mask_annotations([(1, empty), (2, full)])
     assert (record["category_id"], record["area"], record["id"]) == (2, 6, 1)
 
 
@@ -49,7 +49,7 @@ def test_merge_counts_ids_anew() -> None:
     def record(name: str) -> dict[str, object]:
         return {
             "images": [{"id": 1, "file_name": name}],
-            "annotations": coco.annotations([(1, np.ones((2, 2), dtype=bool))]),
+            "annotations": coco.mask_annotations([(1, np.ones((2, 2), dtype=bool))]),
             "categories": [{"id": 1, "name": "cat"}],
         }
 

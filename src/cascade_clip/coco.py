@@ -83,7 +83,7 @@ def bounding_box(mask: Mask) -> list[int]:
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
-def annotations(
+def mask_annotations(
     masks: Iterable[tuple[int, Mask]], image_id: int = 1, first_id: int = 1
 ) -> list[dict[str, Any]]:
     """COCO annotations, one for each (category id, mask) with any pixel."""

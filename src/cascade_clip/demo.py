@@ -60,8 +60,8 @@ POOL = 60
 class DemoSettings:
     """How much the demonstration does."""
 
-    steps: int | None = None
-    """Training steps of each method; None: as the recipes say."""
+    steps: int = 200
+    """Training steps of each method: fewer than the recipes say, to be done in some minutes."""
     scenes: int = 200
     """Scenes that are evaluated."""
     shown: int = 8
@@ -176,12 +176,10 @@ def choose_scenes(samples: Sequence[Sample], classes: ClassSet, count: int) -> l
 
 
 def _recipe(name: str, settings: DemoSettings) -> Recipe:
-    overrides = list(settings.overrides)
-    if settings.steps is not None:
-        planned = load_recipe(name, overrides).train
-        warmup = min(planned.warmup_steps, settings.steps // 5)
-        overrides += [f"train.steps={settings.steps}", f"train.warmup_steps={warmup}"]
-    return load_recipe(name, overrides)
+    planned = load_recipe(name, settings.overrides).train
+    warmup = min(planned.warmup_steps, settings.steps // 5)
+    overrides = [f"train.steps={settings.steps}", f"train.warmup_steps={warmup}"]
+    return load_recipe(name, [*settings.overrides, *overrides])
 
 
 def _fresh_run(folder: Path) -> Path:

@@ -126,7 +126,7 @@ class Segmentation:
                     "width": width,
                 }
             ],
-            "annotations": coco.annotations(masks),
+            "annotations": coco.mask_annotations(masks),
             "categories": [
                 {"id": index + 1, "name": entry.name, "supercategory": ""}
                 for index, entry in enumerate(self.legend)

@@ -181,7 +181,7 @@ def test_another_clip_of_the_same_size(saved: Path, tmp_path: Path) -> None:
     config = json.loads((saved / CONFIG_FILE).read_text())
     config["recipe"]["model"]["clip"]["model"] = f"local-dir:{other}"
     (saved / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(UserError, match="another CLIP.*fingerprint"):
+    with pytest.raises(UserError, match=r"another CLIP.*fingerprint"):
         load_bundle(saved)
 
 

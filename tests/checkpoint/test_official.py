@@ -186,7 +186,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "meta": Evil(mark)}, path)
     with pytest.raises(UserError, match="holds code, which is never run"):
         load_released(path)
-    path.write_bytes(pickle.dumps(Evil(mark)))
+    path.write_bytes(pickle.dumps(Evil(mark), protocol=2))
     with pytest.raises(UserError):
         load_released(path)
     assert not mark.exists()

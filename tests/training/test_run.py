@@ -156,7 +156,7 @@ def test_a_finished_folder_is_not_written_over(whole_run: tuple[Recipe, Path]) -
 def test_resuming_with_other_settings_says_which(whole_run: tuple[Recipe, Path]) -> None:
     recipe, out = whole_run
     other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"lr": 0.5})})
-    with pytest.raises(UserError, match=r"train\.lr=0\.001, now it is 0\.5"):
+    with pytest.raises(UserError, match=rf"train\.lr={recipe.train.lr}, now it is 0\.5"):
         train(other, out, resume=True, quiet=True)
 
 

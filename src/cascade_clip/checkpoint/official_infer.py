@@ -170,12 +170,11 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     """The classes, their split and the training setting.
 
     `seen_idx` and `all_idx` of the decode head are what the released scores were made with; the
-    segmentor's `base_class` and `both_class` say the same where they are missing. Without any of
-    them the class names tell how many there are.
+    segmentor's `base_class` and `both_class`, or the number of names, replace what is missing.
     """
     model, head = _section(config, "model"), _section(config, "model", "decode_head")
-    names = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
-    names = tuple(str(name) for name in names)
+    given = overrides.class_names or meta.get("CLASSES") or model.get("class_names")
+    names = tuple(str(name) for name in given or ())
     listed = head.get("all_idx") or model.get("both_class") or list(range(len(names)))
     every = _indices(listed, "all_idx")
     if overrides.unseen_names is not None:
@@ -196,9 +195,9 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     unseen = tuple(index for index in range(len(every)) if index not in seen)
     setting: Setting = "transductive" if model.get("self_training") else "inductive"
     setting = overrides.setting or (setting if unseen else "full")
-    offset = overrides.seen_score_offset
-    if offset is None:
-        offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
+    offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
+    if overrides.seen_score_offset is not None:
+        offset = overrides.seen_score_offset
     return Classes(names, tuple(sorted(seen)), unseen, setting, offset)
 
 
@@ -217,8 +216,7 @@ def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Prep
 
 
 def templates(config: Config, overrides: Overrides) -> Templates:
-    """Prompt templates of the class names: the released files of text embeddings are named
-    `..._single.npy` and `..._multi.npy`."""
+    """Prompt templates, told by the file of text embeddings: `..._single.npy`, `..._multi.npy`."""
     file = PurePosixPath(str(_section(config, "model").get("load_text_embedding", "")))
     return overrides.templates or ("many" if file.stem.endswith("multi") else "single")
 
@@ -247,7 +245,6 @@ def _stages(
 
 
 def _without(names: tuple[str, ...], unseen: tuple[str, ...]) -> tuple[int, ...]:
-    """Indices of the names that are not among `unseen`."""
     unknown = [name for name in unseen if name not in names]
     if unknown:
         raise UserError(f"unseen {', '.join(unknown)}: not among the classes {', '.join(names)}")

@@ -43,7 +43,8 @@ def train(
     if out is None:
         out = (run.newest_run_folder if resume else run.new_run_folder)(resolved, RUNS)
     model = run.train(resolved, out, resume=resume, quiet=quiet)
-    Console().print(f"model: {model}\nnext: cascade-clip evaluate {out}", highlight=False)
+    if run.is_first_process():
+        Console().print(f"model: {model}\nnext: cascade-clip evaluate {out}", highlight=False)
 
 
 def evaluate(

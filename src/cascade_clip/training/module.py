@@ -80,7 +80,8 @@ class TrainingModule(pl.LightningModule):
                 "loss_focal": terms.focal,
                 "loss_dice": terms.dice,
                 "lr": learning_rate(self.global_step, self.recipe.train),
-            }
+            },
+            sync_dist=True,
         )
         return terms.total
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
@@ -61,6 +62,12 @@ def newest_run_folder(recipe: Recipe, runs: Path) -> Path:
     return runs / f"{recipe.name}-{max(numbers)}"
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one of its run that writes and prints."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
 def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) -> Path:
     """Trains as `recipe` says, in the run folder `out`; returns the folder of the trained model.
 
@@ -71,41 +78,18 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
     Raises `UserError` if the folder holds another run, a setting doesn't fit or a file can't be
     written, and `TrainingStopped` after SIGINT or SIGTERM.
     """
-    checkpoint, first_step = _prepare_folder(recipe, out, resume)
+    checkpoint, first_step = _find_start(recipe, out, resume)
     parts = _build(recipe)
-    # The optimizer starts fresh, so a model trained before only lends its weights.
-    settings = recipe.train
-    checkpoints = Checkpoints(out, settings.checkpoint_every)
     with _without_noise():
-        trainer = pl.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy="ddp" if settings.devices > 1 else "auto",
-            precision=PRECISION[settings.precision],
-            max_steps=settings.steps,
-            max_epochs=-1,
-            accumulate_grad_batches=settings.accumulate,
-            val_check_interval=max(1, settings.validate_every) * settings.accumulate,
-            check_val_every_n_epoch=None,
-            limit_val_batches=1.0 if settings.validate_every else 0,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            logger=[CsvLog(out / "metrics.csv", first_step), _tensorboard(out)],
-            callbacks=[checkpoints, *([] if quiet else [TrainingProgress()])],
-            enable_checkpointing=False,
-            enable_progress_bar=not quiet,
-            enable_model_summary=False,
-            log_every_n_steps=max(1, min(20, settings.steps // 10)),
-            default_root_dir=out,
-        )
+        trainer = _build_trainer(recipe, out, first_step, quiet)
         rank, world = trainer.global_rank, trainer.world_size
-        trainer.fit(
-            parts.module,
-            _train_loader(recipe, first_step, rank, world),
-            _validation_loader(recipe, rank, world),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        batches = _train_loader(recipe, first_step, rank, world)
+        validation = _validation_loader(recipe, rank, world)
+        if not resume:
+            _describe_run(
+                recipe, out
+            )  # only now: nothing is left behind by settings that don't fit
+        trainer.fit(parts.module, batches, validation, ckpt_path=checkpoint, weights_only=True)
     model = out / "model"
     if trainer.is_global_zero:
         _save(model, recipe, parts)
@@ -195,19 +179,54 @@ def _tensorboard(out: Path) -> TensorBoardLogger:
     return TensorBoardLogger(out, name="", version="tensorboard")
 
 
-def _prepare_folder(recipe: Recipe, out: Path, resume: bool) -> tuple[Path | None, int]:
-    """Writes the settings of a new run, or finds where to go on: (checkpoint, steps done)."""
+def _build_trainer(recipe: Recipe, out: Path, first_step: int, quiet: bool) -> pl.Trainer:
+    settings = recipe.train
+    try:
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy="ddp" if settings.devices > 1 else "auto",
+            precision=PRECISION[settings.precision],
+            max_steps=settings.steps,
+            max_epochs=-1,
+            accumulate_grad_batches=settings.accumulate,
+            val_check_interval=max(1, settings.validate_every) * settings.accumulate,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if settings.validate_every else 0,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            logger=[CsvLog(out / "metrics.csv", first_step), _tensorboard(out)],
+            callbacks=[
+                Checkpoints(out, settings.checkpoint_every),
+                *([] if quiet else [TrainingProgress()]),
+            ],
+            enable_checkpointing=False,
+            enable_progress_bar=not quiet,
+            enable_model_summary=False,
+            log_every_n_steps=max(1, min(20, settings.steps // 10)),
+            default_root_dir=out,
+        )
+    except MisconfigurationException as error:
+        raise UserError(
+            f"this machine can't train with accelerator {settings.accelerator} on "
+            f"{settings.devices} devices: {error}"
+        ) from error
+
+
+def _find_start(recipe: Recipe, out: Path, resume: bool) -> tuple[Path | None, int]:
+    """The checkpoint to go on from and the steps done until then; None and 0 for a new run."""
     if resume:
         _check_same_recipe(recipe, out)
         return newest_checkpoint(out)
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        if (out / RECIPE_FILE).exists():
-            raise UserError(
-                f"{out} holds a run already; go on with --resume or choose another --out"
-            )
-        _write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
-        _write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
+    if is_first_process() and (out / RECIPE_FILE).exists():
+        raise UserError(f"{out} holds a run already; go on with --resume, or choose another --out")
     return None, 0
+
+
+@rank_zero_only
+def _describe_run(recipe: Recipe, out: Path) -> None:
+    _write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
+    _write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
 
 
 def _check_same_recipe(recipe: Recipe, out: Path) -> None:
@@ -246,12 +265,14 @@ def _write_text(path: Path, text: str) -> None:
 @contextmanager
 def _without_noise() -> Iterator[None]:
     """Keeps Lightning's advice about devices, loggers and loaders off the screen."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

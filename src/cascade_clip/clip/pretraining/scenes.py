@@ -25,7 +25,7 @@ MIN_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training on windows of scenes, `window` pixels wide: close-ups or whole scenes."""
+    """A stretch of training on windows `window` pixels wide: close-ups or whole scenes."""
 
     steps: int
     batch_size: int

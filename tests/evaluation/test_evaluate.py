@@ -1,0 +1,147 @@
+"""Evaluation over a data set: every picture once, at its own size, ignored pixels left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.config import ClipSettings, Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Sample
+from cascade_clip.evaluation.evaluate import DatasetBatches, evaluate, predict
+from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
+from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.model.network import Output
+from cascade_clip.recipes import load_recipe
+
+COLOURS = torch.eye(3)
+
+
+class Colours(nn.Module):
+    """Labels a patch by the strongest of red, green and blue; stands in for a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.patch_size = (8, 8)  # type: ignore[assignment]
+
+    def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
+        assert not self.training
+        patches = nn.functional.avg_pool2d(image, 8)  # (B, 3, h, w)
+        logits = torch.einsum("bdhw,cd->bchw", patches, text_embeddings)
+        return Output(logits, (logits,), None)  # type: ignore[arg-type]
+
+
+class Flags:
+    """Pictures of two sizes, each in one colour; the label is the colour, but for some pixels."""
+
+    classes = ClassSet(("red", "green", "blue"), ("blue",))
+    sizes = ((32, 32), (32, 32), (32, 32), (40, 64), (32, 32))
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Sample:
+        colour = index % 3
+        image = torch.zeros(3, *self.sizes[index], dtype=torch.uint8)
+        image[colour] = 255
+        labels = torch.full(self.sizes[index], colour)
+        labels[0, 0], labels[0, 1] = 255, 254
+        return Sample(image, labels, f"flag-{index}")
+
+
+@pytest.fixture
+def recipe(tiny_overrides: list[str]) -> Recipe:
+    return load_recipe("picturebook-inductive", tiny_overrides)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_a_perfect_network_scores_one(recipe: Recipe, batch_size: int) -> None:
+    done: list[int] = []
+    network = Colours().train()
+    metrics = evaluate(
+        network, Flags(), COLOURS, recipe, batch_size=batch_size, advance=done.append
+    )
+    assert metrics.pixel_accuracy == metrics.miou == metrics.hiou == 1.0
+    assert metrics.iou_per_class == {"red": 1.0, "green": 1.0, "blue": 1.0}
+    assert sum(done) == 5
+    assert network.training  # left as it was
+
+
+def test_wrong_predictions_count_by_pixel(recipe: Recipe) -> None:
+    # Red and green change places: only the blue picture (index 2, 32 x 32) is right.
+    metrics = evaluate(Colours(), Flags(), COLOURS[[1, 0, 2]], recipe)
+    pixels = [h * w - 2 for h, w in Flags.sizes]
+    assert metrics.pixel_accuracy == pytest.approx(pixels[2] / sum(pixels))
+    assert metrics.iou_per_class == {"red": 0.0, "green": 0.0, "blue": 1.0}
+    assert (metrics.miou_seen, metrics.miou_unseen) == (0.0, 1.0)
+
+
+def test_batches_hold_neighbours_of_one_size_in_order() -> None:
+    batches = list(DatasetBatches(Flags(), batch_size=2))
+    assert [tuple(batch.images.shape) for batch in batches] == [
+        (2, 3, 32, 32),
+        (1, 3, 32, 32),
+        (1, 3, 40, 64),
+        (1, 3, 32, 32),
+    ]
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_processes_share_the_pictures_without_double_or_loss(world: int) -> None:
+    shares = [DatasetBatches(Flags(), 8, rank, world).indices for rank in range(world)]
+    assert sorted(index for share in shares for index in share) == list(range(5))
+
+
+def test_the_offset_lowers_seen_classes(recipe: Recipe) -> None:
+    grey = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
+    classes = Flags.classes
+    network = Colours().eval()
+    assert predict(network, grey, COLOURS, classes, recipe).unique().tolist() == [0]
+    lowered = recipe.model_copy(update={"seen_score_offset": 0.1})
+    assert predict(network, grey, COLOURS, classes, lowered).unique().tolist() == [2]
+
+
+@pytest.fixture
+def clip(tiny_clip_folder: Path) -> FrozenClip:
+    return load_clip(ClipSettings(model=f"local-dir:{tiny_clip_folder}"))
+
+
+def test_raw_clip_agrees_with_clip_itself(clip: FrozenClip) -> None:
+    image = torch.randn(2, 3, 32, 32)
+    text = nn.functional.normalize(torch.randn(4, 32), dim=-1)
+    visual = clip.visual
+    visual.output_tokens = True  # type: ignore[assignment]
+    with torch.no_grad():
+        pooled, tokens = visual(image)
+        output = RawClip(visual)(image, text)
+        patches = nn.functional.normalize(tokens @ visual.proj, dim=-1)  # (B, N, d)
+    expected = (patches @ text.T).transpose(1, 2).unflatten(2, (4, 4))
+    torch.testing.assert_close(output.mask_logits, expected)
+    embedding = nn.functional.normalize(pooled, dim=-1)
+    torch.testing.assert_close(output.levels.global_embedding, embedding)
+
+
+def test_raw_clip_uses_its_own_normalisation_and_no_offset(
+    recipe: Recipe, clip: FrozenClip
+) -> None:
+    other = recipe.model_copy(update={"seen_score_offset": 0.3})
+    own = raw_clip_recipe(other, clip)
+    assert (own.data.mean, own.data.std, own.seen_score_offset) == (clip.mean, clip.std, 0.0)
+
+
+def test_results_as_json(recipe: Recipe, tmp_path: Path) -> None:
+    no_unseen = ClassSet(Flags.classes.names)
+    metrics = evaluate(Colours(), Flags(), COLOURS, recipe, classes=no_unseen)
+    assert math.isnan(metrics.miou_unseen)
+    path = write_metrics(tmp_path / "new" / "metrics.json", {"x": metrics}, recipe.data, "test")
+    content = json.loads(path.read_text())
+    assert content["metrics"]["x"]["miou_unseen"] is None
+    assert content["metrics"]["x"]["iou_per_class"]["red"] == metrics.iou_per_class["red"]
+    assert content["split"] == "test"

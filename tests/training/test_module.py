@@ -1,0 +1,116 @@
+"""What a training step may and may not see."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cascade_clip.clip.load import load_clip
+from cascade_clip.clip.text import encode_classes
+from cascade_clip.config import Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Batch, PicturebookDataset, collate
+from cascade_clip.data.transforms import normalise
+from cascade_clip.errors import UserError
+from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.recipes import load_recipe
+from cascade_clip.training.module import TrainingModule
+
+
+def build(overrides: list[str], setting: str, classes: ClassSet | None = None) -> TrainingModule:
+    recipe = load_recipe("picturebook-inductive", [*overrides, f"train.setting={setting}"])
+    classes = classes or scenes(recipe).classes
+    clip = load_clip(recipe.model.clip)
+    torch.manual_seed(0)
+    network = SegmentationNetwork(clip.visual, recipe.model)
+    text = encode_classes(clip, classes.names)
+    return TrainingModule(network, recipe, classes, text)
+
+
+def scenes(recipe: Recipe) -> PicturebookDataset:
+    return PicturebookDataset(recipe.data.picturebook, "train", 8)
+
+
+def batch_of(module: TrainingModule) -> Batch:
+    dataset = scenes(module.recipe)
+    batch = collate([dataset[index] for index in range(8)])
+    assert torch.isin(batch.labels, module.unseen).any()
+    return batch
+
+
+def gradients(module: TrainingModule, batch: Batch) -> dict[str, Tensor]:
+    """The gradient of every trained parameter after one step without dropout."""
+    module.network.eval()
+    module.zero_grad()
+    images = normalise(batch.images, module.recipe.data.mean, module.recipe.data.std)
+    mask_logits, targets = module.predict_for_loss(images, batch.labels)
+    module.loss(mask_logits, targets).total.backward()
+    return {
+        name: p.grad.clone()
+        for name, p in module.network.trained_parameters().items()
+        if p.grad is not None
+    }
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def scrambled(module: TrainingModule, batch: Batch) -> Batch:
+    """Unseen labels replaced by other unseen ones."""
+    labels = batch.labels.clone()
+    for now, then in zip(module.unseen, module.unseen.roll(1), strict=True):
+        labels[batch.labels == now] = then
+    assert not torch.equal(labels, batch.labels)
+    return Batch(batch.images, labels)
+
+
+@pytest.mark.parametrize(
+    ("setting", "leaks"), [("inductive", False), ("transductive", False), ("full", True)]
+)
+def test_only_full_supervision_knows_which_unseen_class_a_pixel_has(
+    tiny_overrides: list[str], setting: str, leaks: bool
+) -> None:
+    module = build(tiny_overrides, setting)
+    batch = batch_of(module)
+    expected = gradients(module, batch)
+    assert equal(expected, gradients(module, batch))
+    assert equal(expected, gradients(module, scrambled(module, batch))) is not leaks
+
+
+def test_inductive_training_never_reads_an_unseen_name(tiny_overrides: list[str]) -> None:
+    module = build(tiny_overrides, "inductive")
+    batch = batch_of(module)
+    expected = gradients(module, batch)
+    module.text_embeddings[module.unseen] = math.nan
+    assert equal(expected, gradients(module, batch))
+
+
+def test_transductive_training_reads_unseen_names(tiny_overrides: list[str]) -> None:
+    module = build(tiny_overrides, "transductive")
+    batch = batch_of(module)
+    expected = gradients(module, batch)
+    module.text_embeddings[module.unseen] = module.text_embeddings[module.unseen.roll(1)]
+    assert not equal(expected, gradients(module, batch))
+
+
+def test_transductive_without_unseen_classes_is_refused(tiny_overrides: list[str]) -> None:
+    with pytest.raises(UserError, match="none is unseen"):
+        build(tiny_overrides, "transductive", ClassSet(("cat", "grass")))
+
+
+def test_state_is_the_adapter_alone(tiny_overrides: list[str]) -> None:
+    module = build(tiny_overrides, "inductive")
+    state = module.state_dict()
+    assert state.keys() == module.network.adapter_state_dict().keys()
+    assert not any("visual" in name for name in state)
+    other = build(tiny_overrides, "inductive")
+    with torch.no_grad():
+        for parameter in other.network.trained_parameters().values():
+            parameter.add_(1.0)
+    other.load_state_dict(state)
+    assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
