@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip
 
-torch.set_num_threads(1)
+torch.set_num_threads(1)  # tensors here are so small that threads cost more than they give
 
 TINY_CLIP: dict[str, Any] = {
     "embed_dim": 32,

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -24,15 +23,6 @@ from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import new_run_folder, newest_run_folder, train
 
 STEPS = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Bit-identical sums need a fixed order; one thread is also fastest for tiny matrices."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def recipe_of(overrides: list[str], *more: str) -> Recipe:

@@ -20,7 +20,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -148,7 +147,8 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
 
 
 class TrainingProgress(ProgressBar):
-    """One line: step of steps, steps per second, time left, loss and newest validation."""
+    """One line of at most 80 characters: step of steps, steps per second, time left, loss, and the
+    newest validation in percent (S, U: mIoU of seen, unseen classes; h: their harmonic mean)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,11 +165,9 @@ class TrainingProgress(ProgressBar):
         if not trainer.is_global_zero:
             return
         self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[state]}"),
@@ -216,8 +214,9 @@ def _state(trainer: pl.Trainer) -> str:
     assert isinstance(module, TrainingModule)
     shown = []
     if module.last_loss is not None:
-        shown.append(f"loss {module.last_loss:.3f}")
+        shown.append(f"loss {module.last_loss:.2f}")
     if module.last_validation is not None:
         result = module.last_validation
-        shown.append(f"S {result.miou_seen:.1%} U {result.miou_unseen:.1%} h {result.hiou:.1%}")
-    return "  ".join(shown)
+        values = {"S": result.miou_seen, "U": result.miou_unseen, "h": result.hiou}
+        shown += [f"{name} {100 * value:.0f}" for name, value in values.items()]
+    return " ".join(shown)
