@@ -62,10 +62,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3])
-    parser.add_argument("--scenes", type=int, default=300, help="scenes of each split")
+    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3])
+    parser.add_argument("--scenes", type=int, default=200, help="scenes of each split")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
@@ -231,6 +231,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             seeds=settings["seeds"],
             scenes=settings["scenes"],
             rates=", ".join(f"{rate:g}" for rate in settings["rates"]),
+            command=command(settings),
             cores=machine["cores"],
             torch=machine["torch"],
         ),
@@ -242,6 +243,15 @@ def markdown(result: Mapping[str, Any]) -> str:
         rows = found["seeds"]
         lines.append(table_row(method, f"{found['lr']:g}", rows, [*columns, "offset", "control U"]))
     return "\n".join([*lines, "", verdict(result["methods"]), ""])
+
+
+def command(settings: Mapping[str, Any]) -> str:
+    """What to type for a page with these settings."""
+    rates = " ".join(f"{rate:g}" for rate in settings["rates"])
+    return (
+        f"python benchmarks/picturebook.py --steps {settings['steps']} "
+        f"--seeds {settings['seeds']} --scenes {settings['scenes']} --rates {rates}"
+    )
 
 
 def table_row(method: str, rate: str, rows: list[Row], columns: list[str]) -> str:
@@ -292,8 +302,11 @@ Same for every method: {steps} steps of 8 scenes; the learning rate with the bes
 calibration split; {scenes} test scenes that neither has seen. *Control U* is mIoU(U) after the text
 embeddings of the unseen classes were exchanged among each other: what remains then is chance.
 
-Measured with `python benchmarks/picturebook.py --steps {steps} --seeds {seeds} --scenes {scenes}`
-on {cores} CPU cores with torch {torch}.
+Measured on {cores} CPU cores with torch {torch} by
+
+```sh
+{command}
+```
 """
 
 

@@ -195,6 +195,7 @@ def _standing_on(recipe: Recipe, clip: str) -> Recipe:
 def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     # Cloned, as the format refuses tensors that share memory.
     save_file({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def _swap(new: Path, old: Path) -> None:

@@ -27,6 +27,7 @@ def store_clip(folder: Path, clip: FrozenClip) -> None:
     # Cloned, as the format refuses tensors that share memory.
     weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
     save_file(weights, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).chmod(0o644)  # as the model's own weights
 
 
 def describe_clip(model: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -44,6 +45,6 @@ def main() -> None:
         app(args=[argument for argument in arguments if argument != "--debug"])
     except (UserError, TrainingStopped, OSError) as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(128 + error.signal_number if isinstance(error, TrainingStopped) else 2)

@@ -34,12 +34,14 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model as a recipe says."""
+    from cascade_clip.recipes import load_recipe
+
+    resolved = load_recipe(recipe, settings or [])  # mistakes show before the heavy imports
+
     from rich.console import Console
 
-    from cascade_clip.recipes import load_recipe
     from cascade_clip.training import run
 
-    resolved = load_recipe(recipe, settings or [])
     if out is None:
         out = (run.newest_run_folder if resume else run.new_run_folder)(resolved, RUNS)
     model = run.train(resolved, out, resume=resume, quiet=quiet)

@@ -154,4 +154,5 @@ def _save(out: Path, clip: Any) -> Path:
     state = {name: value.half().contiguous() for name, value in clip.state_dict().items()}
     unfinished = out / (WEIGHTS_FILE + ".part")
     save_file(state, unfinished)
+    unfinished.chmod(0o644)  # safetensors makes files that only their owner can read
     return unfinished.replace(out / WEIGHTS_FILE)
