@@ -42,3 +42,14 @@ def test_a_figure_becomes_a_png() -> None:
     with Image.open(io.BytesIO(png_of(training_curves({})))) as image:
         assert image.format == "PNG"
         assert image.width > 500
+
+
+def test_no_method_or_run_is_left_out_however_many_there_are() -> None:
+    names = [f"method {number}" for number in range(9)]
+    bars = iou_bars({name: {"cat": 0.5} for name in names}, unseen=["cat"])
+    legend = bars.axes[0].get_legend()
+    assert legend is not None
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert all(any(name in text for text in shown) for name in names)
+    curves = training_curves({name: [{"step": 1.0, "loss": 2.0}] for name in names})
+    assert len(curves.axes[0].get_lines()) == len(names)

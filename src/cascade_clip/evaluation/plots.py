@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ def iou_bars(
             fontsize=9,
             zorder=4,
         )
-    for method, marker in zip(others, MARKERS, strict=False):
+    for method, marker in zip(others, cycle(MARKERS)):
         axes.plot(
             [_percent(iou[method][name]) for name in names],
             positions,
@@ -92,7 +93,7 @@ def training_curves(
     for axes, column in zip(panels, columns, strict=True):
         _style(axes)
         scale = 100.0 if column.startswith("val_") else 1.0
-        for (name, rows), colour in zip(runs.items(), LINE_COLOURS, strict=False):
+        for (name, rows), colour in zip(runs.items(), cycle(LINE_COLOURS)):
             points = [(r["step"], scale * r[column]) for r in rows if column in r]
             marker = "o" if len(points) < 15 else ""
             steps, values = [p[0] for p in points], [p[1] for p in points]
@@ -150,7 +151,7 @@ def _bar_legend(axes: Axes, main: str, others: Sequence[str]) -> None:
     ]
     handles += [
         Line2D([], [], marker=m, ls="none", mfc="white", mec=INK, ms=5.5, label=name)
-        for name, m in zip(others, MARKERS, strict=False)
+        for name, m in zip(others, cycle(MARKERS))
     ]
     axes.legend(
         handles=handles,
