@@ -63,13 +63,15 @@ def segment(
     formats = _read_formats(save)
     typed = None if classes is None else parse_classes(classes)
 
+    from cascade_clip.picture_files import find_pictures
+
+    files = find_pictures(pictures, out)  # mistakes show before the heavy imports
+
     from rich.console import Console
 
     from cascade_clip.checkpoint.native import EMBEDDED
-    from cascade_clip.picture_files import find_pictures
     from cascade_clip.segmenter import Segmenter
 
-    files = find_pictures(pictures, out)
     console, notes = Console(), Console(stderr=True)
     segmenter = Segmenter.from_pretrained(model or EMBEDDED, device=_device())
     if model in (None, EMBEDDED):
