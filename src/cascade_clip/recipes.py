@@ -87,7 +87,8 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise UserError(f"recipe {path} must hold `key: value` lines, got {type(delta).__name__}")
     base = delta.pop("base", None)
     below = {} if base is None else _resolve(_find(str(base), path.parent), (*seen, path))
-    below.pop("summary", None)
+    for own in ("summary", "published"):
+        below.pop(own, None)
     return _merge(below, {"name": path.stem, **delta})
 
 

@@ -20,15 +20,28 @@ def test_without_a_split_all_are_seen() -> None:
     assert ClassSet(("a", "b")).unseen_indices == ()
 
 
+def test_what_prompts_say() -> None:
+    classes = ClassSet(("pottedplant", "sky", "tvmonitor"), ("tvmonitor",))
+    assert classes.prompts == classes.names
+    assert classes.trained_names == ("pottedplant", "sky")
+    nicer = ClassSet(classes.names, classes.unseen, ("potted plant", "sky", "TV"))
+    assert nicer.prompts == ("potted plant", "sky", "TV")
+    assert nicer.trained_names == ("pottedplant", "sky", "potted plant")
+    with pytest.raises(UserError, match="1 prompt names for 2 classes"):
+        ClassSet(("a", "b"), in_prompts=("a",))
+    with pytest.raises(UserError, match="names in prompts must not repeat"):
+        ClassSet(("tv", "tvmonitor"), in_prompts=("tv", "TV"))
+
+
 @pytest.mark.parametrize(
     ("names", "unseen", "message"),
     [
         ((), (), "at least one class name"),
         (("a", " "), (), "must not be empty"),
-        (("a", "b", "a"), (), "class names must not repeat, got a"),
+        (("a", "b", "a"), (), "class names must not repeat, got 'a' and 'a'"),
         (("a", "b"), ("b", "b"), "unseen names must not repeat"),
         (("a", "b"), ("c",), "unseen c: not among the classes a, b"),
-        (("a",), ("a",), "every class is unseen"),
+        (("sea lion", "Sea  Lion"), (), "got 'sea lion' and 'Sea  Lion'"),
     ],
 )
 def test_bad_names(names: tuple[str, ...], unseen: tuple[str, ...], message: str) -> None:

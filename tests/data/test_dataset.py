@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from cascade_clip.config import DataSettings, PicturebookSettings
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import (
+    REPLACEMENTS,
     SEED_OFFSET,
     PicturebookDataset,
     Sample,
@@ -19,6 +21,7 @@ from cascade_clip.data.dataset import (
 )
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 from cascade_clip.errors import UserError
+from cascade_clip.training.targets import IGNORE
 
 SMALL = PicturebookSettings(size=32, eval_scenes=3)
 
@@ -99,3 +102,54 @@ def test_collate() -> None:
     batch = collate([dataset[0], dataset[1]])
     assert batch.images.shape == (2, 3, 32, 32)
     assert batch.labels.shape == (2, 32, 32)
+
+
+class Damaged:
+    """A data set of numbered pictures of which some can't be read."""
+
+    classes = ClassSet(("a", "b"))
+
+    def __init__(self, length: int, unreadable: set[int]) -> None:
+        self.length = length
+        self.unreadable = unreadable
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.unreadable:
+            raise UserError(f"picture {index} is damaged")
+        image = torch.full((3, 2, 2), index, dtype=torch.uint8)
+        return Sample(image, torch.zeros(2, 2, dtype=torch.int64), str(index))
+
+
+def test_another_picture_takes_the_place_of_an_unreadable_one() -> None:
+    whole = TrainStream(Damaged(10, set()), keep, seed=0, endless=False)
+    stream = TrainStream(Damaged(10, {3, 7}), keep, seed=0, endless=False)
+    replacements = []
+    for position in range(40):
+        sample, expected = stream[position], whole[position]
+        if expected.name in ("3", "7"):
+            assert sample.unreadable[0] == f"picture {expected.name} is damaged"
+            assert sample.name not in ("3", "7")
+            replacements.append(sample.name)
+        else:
+            assert (sample.name, sample.unreadable) == (expected.name, ())
+    assert len(set(replacements)) > 2
+    again = TrainStream(Damaged(10, {3, 7}), keep, seed=0, endless=False)
+    assert [again[i].name for i in reversed(range(40))] == [stream[i].name for i in range(40)][::-1]
+    other = TrainStream(Damaged(10, {3, 7}), keep, seed=1, endless=False)
+    assert [other[i].name for i in range(40)] != [stream[i].name for i in range(40)]
+
+
+def test_where_nothing_can_be_read_everything_is_ignored() -> None:
+    stream = TrainStream(Damaged(5, set(range(5))), keep, seed=0, endless=False)
+    sample = stream[0]
+    assert len(sample.unreadable) == 1 + REPLACEMENTS
+    assert (sample.labels == IGNORE).all()
+
+
+def test_a_batch_tells_what_could_not_be_read() -> None:
+    stream = TrainStream(Damaged(4, {2}), keep, seed=0, endless=False)
+    messages = collate([stream[i] for i in range(4)]).unreadable
+    assert set(messages) == {"picture 2 is damaged"}

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cascade_clip.data.folder import FolderDataset, read_classes, read_mask
+from cascade_clip.data.folder import FolderDataset, read_folder_classes
+from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.picturebook import CLASSES, draw_scene
 from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.errors import UserError
@@ -38,7 +39,7 @@ def test_a_plain_folder(root: Path) -> None:
     assert dataset.classes.names == ("sea", "boat", "cat")
     assert dataset.classes.unseen == ("cat",)
     assert [sample.name for sample in (dataset[i] for i in range(len(dataset)))] == ["a"]
-    assert [p.stem for p in FolderDataset(root, "val").pictures] == ["b"]
+    assert stems(FolderDataset(root, "val")) == ["b"]
     sample = dataset[0]
     assert sample.image[:, 0, 0].tolist() == [10, 20, 30]
     assert sample.labels[0].tolist() == [0, 1, 2, 254, 255, 0]
@@ -51,7 +52,7 @@ def test_the_exported_picture_book(tmp_path: Path) -> None:
     assert dataset.classes.names == CLASSES
     assert (len(dataset), len(FolderDataset(tmp_path / "book", "val"))) == (5, 1)
     scene = draw_scene(3, 1, 32)
-    assert torch.equal(dataset[1].labels, torch.from_numpy(scene.mask).long())
+    assert torch.equal(dataset[1].labels, torch.from_numpy(scene.mask))
     shift = (dataset[1].image.permute(1, 2, 0).float() - torch.from_numpy(scene.image)).abs().mean()
     assert shift < 8  # JPEG
 
@@ -62,8 +63,8 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
     for i in range(200):
         Image.new("RGB", (6, 4)).save(root / "images" / f"p{i}.jpg")
         Image.new("L", (6, 4)).save(root / "masks" / f"p{i}.png")
-    train = {p.stem for p in FolderDataset(root, "train").pictures}
-    val = {p.stem for p in FolderDataset(root, "val").pictures}
+    train = set(stems(FolderDataset(root, "train")))
+    val = set(stems(FolderDataset(root, "val")))
     assert not train & val
     assert len(train | val) == 202
     assert 8 <= len(val) <= 35
@@ -88,7 +89,32 @@ def test_turned_photographs_fit_their_masks(root: Path) -> None:
 def test_names_from_yaml(root: Path) -> None:
     (root / "classes.txt").unlink()
     (root / "classes.yaml").write_text("[sea, motor boat, cat]")
-    assert read_classes(root).names == ("sea", "motor boat", "cat")
+    assert read_folder_classes(root).names == ("sea", "motor boat", "cat")
+
+
+def test_splits_and_synonyms_by_name(root: Path) -> None:
+    (root / "split.yaml").write_text("splits: {easy: {unseen: [cat]}, hard: {unseen: [sea, cat]}}")
+    assert FolderDataset(root, "train", class_split="hard").classes.unseen == ("sea", "cat")
+    with pytest.raises(UserError, match=r"unknown split 'standard'.*; there are easy, hard"):
+        FolderDataset(root, "train")
+    (root / "classes.txt").unlink()
+    (root / "classes.yaml").write_text("{names: [sea, boat, cat], synonyms: {sea: open sea}}")
+    classes = FolderDataset(root, "train", class_split="easy", synonyms=True).classes
+    assert (classes.names[0], classes.prompts[0], classes.unseen) == ("sea", "open sea", ("cat",))
+
+
+def test_splits_are_said_in_one_place(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    listed = "{names: [sea, boat, cat], splits: {standard: {unseen: [sea]}}}"
+    (root / "classes.yaml").write_text(listed)
+    with pytest.raises(UserError, match="both name splits"):
+        FolderDataset(root, "train")
+    (root / "split.yaml").unlink()
+    assert FolderDataset(root, "train").classes.unseen == ("sea",)
+
+
+def stems(dataset: FolderDataset) -> list[str]:
+    return [pair.picture.stem for pair in dataset.pairs]
 
 
 def save(picture: Image.Image, name: str) -> Change:
@@ -109,8 +135,9 @@ def remove(name: str) -> Change:
         (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
         (write("classes.txt", ""), "at least one class name"),
         (write("split.yaml", "unseen: [dog]"), "unseen dog: not among"),
-        (write("split.yaml", "unsen: [cat]"), "must hold one line"),
-        (write("split.yaml", "unseen: cat"), "must hold a list of names"),
+        (write("split.yaml", "unsen: [cat]"), r"split\.yaml must hold `unseen: \[names\]`"),
+        (write("split.yaml", "unseen: cat"), "valid tuple"),
+        (write("split.yaml", "unseen: [sea, boat, cat]"), r"split\.yaml: .*every class is unseen"),
         (write("split.yaml", "unseen: ["), "not valid YAML"),
         (write("train.txt", ""), "no train pictures"),
         (write("train.txt", "zebra"), "names zebra, but"),
@@ -132,6 +159,7 @@ def test_bad_folders_fail_when_opened(root: Path, change: Change, message: str) 
             save(Image.new("L", (6, 4), 3), "masks/a.png"),
             "label 3, but 3 classes allow only 0 to 2",
         ),
+        (save(Image.new("I;16", (6, 4), 300), "masks/a.png"), "label 300, but 3 classes allow"),
         (save(Image.new("RGB", (6, 4)), "masks/a.png"), "holds colours"),
         (write("masks/a.png", "no picture"), r"a\.png can't be read"),
         (write("images/a.png", "no picture"), r"a\.png"),

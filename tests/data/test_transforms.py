@@ -1,23 +1,31 @@
-"""Resizing, cropping, padding, normalising: worked out by hand."""
+"""From samples to crops, and normalising: worked out by hand, and held against a naive twin."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
 
 from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, DataSettings
-from cascade_clip.data.dataset import Sample
-from cascade_clip.data.transforms import (
-    TrainTransform,
-    normalise,
-    prepare,
-    resize_bilinear,
-    short_side_size,
-)
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import PicturebookDataset, Sample
+from cascade_clip.data.sampling import seeded
+from cascade_clip.data.transforms import TrainTransform, normalise, prepare
+from cascade_clip.recipes import load_recipe
 from cascade_clip.training.targets import IGNORE
+from tests.naive import augment as naive
+
+CLASSES = ClassSet(("cat", "dog", "grass", "sky"), ("dog",))
 
 
-def settings(crop: int, short_side: int) -> DataSettings:
-    return DataSettings(crop=crop, stride=crop, short_side=short_side)
+def settings(crop: int, short_side: int, **augment: Any) -> DataSettings:
+    return DataSettings(crop=crop, stride=crop, short_side=short_side, augment=augment)
+
+
+def transform(settings: DataSettings) -> TrainTransform:
+    return TrainTransform(settings, CLASSES, "inductive")
 
 
 def numbered(height: int, width: int) -> Sample:
@@ -27,51 +35,98 @@ def numbered(height: int, width: int) -> Sample:
     return Sample(image, labels, "x")
 
 
-def test_short_side_keeps_the_ratio_to_the_nearest_pixel() -> None:
-    assert short_side_size((375, 500), 512) == [512, 683]
-    assert short_side_size((500, 375), 512) == [683, 512]
-    assert short_side_size((10, 10), 5) == [5, 5]
-
-
-def test_resize_is_bilinear_without_antialiasing() -> None:
-    # Halving 4 pixels samples midway between pixels 0, 1 and 2, 3: their means, nothing wider.
-    row = torch.tensor([0, 100, 200, 40], dtype=torch.uint8).expand(3, 4, 4)
-    assert resize_bilinear(row, [2, 2])[0, 0].tolist() == [50, 120]
+def random_sample(rng: np.random.Generator, height: int, width: int) -> Sample:
+    coarse = rng.choice([0, 1, 2, 3, 255], (height // 8 + 1, width // 8 + 1))
+    labels = np.kron(coarse, np.ones((8, 8), int))[:height, :width]
+    image = rng.integers(0, 256, (3, height, width), dtype=np.uint8)
+    return Sample(torch.from_numpy(image), torch.from_numpy(labels.copy()), "x")
 
 
 def test_crop_takes_picture_and_labels_from_one_place() -> None:
     torch.manual_seed(0)
-    transform = TrainTransform(settings(crop=4, short_side=8))
+    crops = transform(settings(crop=4, short_side=8, flip=0.5))
     places = set()
     for _ in range(20):
-        out = transform(numbered(8, 12))
+        out = crops(numbered(8, 12))
         assert out.image.shape == (3, 4, 4)
-        assert torch.equal(out.image[0].long(), out.labels)
+        assert torch.equal(out.image[0], out.labels)
         places.add((int(out.labels.min()), bool(out.labels[0, 0] > out.labels[0, 1])))
     assert len({start for start, _ in places}) > 5
     assert {flipped for _, flipped in places} == {True, False}
 
 
-def test_no_flip() -> None:
-    transform = TrainTransform(settings(crop=4, short_side=4), flip=False)
-    for _ in range(5):
-        assert torch.equal(transform(numbered(4, 4)).labels, numbered(4, 4).labels)
+def test_without_augmentation_samples_of_the_right_size_stay_as_they_are() -> None:
+    recipe = load_recipe("picturebook-inductive")
+    scenes = PicturebookDataset(recipe.data.picturebook, "train", 2)
+    same = TrainTransform(recipe.data, scenes.classes, recipe.train.setting)
+    for index in range(2):
+        out, expected = same(scenes[index]), scenes[index]
+        assert torch.equal(out.image, expected.image)
+        assert torch.equal(out.labels.long(), expected.labels)
+        assert out.name == expected.name
 
 
-def test_padding_is_black_and_ignored_at_the_right_and_bottom() -> None:
-    out = TrainTransform(settings(crop=6, short_side=4), flip=False)(numbered(4, 5))
+@pytest.mark.parametrize("flip", [0.0, 0.999])
+def test_padding_is_the_mean_and_ignored_at_the_right_and_bottom(flip: float) -> None:
+    out = transform(settings(crop=6, short_side=4, flip=flip))(numbered(4, 5))
     assert out.image.shape == (3, 6, 6)
-    assert torch.equal(out.labels[:4, :5], numbered(4, 5).labels)
+    expected = numbered(4, 5).labels
+    assert torch.equal(out.labels[:4, :5].long(), expected.flip(1) if flip else expected)
     assert (out.labels[4:] == IGNORE).all()
     assert (out.labels[:, 5:] == IGNORE).all()
-    assert (out.image[:, 4:] == 0).all()
+    padding = torch.tensor([124, 116, 104], dtype=torch.uint8)  # of 123.675, 116.28, 103.53
+    assert (out.image[:, 4:] == padding[:, None, None]).all()
+    assert normalise(out.image, IMAGENET_MEAN, IMAGENET_STD)[:, 4:].abs().max() < 0.01
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_whole_way_equals_its_naive_twin(seed: int, channels_last: bool) -> None:
+    rng = np.random.default_rng(seed)
+    sample = random_sample(rng, *(int(side) for side in rng.integers(20, 130, 2)))
+    if channels_last:
+        image = sample.image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        sample = Sample(image, sample.labels, "x")
+    data = settings(
+        crop=64, short_side=64, long_side=100, scale=(0.5, 2), crop_rule="visible", flip=0.5
+    )
+    visible = np.arange(256)
+    visible[[1, 254]] = 255
+    for draw in range(4):
+        with seeded(seed, draw):
+            out = transform(data)(sample)
+        with seeded(seed, draw):
+            image, labels = naive.train_transform(
+                sample.image.permute(1, 2, 0).numpy(),
+                sample.labels.numpy(),
+                short_side=64,
+                long_side=100,
+                crop=64,
+                scale=(0.5, 2),
+                visible=visible,
+                fill=(124, 116, 104),
+            )
+        assert np.array_equal(out.labels.numpy(), labels)
+        difference = out.image.permute(1, 2, 0).numpy().astype(int) - image
+        assert np.abs(difference).max() <= 1
 
 
 def test_labels_are_never_mixed() -> None:
-    labels = torch.tensor([[0, 9], [9, 0]]).repeat_interleave(3, 0).repeat_interleave(3, 1)
+    labels = torch.tensor([[0, 3], [3, 0]]).repeat_interleave(3, 0).repeat_interleave(3, 1)
     sample = Sample(torch.zeros(3, 6, 6, dtype=torch.uint8), labels, "x")
-    out = TrainTransform(settings(crop=16, short_side=16))(sample)
-    assert set(out.labels.unique().tolist()) == {0, 9}
+    out = transform(settings(crop=16, short_side=16, photometric=True))(sample)
+    assert set(out.labels.unique().tolist()) == {0, 3}
+
+
+def test_pictures_of_any_size_become_crops() -> None:
+    everything = DataSettings(name="folder", root=".", crop=32, short_side=32, stride=32)
+    torch.manual_seed(0)
+    for height, width in ((1, 1), (1, 700), (700, 1), (33, 2), (40, 40)):
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+        labels = torch.full((height, width), IGNORE)
+        out = transform(everything)(Sample(image, labels, "x"))
+        assert out.image.shape == (3, 32, 32)
+        assert (out.labels == IGNORE).all()
 
 
 def test_normalise() -> None:

@@ -11,28 +11,41 @@ from cascade_clip.errors import UserError
 class ClassSet:
     """All classes of a data set, in label order, and the names withheld from training.
 
-    Raises `UserError` if a name is empty or repeated, or if an unseen name is not among `names`.
+    Raises `UserError` if a name is empty or repeated (apart from case and spaces), or if an unseen
+    name is not among `names`.
     """
 
     names: tuple[str, ...]
     unseen: tuple[str, ...] = ()
+    in_prompts: tuple[str, ...] = ()
+    """What prompts say for each class; empty: its name."""
 
     def __post_init__(self) -> None:
         if not self.names:
             raise UserError("a data set needs at least one class name, got none")
-        if any(not name.strip() for name in self.names):
+        if len(self.prompts) != len(self.names):
+            raise UserError(f"{len(self.prompts)} prompt names for {len(self.names)} classes")
+        if any(not name.strip() for name in (*self.names, *self.prompts)):
             raise UserError(f"class names must not be empty, got {list(self.names)}")
-        for what, names in (("class names", self.names), ("unseen names", self.unseen)):
-            repeated = sorted({name for name in names if names.count(name) > 1})
-            if repeated:
-                raise UserError(f"{what} must not repeat, got {', '.join(repeated)} more than once")
+        _check_apart("class names", self.names)
+        _check_apart("names in prompts", self.prompts)
+        _check_apart("unseen names", self.unseen)
         missing = [name for name in self.unseen if name not in self.names]
         if missing:
             raise UserError(
                 f"unseen {', '.join(missing)}: not among the classes {', '.join(self.names)}"
             )
-        if len(self.unseen) == len(self.names):
-            raise UserError("every class is unseen; leave at least one class to train on")
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What prompts say for each class, in label order."""
+        return self.in_prompts or self.names
+
+    @property
+    def trained_names(self) -> tuple[str, ...]:
+        """The seen classes' names, and what prompts said for them."""
+        said = (self.prompts[index] for index in self.seen_indices)
+        return tuple(dict.fromkeys((*self.seen, *said)))
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -48,3 +61,14 @@ class ClassSet:
     def unseen_indices(self) -> tuple[int, ...]:
         """Labels of the unseen classes, ascending."""
         return tuple(i for i, name in enumerate(self.names) if name in self.unseen)
+
+
+def _check_apart(what: str, names: tuple[str, ...]) -> None:
+    """Names that differ in case or spaces alone have one text embedding, so that training on a seen
+    one would train the unseen one."""
+    taken: dict[str, str] = {}
+    for name in names:
+        plain = " ".join(name.split()).casefold()
+        if plain in taken:
+            raise UserError(f"{what} must not repeat, got '{taken[plain]}' and '{name}'")
+        taken[plain] = name

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cascade_clip.config import DataSettings, PicturebookSettings
+from cascade_clip.data.class_lists import STANDARD, ClassList
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
-from cascade_clip.data.sampling import Onwards, Shuffle, seeded
+from cascade_clip.data.sampling import Onwards, Shuffle, derive_seed, seeded
 from cascade_clip.errors import UserError
+from cascade_clip.training.targets import IGNORE
 
 Split = Literal["train", "val", "calibration", "test"]
 
@@ -33,22 +35,28 @@ def read_split(name: str) -> Split:
 
 RUN_STRIDE = 10**9
 """Training runs with another seed read the book from another page on."""
+REPLACEMENTS = 20
+"""How many other pictures are tried in the place of one that can't be read."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture: RGB image (3, H, W) uint8, labels (H, W) int64, and what to call it."""
+    """One picture: RGB image (3, H, W) uint8, labels (H, W) int64 or uint8, and its name."""
 
     image: Tensor
     labels: Tensor
     name: str
+    unreadable: tuple[str, ...] = ()
+    """Why each picture could not be read in whose place this one came."""
 
 
 class Batch(NamedTuple):
-    """Pictures of one size: images (B, 3, H, W) uint8 and labels (B, H, W) int64."""
+    """Pictures of one size: images (B, 3, H, W) uint8 and labels (B, H, W) int64 or uint8."""
 
     images: Tensor
     labels: Tensor
+    unreadable: tuple[str, ...] = ()
+    """Messages about pictures that others took the place of."""
 
 
 class SegmentationDataset(Protocol):
@@ -100,7 +108,12 @@ Transform = Callable[[Sample], Sample]
 
 
 class TrainStream(Dataset[Sample]):
-    """The endless stream of training samples; what lies at a position depends on the seed alone."""
+    """The endless stream of training samples; what lies at a position depends on the seed alone.
+
+    A picture that can't be read gives its place to another one, drawn from seed and position too;
+    the sample says why. Where `REPLACEMENTS` in a row can't be read, it holds nothing but ignored
+    pixels.
+    """
 
     def __init__(
         self, dataset: SegmentationDataset, transform: Transform, seed: int, endless: bool
@@ -113,7 +126,24 @@ class TrainStream(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         with seeded(self.seed, position):
-            return self.transform(self.dataset[self.order[position]])
+            return self.transform(self._read(position))
+
+    def _read(self, position: int) -> Sample:
+        unreadable: list[str] = []
+        for index in self._candidates(position):
+            try:
+                sample = self.dataset[index]
+            except UserError as error:
+                unreadable.append(str(error))
+            else:
+                return replace(sample, unreadable=tuple(unreadable))
+        nothing = torch.zeros(3, 1, 1, dtype=torch.uint8), torch.full((1, 1), IGNORE)
+        return Sample(*nothing, "nothing", tuple(unreadable))
+
+    def _candidates(self, position: int) -> Iterator[int]:
+        yield self.order[position]
+        for attempt in range(REPLACEMENTS):
+            yield derive_seed(self.seed, position, attempt) % len(self.dataset)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -121,6 +151,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return Batch(
         torch.stack([sample.image for sample in samples]),
         torch.stack([sample.labels for sample in samples]),
+        tuple(message for sample in samples for message in sample.unreadable),
     )
 
 
@@ -132,10 +163,17 @@ def open_dataset(
     Raises `UserError` if files are missing or make no sense.
     """
     if settings.name == "picturebook":
+        ClassList(CLASSES, {STANDARD: UNSEEN}).class_set(settings.split, settings.synonyms)
         return PicturebookDataset(
             settings.picturebook, split, length or settings.picturebook.eval_scenes
         )
     from cascade_clip.data.folder import FolderDataset
+    from cascade_clip.data.prepared import PreparedDataset
 
-    assert settings.root is not None
-    return FolderDataset(settings.root, split, length)
+    root, class_split, synonyms = settings.root, settings.split, settings.synonyms
+    if settings.name != "folder":
+        return PreparedDataset(
+            root, settings.name, split, length, class_split=class_split, synonyms=synonyms
+        )
+    assert root is not None
+    return FolderDataset(root, split, length, class_split=class_split, synonyms=synonyms)

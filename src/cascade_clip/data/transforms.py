@@ -2,54 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import v2
 
-from cascade_clip.config import RGB, DataSettings
+from cascade_clip.config import RGB, DataSettings, Setting
+from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visible_classes
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
-from cascade_clip.training.targets import IGNORE
+from cascade_clip.data.photometric import PhotometricDistortion
+from cascade_clip.data.resize import resize_bilinear, short_side_size
 
 
 class TrainTransform:
-    """Short side to `short_side`, a random `crop` x `crop` window, a random flip.
+    """Samples of any size to samples of `crop` x `crop`, changed at random as `augment` says.
 
-    Pictures smaller than the crop are padded at the right and at the bottom, with black and
-    `IGNORE`. Bilinear without antialiasing for pictures, nearest for labels. Draws from torch's
-    global generator.
+    Scale, crop, flip, photometric distortion, padding, in this order; normalisation comes after,
+    batch by batch. Labels become uint8. Draws from torch's global generator.
     """
 
-    def __init__(self, settings: DataSettings, flip: bool = True) -> None:
-        self.short_side = settings.short_side
-        self.crop = settings.crop
-        self.fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE}
-        self.window = v2.RandomCrop(settings.crop)
-        self.flip = v2.RandomHorizontalFlip(0.5 if flip else 0.0)
+    def __init__(self, settings: DataSettings, classes: ClassSet, setting: Setting) -> None:
+        augment = settings.augment
+        visible = visible_classes(augment.crop_rule, classes, setting)
+        self.steps = v2.Compose(
+            [
+                RandomScale(settings.short_side, augment.long_side, augment.scale),
+                RandomClassCrop(settings.crop, visible),
+                v2.RandomHorizontalFlip(augment.flip),
+                *([PhotometricDistortion()] if augment.photometric else []),
+                PadTo(settings.crop, settings.mean),
+            ]
+        )
 
     def __call__(self, sample: Sample) -> Sample:
-        size = short_side_size(sample.image.shape[-2:], self.short_side)
-        image = tv_tensors.Image(resize_bilinear(sample.image, size))
-        mask = tv_tensors.Mask(F.resize(sample.labels[None], size, InterpolationMode.NEAREST)[0])
-        height, width = size
-        padding = [0, 0, max(0, self.crop - width), max(0, self.crop - height)]
-        image, mask = v2.Pad(padding, fill=self.fill)(image, mask)
-        image, mask = self.flip(self.window(image, mask))
-        return Sample(image.as_subclass(Tensor), mask.as_subclass(Tensor), sample.name)
-
-
-def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
-    """(height, width) scaled so that the shorter one is `short_side`, to the nearest pixel."""
-    scale = short_side / min(size)
-    return [int(side * scale + 0.5) for side in size]
-
-
-def resize_bilinear(images: Tensor, size: list[int]) -> Tensor:
-    """Images (..., 3, H, W) to `size`, bilinear without antialiasing (as OpenCV does)."""
-    if list(images.shape[-2:]) == size:
-        return images
-    return F.resize(images, size, InterpolationMode.BILINEAR, antialias=False)
+        image, labels = self.steps(
+            tv_tensors.Image(sample.image), tv_tensors.Mask(sample.labels.to(torch.uint8))
+        )
+        return replace(
+            sample,
+            image=image.as_subclass(Tensor).contiguous(),
+            labels=labels.as_subclass(Tensor).contiguous(),
+        )
 
 
 def normalise(images: Tensor, mean: RGB, std: RGB) -> Tensor:

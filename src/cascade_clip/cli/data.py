@@ -1,0 +1,226 @@
+"""`prepare` and `check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+    from rich.table import Table
+
+    from cascade_clip.data.check import CheckReport
+    from cascade_clip.data.classes import ClassSet
+    from cascade_clip.data.prepare.run import Report
+
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes side by side.", show_default="all cores")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+SHOWN = 5
+"""Files of each kind that are named on screen."""
+
+
+def prepare(
+    data: Annotated[
+        Literal["voc", "context", "coco-stuff"],
+        typer.Argument(help="VOC 2012 with SBD, PASCAL Context, or COCO-Stuff 164k."),
+    ],
+    root: Annotated[Path, typer.Argument(help="Folder with the archives of their owners.")],
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make masks and lists from the archives of a data set's owner, or what was unpacked from them.
+
+    They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
+    """
+    from rich.console import Console
+
+    from cascade_clip.data.prepare.run import prepare as run
+    from cascade_clip.data.prepared import COMMANDS
+    from cascade_clip.parallel import usable_cores
+
+    name = next(name for name, command in COMMANDS.items() if command == data)
+    try:
+        with _Bars(quiet) as tell:
+            report = run(name, root, jobs or usable_cores(), tell)
+    except KeyboardInterrupt:
+        _stop("run the same command again to go on")
+    _print_report(report)
+    Console().print(
+        f"{name} is in {report.folder}; next: cascade-clip check {root} --name {name}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="One's own folder, or one with prepared data.")],
+    name: Annotated[
+        Literal["voc20", "context59", "coco-stuff"] | None,
+        typer.Option(help="Which prepared data set."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything there, as JSON.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Problems shown on screen.")] = 20,
+    jobs: Jobs = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read every picture and mask of a data set; say what is wrong, and which classes it holds.
+
+    Exit code 1 if anything is wrong.
+    """
+    from rich.console import Console
+
+    from cascade_clip.data.check import check as run
+    from cascade_clip.data.survey import survey
+    from cascade_clip.parallel import usable_cores
+
+    found = survey(data, name)
+    try:
+        with _Bars(quiet) as tell:
+            report = run(found, jobs or usable_cores(), lambda *done: tell("reading", *done))
+    except KeyboardInterrupt:
+        _stop("nothing was written")
+    if json is not None:
+        report.write(json)
+    console = Console()
+    if report.classes is not None:
+        console.print(_class_table(report, report.classes))
+    console.print(_split_table(report))
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    problems = [f"{problem.kind}: {problem.message}" for problem in report.problems]
+    _print_some("problems", problems, show, "")
+    if report.problems:
+        raise typer.Exit(1)
+
+
+class _Bars:
+    """One progress bar, with rate and time left, for each thing that is being done."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self.bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, doing: str, done: int, total: int | None) -> None:
+        if doing not in self.bars:
+            self.bars[doing] = self.progress.add_task(doing, total=total, rate="")
+        bar = self.bars[doing]
+        self.progress.update(bar, completed=done, total=total)
+        speed = self.progress.tasks[bar].speed
+        if speed:
+            self.progress.update(bar, rate=f"{speed:,.0f} files/s")
+
+
+def _stop(advice: str) -> NoReturn:
+    """Ends after Ctrl-C as shells expect it."""
+    print(f"stopped; {advice}", file=sys.stderr)
+    raise typer.Exit(130)
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console, notes = Console(), Console(stderr=True)
+    table = Table("list", "pictures", "published")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for split, count in report.counts.items():
+        table.add_row(split, f"{count:,}", f"{report.expected[split]:,}")
+    console.print(table)
+    console.print(f"masks: {report.made:,} made, {report.kept:,} kept", highlight=False)
+    short = [split for split, count in report.counts.items() if count != report.expected[split]]
+    if short:
+        notes.print(
+            f"warning: {' and '.join(short)}: not the number of pictures in published results",
+            style="yellow",
+            soft_wrap=True,
+        )
+    for note in report.notes:
+        notes.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    missing = [str(path) for path in report.missing]
+    _print_some("missing files", missing, SHOWN, "their pictures are left out")
+    _print_some("problems", report.problems, SHOWN, "their pictures are left out")
+
+
+def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if lines:
+        text = f"{what}: {len(lines):,}{f'; {consequence}' if consequence else ''}"
+        console.print(text, style="yellow", highlight=False)
+    for line in lines[:shown]:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if len(lines) > shown:
+        console.print(f"  ... and {len(lines) - shown:,} more", highlight=False)
+
+
+def _split_table(report: CheckReport) -> Table:
+    """One row a split: pictures, pixels, and the shares that are ignored and unlabelled."""
+    from rich.table import Table
+
+    table = Table("split", "pictures", "megapixels", "ignored %", "unlabelled %")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for split, found in report.contents.items():
+        pixels = max(found.pixels, 1)
+        table.add_row(
+            split,
+            f"{found.pictures:,}",
+            f"{found.pixels / 1e6:,.1f}",
+            f"{100 * found.ignored / pixels:.1f}",
+            f"{100 * found.unlabelled / pixels:.1f}",
+        )
+    return table
+
+
+def _class_table(report: CheckReport, classes: ClassSet) -> Table:
+    """One row a class: its share of the pixels of a split, and the pictures it is in."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    splits = {split: found for split, found in report.contents.items() if found.pictures}
+    table = Table("class", "")
+    for split in splits:
+        table.add_column(f"{split}: % of pixels", justify="right")
+        table.add_column("in pictures", justify="right")
+    for name in classes.names:
+        row = [escape(name), "unseen" if name in classes.unseen else ""]
+        for found in splits.values():
+            row.append(f"{100 * found.class_pixels[name] / max(found.pixels, 1):.2f}")
+            row.append(f"{found.class_pictures[name]:,}")
+        table.add_row(*row)
+    return table

@@ -1,0 +1,182 @@
+"""Reads every picture and mask of a data set: what is wrong with them, and what is in them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.pairs import Pair, read_mask
+from cascade_clip.data.survey import LISTED, Kind, Problem, Survey
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import read_picture, write_whole
+from cascade_clip.parallel import in_processes
+from cascade_clip.training.targets import IGNORE, UNLABELLED
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one picture and its mask hold."""
+
+    pair: Pair
+    problems: tuple[Problem, ...]
+    pixels: Mapping[int, int]
+    """Pixels of each label; empty if the mask can't be read."""
+
+
+@dataclass
+class Contents:
+    """What the masks of one split hold."""
+
+    pictures: int = 0
+    pixels: int = 0
+    ignored: int = 0
+    unlabelled: int = 0
+    class_pixels: Counter[str] = field(default_factory=Counter)
+    class_pictures: Counter[str] = field(default_factory=Counter)
+    """Pictures in which a class has any pixel."""
+    without_class: int = 0
+    """Readable masks in which no pixel has a class."""
+
+    def add(self, pixels: Mapping[int, int], names: Sequence[str]) -> None:
+        """Counts one picture; labels beyond the names count as pixels only."""
+        self.pictures += 1
+        self.pixels += sum(pixels.values())
+        self.ignored += pixels.get(IGNORE, 0)
+        self.unlabelled += pixels.get(UNLABELLED, 0)
+        present = {names[label]: n for label, n in pixels.items() if 0 <= label < len(names)}
+        self.class_pixels.update(present)
+        self.class_pictures.update(present.keys())
+        self.without_class += bool(pixels) and not present
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The whole data set."""
+
+    root: Path
+    classes: ClassSet | None
+    contents: Mapping[str, Contents]
+    """By split."""
+    problems: Sequence[Problem]
+    notes: Sequence[str]
+    """Worth knowing, but no hindrance."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = () if self.classes is None else self.classes.names
+        return {
+            "data": str(self.root),
+            "classes": list(names),
+            "splits": {split: _plain(found, names) for split, found in self.contents.items()},
+            "problems": [{**asdict(found), "file": str(found.file)} for found in self.problems],
+            "notes": list(self.notes),
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes everything as JSON. Raises `UserError` if that can't be done."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+def check(found: Survey, jobs: int, tell: Callable[[int, int], None]) -> CheckReport:
+    """Examines all files of a surveyed data set; `tell` hears how many pictures are done, of how
+    many."""
+    names = () if found.classes is None else found.classes.names
+    contents = {split: Contents() for split in found.splits}
+    problems = list(found.problems)
+    splits_of: dict[Pair, list[str]] = {}
+    for split, pairs in found.splits.items():
+        for pair in pairs:
+            splits_of.setdefault(pair, []).append(split)
+    function = partial(examine, None if found.classes is None else len(names))
+    with closing(in_processes(function, list(splits_of), jobs)) as results:
+        for done, examined in enumerate(results, 1):
+            problems += examined.problems
+            for split in splits_of[examined.pair]:
+                contents[split].add(examined.pixels, names)
+            tell(done, len(splits_of))
+    problems.sort(key=lambda problem: (problem.kind, str(problem.file), problem.message))
+    notes = _notes(found.classes, contents)
+    return CheckReport(found.root, found.classes, contents, problems, notes)
+
+
+def examine(classes: int | None, pair: Pair) -> Examined:
+    """Decodes a picture and its mask and holds them against each other and `classes` labels."""
+    problems: list[Problem] = []
+    picture_size = mask_size = None
+    pixels: dict[int, int] = {}
+    try:
+        picture_size = read_picture(pair.picture).shape[:2]
+    except UserError as error:
+        problems.append(Problem("unreadable picture", pair.picture, str(error)))
+    try:
+        labels = read_mask(pair.mask)
+        mask_size, pixels = labels.shape, _count(labels)
+    except UserError as error:
+        kind: Kind = "unreadable mask" if pair.mask.exists() else "missing mask"
+        problems.append(Problem(kind, pair.mask, str(error)))
+    if picture_size and mask_size and picture_size != mask_size:
+        message = (
+            f"mask {pair.mask} is {mask_size[1]} x {mask_size[0]} pixels, its picture "
+            f"{pair.picture.name} {picture_size[1]} x {picture_size[0]}"
+        )
+        problems.append(Problem("sizes differ", pair.mask, message))
+    problems += _beyond(pixels, classes, pair.mask)
+    return Examined(pair, tuple(problems), pixels)
+
+
+def _count(labels: NDArray[np.integer]) -> dict[int, int]:
+    if labels.dtype == np.uint8:
+        counts = np.bincount(labels.ravel(), minlength=256)
+        return {int(label): int(counts[label]) for label in np.flatnonzero(counts)}
+    values, counts = np.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[Problem]:
+    if classes is None:
+        return []
+    beyond = [n for n in pixels if not 0 <= n < classes and n not in (UNLABELLED, IGNORE)]
+    if not beyond:
+        return []
+    held = ", ".join(f"{label} ({pixels[label]} pixels)" for label in sorted(beyond))
+    message = (
+        f"mask {mask} holds {held}; {classes} classes allow 0 to {classes - 1}, {UNLABELLED} "
+        f"(unlabelled) and {IGNORE} (ignored)"
+    )
+    return [Problem("label out of range", mask, message)]
+
+
+def _notes(classes: ClassSet | None, contents: Mapping[str, Contents]) -> list[str]:
+    notes = []
+    for split, found in contents.items():
+        absent = [] if classes is None else [c for c in classes.names if not found.class_pixels[c]]
+        if absent and found.pictures and split in LISTED:
+            notes.append(f"{split}: no pixel of {', '.join(absent)}")
+        if found.without_class:
+            notes.append(f"{split}: {found.without_class} masks in which no pixel has a class")
+    return notes
+
+
+def _plain(found: Contents, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "pictures": found.pictures,
+        "pixels": found.pixels,
+        "ignored": found.ignored,
+        "unlabelled": found.unlabelled,
+        "without_class": found.without_class,
+        "classes": {
+            name: {"pixels": found.class_pixels[name], "pictures": found.class_pictures[name]}
+            for name in names
+        },
+    }

@@ -1,0 +1,166 @@
+"""Class lists: names in label order, named splits of them, and what prompts call them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
+
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.errors import UserError
+
+STANDARD = "standard"
+"""Name of the split that is meant when none is named."""
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a data set, before one split of them is chosen.
+
+    Raises `UserError` if names are empty or repeated (apart from case, also with their synonyms),
+    if a split or a synonym names a class that there is not, or if a split leaves no class seen.
+    """
+
+    names: tuple[str, ...]
+    """Names of the labels 0, 1, ..."""
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {STANDARD: ()})
+    """Unseen names of each split. A name that is not unseen is seen: no class can be both."""
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    """What prompts may say instead of a name: `pottedplant` -> `potted plant`."""
+    raw_ids: tuple[int, ...] = ()
+    """The label of each class in the owner's annotations; empty where they are 0, 1, ..."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.synonyms if name not in self.names]
+        if unknown:
+            raise UserError(
+                f"synonyms for {', '.join(unknown)}: not among the classes {', '.join(self.names)}"
+            )
+        for split, unseen in self.splits.items():
+            try:
+                classes = ClassSet(self.names, unseen, self.prompts)
+            except UserError as error:
+                raise UserError(f"split '{split}': {error}") from error
+            if not classes.seen:
+                raise UserError(f"split '{split}': every class is unseen; leave one to train on")
+        if self.raw_ids and len(set(self.raw_ids)) != len(self.names):
+            raise UserError(
+                f"raw_ids must hold one label for each of {len(self.names)} classes, got "
+                f"{len(set(self.raw_ids))} different ones"
+            )
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Names as prompts say them, with synonyms, in label order."""
+        return tuple(self.synonyms.get(name, name) for name in self.names)
+
+    def class_set(self, split: str = STANDARD, synonyms: bool = False) -> ClassSet:
+        """The classes with one split; prompts use synonyms or the plain names.
+
+        Raises `UserError` for an unknown split, or if there are no synonyms to use.
+        """
+        if split not in self.splits:
+            raise UserError(
+                f"unknown split '{split}' (data.split); there are {', '.join(self.splits)}"
+            )
+        if synonyms and not self.synonyms:
+            raise UserError("data.synonyms is true, but the class list of this data has none")
+        return ClassSet(self.names, self.splits[split], self.prompts if synonyms else ())
+
+
+def load_class_list(name: str) -> ClassList:
+    """The class list of a built-in data set: `voc20`, `context59` or `coco-stuff`."""
+    path = Path(str(files("cascade_clip"))) / "data" / "splits" / f"{name}.yaml"
+    return read_class_list(path)
+
+
+def read_class_list(path: Path) -> ClassList:
+    """A class list from a YAML file: a plain list of names, or the keys of `ClassList`:
+
+        names: [sea, boat, cat]
+        splits: {standard: {unseen: [cat]}}
+        synonyms: {sea: sea water}
+
+    Raises `UserError` naming the file if it can't be read or doesn't make sense.
+    """
+    values = read_yaml(path)
+    if isinstance(values, list):
+        values = {"names": values}
+    content = _parse(_ListFile, values, path, "a list of names, or `names: [...]`")
+    try:
+        return ClassList(
+            names=content.names,
+            splits=_unseen_names(content.splits) or {STANDARD: ()},
+            synonyms=content.synonyms,
+            raw_ids=content.raw_ids,
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
+    """Unseen names by split, from a YAML file: `unseen: [names]` for a single split, or
+    `splits: {name: {unseen: [names]}, ...}`.
+
+    Raises `UserError` naming the file if it can't be read or holds something else.
+    """
+    wanted = "`unseen: [names]`, or `splits: {name: {unseen: [names]}}`"
+    content = _parse(_SplitFile, read_yaml(path), path, wanted)
+    if (content.unseen is None) == (not content.splits):
+        raise UserError(f"{path} must hold {wanted}")
+    if content.unseen is not None:
+        return {STANDARD: content.unseen}
+    return _unseen_names(content.splits)
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain values from a YAML file. Raises `UserError` if it can't be read."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Split(_Strict):
+    unseen: tuple[StrictStr, ...]
+
+
+class _ListFile(_Strict):
+    names: tuple[StrictStr, ...]
+    splits: dict[StrictStr, _Split] = {}
+    synonyms: dict[StrictStr, StrictStr] = {}
+    raw_ids: tuple[StrictInt, ...] = ()
+
+
+class _SplitFile(_Strict):
+    unseen: tuple[StrictStr, ...] | None = None
+    splits: dict[StrictStr, _Split] = {}
+
+
+def _parse(content: type[Content], values: Any, path: Path, wanted: str) -> Content:
+    try:
+        return content.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{path} must hold {wanted}; {key}{': ' if key else ''}{first['msg']}"
+        ) from error
+
+
+def _unseen_names(splits: Mapping[str, _Split]) -> dict[str, tuple[str, ...]]:
+    return {name: split.unseen for name, split in splits.items()}

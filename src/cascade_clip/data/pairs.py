@@ -1,0 +1,114 @@
+"""Pictures with index masks on disk: what data sets of files have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Sample
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import read_picture
+from cascade_clip.training.targets import IGNORE, UNLABELLED
+
+
+class Pair(NamedTuple):
+    """A picture file and its mask file."""
+
+    picture: Path
+    mask: Path
+
+
+class PairDataset:
+    """Pictures with masks of the same size. Labels are uint8: 0 to C - 1, `UNLABELLED`, `IGNORE`.
+
+    Raises `UserError` if files are missing; `__getitem__` also for files that can't be read, masks
+    of another size and labels beyond the classes.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], classes: ClassSet) -> None:
+        self.pairs = pairs
+        self._classes = classes
+        _check_exist([pair.picture for pair in pairs], "picture files are missing")
+        _check_exist([pair.mask for pair in pairs], "pictures have no mask")
+
+    @property
+    def classes(self) -> ClassSet:
+        return self._classes
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        picture, mask = self.pairs[index]
+        # (3, H, W), but laid out as decoded: resizing is quickest so.
+        image = torch.from_numpy(read_picture(picture)).permute(2, 0, 1)
+        labels = read_mask(mask)
+        self._check_labels(labels, mask)
+        if labels.shape != tuple(image.shape[1:]):
+            raise UserError(
+                f"mask {mask} is {labels.shape[1]} x {labels.shape[0]} pixels, its picture "
+                f"{picture} {image.shape[2]} x {image.shape[1]}; they must have one size"
+            )
+        return Sample(image, torch.from_numpy(labels.astype(np.uint8)), picture.stem)
+
+    def _check_labels(self, labels: NDArray[np.integer], mask: Path) -> None:
+        classes = len(self._classes.names)
+        known = (labels >= 0) & (labels < classes) | (labels == UNLABELLED) | (labels == IGNORE)
+        if not known.all():
+            raise UserError(
+                f"mask {mask} holds label {labels[~known].min()}, but {classes} classes allow only "
+                f"0 to {classes - 1}, {UNLABELLED} (unlabelled) and {IGNORE} (ignored)"
+            )
+
+
+def read_mask(path: Path) -> NDArray[np.integer]:
+    """A mask file (palette or grey PNG) as labels (H, W): the stored indices, not colours.
+
+    Raises `UserError` if the file is missing, can't be decoded or holds colours.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
+                raise UserError(
+                    f"mask {path} holds colours ({image.mode}), expected one index per pixel: save "
+                    "it as a palette or grey PNG"
+                )
+            labels = np.array(image)
+            return labels.astype(np.uint8) if labels.dtype == bool else labels
+    except FileNotFoundError as error:
+        raise UserError(f"mask {path} is missing") from error
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise UserError(f"mask {path} can't be read: {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that hold something, trimmed. Raises `UserError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _check_exist(paths: Iterable[Path], what: str) -> None:
+    """Lists each folder once: much quicker than asking for every file on a network disk."""
+    places = [os.path.split(path) for path in paths]
+    there = {folder: _names_in(folder) for folder in {folder for folder, _ in places}}
+    missing = [Path(folder, name) for folder, name in places if name not in there[folder]]
+    if missing:
+        raise UserError(f"{len(missing)} of {len(places)} {what}, among them {missing[0]}")
+
+
+def _names_in(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()

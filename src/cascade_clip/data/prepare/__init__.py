@@ -1,0 +1,1 @@
+"""From the archives of VOC, PASCAL Context and COCO-Stuff to index masks and lists."""

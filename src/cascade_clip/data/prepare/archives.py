@@ -1,0 +1,146 @@
+"""Files as their owners publish them: found unpacked, or unpacked as far as they are needed."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import write_whole
+
+Tell = Callable[[str, int, int | None], None]
+"""Hears what is being done, how many files are done, and of how many (None: not known)."""
+
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that belong together: an archive, or a folder with what was unpacked from it."""
+
+    archive: str
+    """Its file name, directly below ROOT."""
+    inside: str
+    """The folder in the archive that holds the files; `.` is its top."""
+    folders: tuple[str, ...]
+    """Where the files may lie below ROOT; the archive is unpacked into the first."""
+    sign: str
+    """A pattern of files by which such a folder is known."""
+    page: str
+    """Where its owner offers it."""
+
+    @property
+    def expected(self) -> str:
+        """What to bring, and from where."""
+        unpacked = "/".join(part for part in (self.folders[0], self.sign) if part != ".")
+        return f"{self.archive} (or, unpacked, {unpacked}) from {self.page}"
+
+
+class Shelf:
+    """The files of one source below ROOT."""
+
+    def __init__(self, root: Path, source: Source) -> None:
+        folders = [root / folder for folder in source.folders]
+        holding = [folder for folder in folders if next(folder.glob(source.sign), None)]
+        archive = root / source.archive
+        self.source = source
+        self.folder = holding[0] if holding else folders[0]
+        self.archive = archive if archive.is_file() else None
+        self.found = bool(holding) or self.archive is not None
+
+    def stems(self, suffix: str) -> set[str]:
+        """Names without suffix of the files directly in the folder, unpacked or not yet."""
+        names = {path.name for path in self.folder.glob(f"*{suffix}")}
+        if self.archive is not None:
+            with _intact(self.archive):
+                names |= {name for name, _ in _files(self.archive, self.source.inside)}
+        flat = (PurePosixPath(name) for name in names if "/" not in name)
+        return {name.stem for name in flat if name.suffix == suffix}
+
+    def obtain(self, paths: Iterable[Path], tell: Tell) -> None:
+        """Unpacks those of the paths that belong here and aren't there; some may stay missing.
+
+        Raises `UserError` if the archive is damaged.
+        """
+        if self.archive is None:
+            return
+        inside = [path for path in paths if path.is_relative_to(self.folder)]
+        missing = {p.relative_to(self.folder).as_posix() for p in inside if not p.is_file()}
+        if not missing:
+            return
+        doing = f"unpacking {self.archive.name.partition('_')[0]}"
+        tell(doing, 0, len(missing))
+        with _intact(self.archive):
+            unpacked = _unpack(self.archive, self.source.inside, self.folder, missing)
+            for done, _ in enumerate(unpacked, 1):
+                tell(doing, done, len(missing))
+
+    def require(self, paths: Iterable[Path], tell: Tell) -> None:
+        """Unpacks like `obtain`, and raises `UserError` if a path stays missing."""
+        paths = list(paths)
+        self.obtain(paths, tell)
+        for path in paths:
+            if not path.is_file():
+                lacking = "" if self.archive is None else f" and {self.archive} doesn't hold it"
+                raise UserError(f"{path} is missing{lacking}; get {self.source.expected}")
+
+
+def _unpack(archive: Path, inside: str, folder: Path, names: Collection[str]) -> Iterator[str]:
+    """Writes the named files of an archive below `folder`, each whole or not at all.
+
+    No path of the archive is ever written to, only the names asked for.
+    """
+    left = set(names)
+    for name, content in _files(archive, inside):
+        if name in left:
+            write_whole(folder / name, partial(Path.write_bytes, data=content()))
+            left.discard(name)
+            yield name
+        if not left:  # spares reading on through a compressed tar
+            return
+
+
+def _files(archive: Path, inside: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Regular files of an archive below its folder `inside`, in the archive's order."""
+    for path, content in _all_files(archive):
+        plain = PurePosixPath(path)
+        if ".." in plain.parts or plain.is_absolute():
+            raise UserError(f"{archive} holds the path {path}, which leads out of it")
+        if plain.is_relative_to(inside):
+            yield plain.relative_to(inside).as_posix(), content
+
+
+def _all_files(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for entry in zipped.infolist():
+                if not entry.is_dir():
+                    yield entry.filename, partial(zipped.read, entry)
+    else:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if member.isreg():
+                    yield member.name, partial(_read_member, tar, member)
+
+
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content: IO[bytes] | None = tar.extractfile(member)
+    return b"" if content is None else content.read()
+
+
+@contextmanager
+def _intact(archive: Path) -> Iterator[None]:
+    """Says of any damage in which archive it is."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError(
+            f"{archive} is damaged or not complete ({error}); download it again"
+        ) from error

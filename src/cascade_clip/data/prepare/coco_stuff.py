@@ -1,0 +1,73 @@
+"""COCO-Stuff 164k: COCO 2017's pictures with the stuff-and-thing maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade_clip.data.class_lists import load_class_list
+from cascade_clip.data.prepare.archives import Shelf, Source, Tell
+from cascade_clip.data.prepare.plan import Entry, IndexPng, Plan, label_table, nothing_found
+
+EXPECTED = {"train": 118_287, "val": 5_000}
+HIGHEST = 181
+
+
+def pictures_of(split: str) -> Source:
+    """COCO's pictures of one split."""
+    return Source(
+        archive=f"{split}2017.zip",
+        inside=f"{split}2017",
+        folders=(f"images/{split}2017", f"{split}2017"),
+        sign="*.jpg",
+        page="https://cocodataset.org/#download",
+    )
+
+
+def maps_of(split: str) -> Source:
+    """COCO-Stuff's maps of one split."""
+    return Source(
+        archive="stuffthingmaps_trainval2017.zip",
+        inside=f"{split}2017",
+        folders=(
+            f"annotations/{split}2017",
+            f"stuffthingmaps/{split}2017",
+            f"stuffthingmaps_trainval2017/{split}2017",
+            f"{split}2017",
+        ),
+        sign="*.png",
+        page="https://github.com/nightrome/cocostuff#downloads",
+    )
+
+
+def plan(root: Path, tell: Tell) -> Plan:
+    """All pictures of the splits that are there. Raises `UserError`."""
+    splits: dict[str, list[Entry]] = {}
+    shelves: list[Shelf] = []
+    missing: list[str] = []
+    for split in EXPECTED:
+        both = Shelf(root, pictures_of(split)), Shelf(root, maps_of(split))
+        lacking = [shelf.source.expected for shelf in both if not shelf.found]
+        missing += lacking
+        splits[split] = [] if lacking else _entries(*both)
+        shelves += [] if lacking else both
+    if not shelves:
+        raise nothing_found(root, "COCO-Stuff", list(dict.fromkeys(missing)))
+    return Plan(
+        name="coco-stuff",
+        made_from="stuffthingmaps_trainval2017",
+        splits=splits,
+        expected=EXPECTED,
+        table=label_table(load_class_list("coco-stuff").raw_ids, HIGHEST),
+        shelves=shelves,
+        notes=[f"missing: {expected}" for expected in missing],
+    )
+
+
+def _entries(pictures: Shelf, maps: Shelf) -> list[Entry]:
+    """One for each picture and each map; those that lack the other show up as missing files."""
+    # Others have put maps of their own, with longer names, beside the owner's.
+    names = pictures.stems(".jpg") | {name for name in maps.stems(".png") if name.isdecimal()}
+    return [
+        Entry(name, pictures.folder / f"{name}.jpg", IndexPng(maps.folder / f"{name}.png"))
+        for name in sorted(names)
+    ]

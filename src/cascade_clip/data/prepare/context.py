@@ -1,0 +1,166 @@
+"""PASCAL Context: VOC 2010's pictures with annotations in either of their two published forms."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_clip.coco import RLE, decode_mask
+from cascade_clip.data.class_lists import load_class_list
+from cascade_clip.data.pairs import read_lines
+from cascade_clip.data.prepare.archives import Shelf, Source, Tell
+from cascade_clip.data.prepare.mat import read_mat
+from cascade_clip.data.prepare.plan import Entry, Plan, label_table, nothing_found, read_ids
+from cascade_clip.errors import UserError
+
+VOC2010 = Source(
+    archive="VOCtrainval_03-May-2010.tar",
+    inside="VOCdevkit/VOC2010",
+    folders=("VOCdevkit/VOC2010", "VOC2010", "."),
+    sign="JPEGImages",
+    page="http://host.robots.ox.ac.uk/pascal/VOC/voc2010/",
+)
+MATS = Source(
+    archive="trainval.tar.gz",
+    inside=".",
+    folders=(".", "VOCdevkit/VOC2010", "VOC2010"),
+    sign="trainval/*.mat",
+    page="https://cs.stanford.edu/~roozbeh/pascal-context/",
+)
+MERGED = "trainval_merged.json"
+MERGED_EXPECTED = f"{MERGED} from https://github.com/zhanghang1989/detail-api"
+PICTURES = {MATS.archive: {"train": 4_998, "val": 5_105}, MERGED: {"train": 4_996, "val": 5_104}}
+"""`trainval_merged.json` lacks 2008_003252, 2010_001592 and 2010_001606."""
+HIGHEST = 459
+
+
+@dataclass(frozen=True)
+class LabelMapMat:
+    """A .mat file of PASCAL Context: `LabelMap` holds 1 to 459, as `labels.txt` numbers them."""
+
+    path: Path
+
+    def read(self) -> NDArray[np.integer]:
+        return read_mat(self.path, "LabelMap")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A picture in `trainval_merged.json`: run-length codes of its segments, each with a category
+    numbered as in `labels.txt`. Later ones lie on top; what none covers is outside all classes."""
+
+    path: Path
+    """Of the JSON file."""
+    name: str
+    height: int
+    width: int
+    segments: tuple[tuple[int, RLE], ...]
+
+    def read(self) -> NDArray[np.integer]:
+        labels = np.zeros((self.height, self.width), np.int32)
+        for category, code in self.segments:
+            try:
+                labels[decode_mask(code)] = category
+            except (IndexError, KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{self.path}: a segment of {self.name} is damaged: {error}"
+                ) from error
+        return labels
+
+
+def plan(root: Path, tell: Tell) -> Plan:
+    """The pictures and the split of `trainval_merged.json`, or else those that VOC 2010 lists for
+    its main task, with `trainval/*.mat`. Raises `UserError`."""
+    voc, mats = Shelf(root, VOC2010), Shelf(root, MATS)
+    merged = [path for folder in VOC2010.folders if (path := root / folder / MERGED).is_file()]
+    if not voc.found or not (merged or mats.found):
+        annotations = f"{MERGED_EXPECTED}, or {MATS.expected}"
+        raise nothing_found(root, "PASCAL Context", [VOC2010.expected, annotations])
+    if merged:
+        tell(f"reading {MERGED}", 0, None)
+        splits = _from_merged(merged[0], voc.folder)
+        tell(f"reading {MERGED}", 1, 1)
+    else:
+        splits = _from_mats(voc, mats, tell)
+    made_from = MERGED if merged else MATS.archive
+    return Plan(
+        name="context59",
+        made_from=made_from,
+        splits=splits,
+        expected=PICTURES[made_from],
+        table=label_table(load_class_list("context59").raw_ids, HIGHEST),
+        shelves=(voc,) if merged else (voc, mats),
+        notes=(f"masks are made from {MERGED}, not from .mat files",)
+        if merged and mats.found
+        else (),
+    )
+
+
+def _from_mats(voc: Shelf, mats: Shelf, tell: Tell) -> dict[str, list[Entry]]:
+    names_file = mats.folder / "labels.txt"
+    lists = {split: voc.folder / f"ImageSets/Main/{split}.txt" for split in ("train", "val")}
+    voc.require(lists.values(), tell)
+    mats.obtain([names_file], tell)
+    if names_file.is_file():
+        _check_names(names_file)
+    return {
+        split: [
+            Entry(
+                name,
+                voc.folder / f"JPEGImages/{name}.jpg",
+                LabelMapMat(mats.folder / f"trainval/{name}.mat"),
+            )
+            for name in read_ids(path)
+        ]
+        for split, path in lists.items()
+    }
+
+
+def _check_names(path: Path) -> None:
+    """That `labels.txt` (`1: accordion`, ...) numbers the classes as we do."""
+    lines = (line.partition(":") for line in read_lines(path))
+    numbered = {number.strip(): name.replace(" ", "") for number, _, name in lines}
+    classes = load_class_list("context59")
+    for number, name in zip(classes.raw_ids, classes.names, strict=True):
+        if numbered.get(str(number)) != name.replace(" ", ""):
+            raise UserError(
+                f"{path} calls {number} '{numbered.get(str(number))}', expected '{name}'; get "
+                f"{MATS.expected}"
+            )
+
+
+def _from_merged(path: Path, pictures: Path) -> dict[str, list[Entry]]:
+    try:
+        content = json.loads(path.read_bytes())
+        images, segments = content["images"], content["annos_segmentation"]
+        of_picture: dict[Any, list[tuple[int, RLE]]] = defaultdict(list)
+        for segment in segments:
+            code = segment["segmentation"]
+            of_picture[segment["image_id"]].append((int(segment["category_id"]), code))
+        return {
+            split: [
+                _merged_entry(path, pictures / "JPEGImages", image, of_picture[image["image_id"]])
+                for image in images
+                if image["phase"] == split
+            ]
+            for split in ("train", "val")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged or something else ({error!r}); get {MERGED_EXPECTED}"
+        ) from error
+
+
+def _merged_entry(
+    path: Path, pictures: Path, image: dict[str, Any], segments: Sequence[tuple[int, RLE]]
+) -> Entry:
+    picture = pictures / Path(image["file_name"]).name
+    size = (int(image["height"]), int(image["width"]))
+    return Entry(picture.stem, picture, Segments(path, picture.stem, *size, tuple(segments)))

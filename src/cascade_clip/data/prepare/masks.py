@@ -1,0 +1,104 @@
+"""One picture's mask: made from its annotation, and held against its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from cascade_clip.data.pairs import read_mask
+from cascade_clip.data.prepare.plan import UNKNOWN, Entry, LabelTable
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import write_whole
+from cascade_clip.palette import IGNORED, RGB, class_colours
+from cascade_clip.training.targets import IGNORE
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What is the same for all masks of a data set."""
+
+    folder: Path
+    table: LabelTable
+    names: tuple[str, ...]
+
+    def mask(self, entry: Entry) -> Path:
+        """Where the mask lies."""
+        return self.folder / f"{entry.name}.png"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the entry of that name; `problem` is empty if its mask is sound."""
+
+    name: str
+    problem: str = ""
+
+
+def check(maker: Maker, entry: Entry) -> Outcome:
+    """Reads a mask that is there: it must be whole, of its picture's size and without a label
+    beyond the classes."""
+    mask = maker.mask(entry)
+    try:
+        labels = read_mask(mask)
+        height, width = _upright_size(entry.picture)
+    except UserError as error:
+        return Outcome(entry.name, str(error))
+    if labels.shape != (height, width):
+        made = f"{labels.shape[1]} x {labels.shape[0]}"
+        wanted = f"its picture {entry.picture} {width} x {height}"
+        return Outcome(entry.name, f"{entry.annotation.path} is {made} pixels, {wanted}")
+    beyond = labels[(labels >= len(maker.names)) & (labels != IGNORE)]
+    return Outcome(entry.name, f"{mask} holds label {beyond[0]}" if beyond.size else "")
+
+
+def make(maker: Maker, entry: Entry) -> Outcome:
+    """Writes the mask and reads it back; one that isn't sound does not stay.
+
+    Raises `UserError` if the mask can't be written; all else is told in the outcome.
+    """
+    try:
+        labels = _labels(entry, maker.table)
+    except UserError as error:
+        return Outcome(entry.name, str(error))
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette(_palette(class_colours(maker.names)))
+    mask = write_whole(maker.mask(entry), image.save)
+    outcome = check(maker, entry)
+    if outcome.problem:
+        mask.unlink()
+    return outcome
+
+
+def _labels(entry: Entry, table: LabelTable) -> NDArray[np.uint8]:
+    raw = entry.annotation.read()
+    unknown = (raw < 0) | (raw >= len(table))
+    if not unknown.any():
+        labels = table[raw]
+        unknown = labels == UNKNOWN
+        if not unknown.any():
+            return labels.astype(np.uint8)
+    raise UserError(
+        f"{entry.annotation.path} holds the value {raw[unknown][0]}, which this data set doesn't "
+        "use: is it the owner's file?"
+    )
+
+
+def _palette(colours: list[RGB]) -> bytes:
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    table[IGNORE] = IGNORED
+    return table.tobytes()
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """Height and width as a picture is shown, from its header."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error

@@ -1,0 +1,103 @@
+"""What a data set consists of and how its annotations read, before anything is converted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_clip.config import PreparedName
+from cascade_clip.data.pairs import read_lines, read_mask
+from cascade_clip.data.prepare.archives import Shelf
+from cascade_clip.errors import UserError
+from cascade_clip.training.targets import IGNORE
+
+LabelTable = NDArray[np.int16]
+"""(V,): the label, or `IGNORE`, of each value in the owner's annotations; `UNKNOWN` for others."""
+UNKNOWN = -1
+
+
+class Annotation(Protocol):
+    """One picture's annotation in the owner's format."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def read(self) -> NDArray[np.integer]:
+        """The owner's values (H, W). Raises `UserError` if they can't be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class IndexPng:
+    """A PNG of indices, as VOC and COCO-Stuff have them."""
+
+    path: Path
+
+    def read(self) -> NDArray[np.integer]:
+        return read_mask(self.path)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture and its annotation; the files may still lie in an archive."""
+
+    name: str
+    picture: Path
+    annotation: Annotation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be prepared."""
+
+    name: PreparedName
+    made_from: str
+    """The annotations; masks made from others are made anew."""
+    splits: Mapping[str, Sequence[Entry]]
+    """Entries of `train` and `val`."""
+    expected: Mapping[str, int]
+    """Pictures of each split in the published protocol."""
+    table: LabelTable
+    shelves: Sequence[Shelf]
+    """Where files that are not there may be unpacked from."""
+    notes: Sequence[str] = ()
+    """What a user should know: what is missing, and where to get it."""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Those of all splits."""
+        return [entry for entries in self.splits.values() for entry in entries]
+
+
+def label_table(raw_ids: Sequence[int], highest: int) -> LabelTable:
+    """Labels of the owner's values: `raw_ids[i]` becomes i, other values up to `highest` and 255
+    are ignored."""
+    table = np.full(max(highest, IGNORE) + 1, UNKNOWN, np.int16)
+    table[: highest + 1] = IGNORE
+    table[IGNORE] = IGNORE
+    table[list(raw_ids)] = np.arange(len(raw_ids))
+    return table
+
+
+def read_ids(path: Path) -> list[str]:
+    """The picture ids of a list, one a line, in its order.
+
+    Raises `UserError` if the file can't be read or holds something else.
+    """
+    ids = read_lines(path)
+    wrong = [name for name in ids if not re.fullmatch(r"[\w-]+", name)]
+    if wrong or not ids:
+        found = f"'{wrong[0]}'" if wrong else "nothing"
+        raise UserError(f"{path} must list picture ids, one a line; it holds {found}")
+    return ids
+
+
+def nothing_found(root: Path, what: str, expected: Sequence[str]) -> UserError:
+    """That a folder holds none of the files from which `what` is prepared."""
+    return UserError(f"{root} holds no files of {what}; put there: " + "; ".join(expected))

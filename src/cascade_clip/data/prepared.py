@@ -1,0 +1,118 @@
+"""VOC 2012 (20 classes), PASCAL Context (59) and COCO-Stuff (171), as `cascade-clip prepare` leaves
+them.
+
+The pictures stay where their owner's archives put them, below a folder ROOT (`data.root`).
+Preparation adds one folder, `ROOT/cascade-clip/NAME/`, and writes nothing elsewhere:
+
+- `masks/<picture id>.png`: 8-bit index PNGs of the pictures' sizes; labels 0 to C - 1 in the order
+  of `load_class_list(NAME)`, 255 ignored;
+- `train.txt`, `val.txt`: one picture a line, its path below ROOT, a tab, and its mask's path below
+  `ROOT/cascade-clip/NAME`, both with forward slashes;
+- `prepared.json`, written last: `{"name": NAME, "version": 1, "counts": {"train": n, "val": n}}`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+
+from cascade_clip.config import PreparedName
+from cascade_clip.data.class_lists import STANDARD, load_class_list
+from cascade_clip.data.dataset import Split
+from cascade_clip.data.pairs import Pair, PairDataset, read_lines
+from cascade_clip.errors import UserError
+
+PREPARED_NAMES: tuple[PreparedName, ...] = get_args(PreparedName)
+COMMANDS: dict[PreparedName, str] = {
+    "voc20": "voc",
+    "context59": "context",
+    "coco-stuff": "coco-stuff",
+}
+"""What comes after `cascade-clip prepare` for each data set."""
+
+FOLDER = "cascade-clip"
+SUMMARY_FILE = "prepared.json"
+VERSION = 1
+
+
+class Preparation(BaseModel):
+    """What `prepared.json` says: the marker of a complete preparation."""
+
+    name: str
+    version: int
+    counts: dict[str, int]
+    """Pictures in each list."""
+
+
+class PreparedDataset(PairDataset):
+    """One split of a prepared data set; all splits but `train` are the pictures of `val.txt`.
+
+    Raises `UserError` if the preparation is missing, incomplete or of another version, if files
+    have gone since, or for an unknown split of the classes.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        name: PreparedName,
+        split: Split,
+        length: int | None = None,
+        *,
+        class_split: str = STANDARD,
+        synonyms: bool = False,
+    ) -> None:
+        classes = load_class_list(name).class_set(class_split, synonyms)
+        if root is None:
+            raise UserError(
+                f"data set {name} needs its folder: data.root=DIR, or --root DIR with `evaluate`; "
+                f"see `cascade-clip prepare {COMMANDS[name]} --help`"
+            )
+        super().__init__(read_pairs(root, name, split)[:length], classes)
+
+
+def prepared_folder(root: Path, name: PreparedName) -> Path:
+    """Where the preparation of a data set below `root` lies."""
+    return root / FOLDER / name
+
+
+def read_pairs(root: Path, name: PreparedName, split: Split) -> list[Pair]:
+    """Pictures and masks of one split, in the order of its list. Raises `UserError`."""
+    folder = prepared_folder(root, name)
+    summary = _read_summary(root, name)
+    kind = "train" if split == "train" else "val"
+    path = folder / f"{kind}.txt"
+    pairs = []
+    for line in read_lines(path):
+        picture, tab, mask = line.partition("\t")
+        if not tab:
+            wanted = "expected PICTURE<tab>MASK"
+            raise UserError(f"{path} holds '{line}', {wanted}; {_again(root, name)}")
+        pairs.append(Pair(root / picture, folder / mask))
+    if not pairs or len(pairs) != summary.counts.get(kind):
+        raise UserError(
+            f"{path} lists {len(pairs)} pictures, {SUMMARY_FILE} says "
+            f"{summary.counts.get(kind, 0)}; {_again(root, name)}"
+        )
+    return pairs
+
+
+def _read_summary(root: Path, name: PreparedName) -> Preparation:
+    path = prepared_folder(root, name) / SUMMARY_FILE
+    try:
+        summary = Preparation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{root} holds no prepared {name}; {_again(root, name)}") from error
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged; {_again(root, name)}") from error
+    if (summary.name, summary.version) != (name, VERSION):
+        raise UserError(
+            f"{path} describes {summary.name}, version {summary.version}, expected {name}, version "
+            f"{VERSION}; {_again(root, name)}"
+        )
+    return summary
+
+
+def _again(root: Path, name: PreparedName) -> str:
+    return f"run: cascade-clip prepare {COMMANDS[name]} {root}"

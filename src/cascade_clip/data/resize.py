@@ -1,0 +1,38 @@
+"""Sizes that keep a picture's ratio, and resizing of pictures and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+
+def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
+    """(height, width) scaled so that the shorter one is `short_side`, to the nearest pixel."""
+    scale = short_side / min(size)
+    return [int(side * scale + 0.5) for side in size]
+
+
+def scaled_size(size: tuple[int, int] | torch.Size, short_side: int, long_side: int) -> list[int]:
+    """(height, width), scaled as far as short and long side allow, to the nearest pixel."""
+    scale = min(short_side / min(size), long_side / max(size))
+    return [max(1, int(side * scale + 0.5)) for side in size]
+
+
+def resize_bilinear(images: Tensor, size: list[int]) -> Tensor:
+    """Images (..., 3, H, W) to `size`, bilinear without antialiasing (as OpenCV does)."""
+    if list(images.shape[-2:]) == size:
+        return images
+    return F.resize(images, size, InterpolationMode.BILINEAR, antialias=False)
+
+
+def resize_nearest(labels: Tensor, size: list[int]) -> Tensor:
+    """Labels (H, W) to `size`; each pixel takes the one at its top left corner (as in OpenCV)."""
+    if list(labels.shape) == size:
+        return labels
+    rows, columns = (
+        np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True)
+    )
+    return torch.from_numpy(labels.numpy().take(columns, axis=1).take(rows, axis=0))

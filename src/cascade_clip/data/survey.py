@@ -1,0 +1,168 @@
+"""What a data set says it consists of, with everything that is wrong about its lists and names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cascade_clip.config import PreparedName
+from cascade_clip.data.class_lists import load_class_list
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.folder import Layout, find_layout, is_held_out, read_folder_classes
+from cascade_clip.data.pairs import Pair, read_lines
+from cascade_clip.data.prepared import PREPARED_NAMES, prepared_folder, read_pairs
+from cascade_clip.errors import UserError
+from cascade_clip.picture_files import PICTURE_SUFFIXES
+
+Kind = Literal[
+    "classes", "list", "missing picture", "missing mask", "mask without picture",
+    "unreadable picture", "unreadable mask", "sizes differ", "label out of range",
+]  # fmt: skip
+LISTED = ("train", "val")
+UNLISTED = "unlisted"
+"""Pictures with masks in neither list, where there are lists."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that training or evaluation would stumble over."""
+
+    kind: Kind
+    file: Path
+    message: str
+
+
+@dataclass
+class Survey:
+    """A data set before its files are opened."""
+
+    root: Path
+    classes: ClassSet | None = None
+    """None if the class names are wrong; labels are then not held against them."""
+    splits: dict[str, list[Pair]] = field(default_factory=dict)
+    """Pictures that are there, with the masks they should have; one may be in several splits."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: Kind, file: Path, message: str) -> None:
+        """Notes a problem."""
+        self.problems.append(Problem(kind, file, message))
+
+
+def survey(root: Path, name: PreparedName | None = None) -> Survey:
+    """The lists and names of a prepared data set below `root`, or of one's own in a folder.
+
+    Raises `UserError` if there is no such data set at all.
+    """
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root}")
+    if name is not None:
+        return _survey_prepared(root, name)
+    prepared = [known for known in PREPARED_NAMES if prepared_folder(root, known).is_dir()]
+    if prepared:
+        raise UserError(f"{root} holds prepared data; add --name {' or --name '.join(prepared)}")
+    return _survey_folder(root, find_layout(root))
+
+
+def _survey_prepared(root: Path, name: PreparedName) -> Survey:
+    found = Survey(root, load_class_list(name).class_set())
+    folder = prepared_folder(root, name)
+    if not folder.is_dir():
+        read_pairs(root, name, "train")  # raises what to do
+    for split in LISTED:
+        try:
+            found.splits[split] = read_pairs(root, name, "train" if split == "train" else "val")
+        except UserError as error:
+            found.add("list", folder / f"{split}.txt", str(error))
+    _take_out_missing_pictures(found)
+    _find_overlap(found, folder / "val.txt")
+    _find_masks_without_picture(found, folder / "masks")
+    return found
+
+
+def _survey_folder(root: Path, layout: Layout) -> Survey:
+    found = Survey(root)
+    try:
+        found.classes = read_folder_classes(root).class_set()
+    except UserError as error:
+        found.add("classes", root, str(error))
+    pairs = _pairs_by_stem(found, root / layout.pictures, root / layout.masks)
+    lists = {split: root / layout.lists / f"{split}.txt" for split in LISTED}
+    if any(path.is_file() for path in lists.values()):
+        for split, path in lists.items():
+            found.splits[split] = list(_listed(found, path, pairs))
+        listed = {pair for listed in found.splits.values() for pair in listed}
+        others = (pair for pair in pairs.values() if pair not in listed)
+        if unlisted := [pair for pair in others if pair.mask.is_file()]:
+            found.splits[UNLISTED] = unlisted
+        _find_overlap(found, lists["val"])
+    else:
+        for split in LISTED:
+            wanted = split == "val"
+            found.splits[split] = [p for stem, p in pairs.items() if is_held_out(stem) == wanted]
+    _find_empty(found)
+    _find_masks_without_picture(found, root / layout.masks)
+    return found
+
+
+def _pairs_by_stem(found: Survey, pictures: Path, masks: Path) -> dict[str, Pair]:
+    pairs: dict[str, Pair] = {}
+    for picture in sorted(pictures.iterdir()):
+        if picture.suffix.lower() not in PICTURE_SUFFIXES or picture.name.startswith("."):
+            continue
+        if picture.stem in pairs:
+            other = pairs[picture.stem].picture.name
+            found.add("list", picture, f"{picture} and {other} share a name, and so a mask")
+        pairs[picture.stem] = Pair(picture, masks / f"{picture.stem}.png")
+    return pairs
+
+
+def _listed(found: Survey, path: Path, pairs: dict[str, Pair]) -> Iterator[Pair]:
+    try:
+        names = read_lines(path)
+    except UserError as error:
+        found.add("list", path, str(error))
+        return
+    for name, count in Counter(names).items():
+        if count > 1:
+            found.add("list", path, f"{path} lists {name} {count} times")
+        if name in pairs:
+            yield pairs[name]
+        else:
+            found.add("missing picture", path, f"{path} lists {name}, but there is no such picture")
+
+
+def _take_out_missing_pictures(found: Survey) -> None:
+    for split, pairs in found.splits.items():
+        for pair in pairs:
+            if not pair.picture.is_file():
+                found.add("missing picture", pair.picture, f"{pair.picture} is missing")
+        found.splits[split] = [pair for pair in pairs if pair.picture.is_file()]
+
+
+def _find_overlap(found: Survey, path: Path) -> None:
+    """Pictures to train on must not be those to test on."""
+    train = set(found.splits.get("train", ()))
+    for pair in found.splits.get("val", ()):
+        if pair in train:
+            message = f"{pair.picture.stem} is listed for training and for validation"
+            found.add("list", path, message)
+
+
+def _find_empty(found: Survey) -> None:
+    for split in LISTED:
+        if not found.splits[split]:
+            found.add("list", found.root, f"{found.root} has no {split} pictures")
+
+
+def _find_masks_without_picture(found: Survey, folder: Path) -> None:
+    wanted = {pair.mask.name for pairs in found.splits.values() for pair in pairs}
+    for mask in _masks(folder):
+        if mask.name not in wanted:
+            found.add("mask without picture", mask, f"{mask} belongs to no picture")
+
+
+def _masks(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.glob("*.png")) if not path.name.startswith("."))

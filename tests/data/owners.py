@@ -1,0 +1,209 @@
+"""Archives as the owners of VOC, SBD, PASCAL Context and COCO-Stuff publish them, in small."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.io import savemat
+
+from cascade_clip.coco import encode_mask
+
+Files = dict[str, bytes]
+Labels = NDArray[np.integer]
+
+SIZE = (12, 16)
+"""(height, width) of all pictures."""
+VOC_TRAIN, VOC_VAL = ("2007_000032", "2007_000039"), ("2007_000033",)
+SBD_TRAIN, SBD_VAL = ("2008_000002", "2007_000032"), ("2008_000007", "2007_000033")
+"""Each of SBD's lists shares a picture with one of VOC's."""
+CONTEXT_TRAIN, CONTEXT_VAL = ("2008_000002", "2008_003252"), ("2008_000003",)
+COCO_TRAIN, COCO_VAL = ("000000000009", "000000000025"), ("000000000139",)
+
+
+def values(name: str, allowed: Sequence[int]) -> Labels:
+    """Blocks of 4 x 4 pixels with values drawn from the picture's name."""
+    generator = np.random.default_rng(list(name.encode()))
+    blocks = generator.choice(allowed, (SIZE[0] // 4, SIZE[1] // 4))
+    return blocks.repeat(4, 0).repeat(4, 1)
+
+
+def voc_values(name: str) -> Labels:
+    """VOC's own masks: background, 20 classes, void."""
+    return values(name, [*range(21), 255]).astype(np.uint8)
+
+
+def sbd_values(name: str) -> Labels:
+    """SBD's masks: background and 20 classes."""
+    return values(f"sbd {name}", range(21)).astype(np.uint8)
+
+
+def context_values(name: str) -> Labels:
+    """Context's 459 labels; the second row of blocks holds some of the 59."""
+    labels = values(name, range(1, 460)).astype(np.uint16)
+    labels[4:8] = values(name, [2, 9, 284, 415, 458])[4:8]
+    return labels
+
+
+def coco_values(name: str) -> Labels:
+    """COCO-Stuff's maps, with ids that no class has (11) and pixels without label (255)."""
+    return values(name, [0, 10, 11, 12, 90, 91, 181, 255]).astype(np.uint8)
+
+
+def voc(root: Path) -> Path:
+    """`VOCtrainval_11-May-2012.tar`, with files that segmentation doesn't need."""
+    top = "VOCdevkit/VOC2012"
+    lists = {"train": VOC_TRAIN, "val": VOC_VAL, "trainval": (*VOC_TRAIN, *VOC_VAL)}
+    files = _lists(f"{top}/ImageSets/Segmentation", lists)
+    for name in dict.fromkeys((*lists["trainval"], *SBD_TRAIN, *SBD_VAL)):
+        files[f"{top}/JPEGImages/{name}.jpg"] = jpeg(name)
+        files[f"{top}/Annotations/{name}.xml"] = b"<annotation/>"
+    for name in lists["trainval"]:
+        files[f"{top}/SegmentationClass/{name}.png"] = palette_png(voc_values(name))
+    return write_tar(root / "VOCtrainval_11-May-2012.tar", files)
+
+
+def sbd(root: Path) -> Path:
+    """`benchmark.tgz`, with pictures and instance masks that aren't needed."""
+    top = "benchmark_RELEASE/dataset"
+    files = _lists(top, {"train": SBD_TRAIN, "val": SBD_VAL})
+    for name in (*SBD_TRAIN, *SBD_VAL):
+        files[f"{top}/img/{name}.jpg"] = jpeg(name)
+        files[f"{top}/cls/{name}.mat"] = sbd_mat(sbd_values(name))
+    return write_tar(root / "benchmark.tgz", files)
+
+
+def voc2010(root: Path) -> Path:
+    """`VOCtrainval_03-May-2010.tar`."""
+    top = "VOCdevkit/VOC2010"
+    files = _lists(f"{top}/ImageSets/Main", {"train": CONTEXT_TRAIN, "val": CONTEXT_VAL})
+    for name in (*CONTEXT_TRAIN, *CONTEXT_VAL):
+        files[f"{top}/JPEGImages/{name}.jpg"] = jpeg(name)
+    return write_tar(root / "VOCtrainval_03-May-2010.tar", files)
+
+
+def context_mats(root: Path, labels: Mapping[int, str]) -> Path:
+    """`trainval.tar.gz` with `labels.txt` of these names."""
+    lines = (f"{number}: {name}\n" for number, name in labels.items())
+    files = {"labels.txt": "".join(lines).encode()}
+    for name in (*CONTEXT_TRAIN, *CONTEXT_VAL):
+        files[f"trainval/{name}.mat"] = mat({"LabelMap": context_values(name)})
+    return write_tar(root / "trainval.tar.gz", files)
+
+
+def context_merged(root: Path, segments: Mapping[str, Sequence[tuple[int, Labels]]]) -> Path:
+    """`trainval_merged.json` with these segments (category, mask) of each picture."""
+    images, records = [], []
+    for name in segments:
+        number, phase = int(name.replace("_", "")), "val" if name in CONTEXT_VAL else "train"
+        images.append(
+            {
+                "image_id": number,
+                "file_name": f"{name}.jpg",
+                "phase": phase,
+                "height": SIZE[0],
+                "width": SIZE[1],
+                "date_captured": "31-Oct-2007",
+            }
+        )
+        for category, mask in segments[name]:
+            records.append(
+                {
+                    "id": len(records) + 1,
+                    "image_id": number,
+                    "category_id": category,
+                    "segmentation": encode_mask(mask.astype(bool)),
+                    "area": int(mask.sum()),
+                    "iscrowd": 0,
+                    "parts": [],
+                }
+            )
+    content = {"images": images, "annos_segmentation": records, "categories": [], "parts": []}
+    path = root / "trainval_merged.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def coco(root: Path) -> list[Path]:
+    """`train2017.zip`, `val2017.zip` and `stuffthingmaps_trainval2017.zip`."""
+    splits = {"train2017": COCO_TRAIN, "val2017": COCO_VAL}
+    maps: Files = {}
+    paths = []
+    for folder, names in splits.items():
+        pictures = {f"{folder}/{name}.jpg": jpeg(name) for name in names}
+        paths.append(write_zip(root / f"{folder}.zip", pictures))
+        maps |= {f"{folder}/{name}.png": grey_png(coco_values(name)) for name in names}
+    return [*paths, write_zip(root / "stuffthingmaps_trainval2017.zip", maps)]
+
+
+def jpeg(name: str, size: tuple[int, int] = SIZE) -> bytes:
+    """A picture whose colour is drawn from its name."""
+    colour = np.random.default_rng(list(name.encode())).integers(0, 256, 3, np.uint8)
+    return _encoded(Image.fromarray(np.broadcast_to(colour, (*size, 3)).copy()), "JPEG")
+
+
+def palette_png(labels: Labels) -> bytes:
+    """Indices with colours, as VOC's masks are stored."""
+    image = Image.fromarray(labels.astype(np.uint8), mode="P")
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 768, np.uint8).tobytes())
+    return _encoded(image, "PNG")
+
+
+def grey_png(labels: Labels) -> bytes:
+    """Indices as grey values, as COCO-Stuff's maps are stored."""
+    return _encoded(Image.fromarray(labels.astype(np.uint8)), "PNG")
+
+
+def sbd_mat(labels: Labels) -> bytes:
+    """The structure `GTcls` with boundaries of each class beside the segmentation."""
+    boundaries = np.empty((20, 1), object)
+    boundaries[:, 0] = [np.zeros(SIZE, np.uint8)] * 20
+    present = np.unique(labels[labels > 0]).reshape(-1, 1)
+    fields = {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": present}
+    return mat({"GTcls": fields})
+
+
+def mat(content: dict[str, object]) -> bytes:
+    """A MATLAB 5 file, compressed."""
+    stream = io.BytesIO()
+    savemat(stream, content, do_compression=True)
+    return stream.getvalue()
+
+
+def write_tar(path: Path, files: Files) -> Path:
+    """A tar, compressed if its name says so, with entries for folders."""
+    with tarfile.open(path, "w:gz" if path.suffix in {".tgz", ".gz"} else "w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def write_zip(path: Path, files: Files) -> Path:
+    """A zip with an entry for its top folder."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir(next(iter(files)).partition("/")[0])
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _lists(folder: str, lists: Mapping[str, Sequence[str]]) -> Files:
+    return {
+        f"{folder}/{split}.txt": "".join(f"{name}\n" for name in names).encode()
+        for split, names in lists.items()
+    }
+
+
+def _encoded(image: Image.Image, form: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form)
+    return stream.getvalue()
