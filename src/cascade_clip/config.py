@@ -7,6 +7,7 @@ here, and handed on unchanged; nothing downstream has settings of its own. Block
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,12 +19,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 RGB = tuple[float, float, float]
 Setting = Literal["inductive", "transductive", "full"]
+CropRule = Literal["visible", "released", "off"]
+PreparedName = Literal["voc20", "context59", "coco-stuff"]
 
 IMAGENET_MEAN: RGB = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 IMAGENET_STD: RGB = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -42,6 +46,19 @@ class ClipSettings(Settings):
     """`picturebook` (the embedded tiny CLIP) or any open_clip architecture, e.g. `ViT-B-16`."""
     pretrained: str | None = None
     """open_clip tag (`openai`, `laion2b_s34b_b88k`, ...) or a path to a weights file."""
+    quick_gelu: bool | None = None
+    """Whether the weights were trained with QuickGELU, as OpenAI's were. None: as the tag says, or
+    for a file as its kind or the architecture says; weights themselves don't show it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ClipSettings:
+        whole = self.model == "picturebook" or self.model.startswith("local-dir:")
+        if whole and (self.pretrained is not None or self.quick_gelu is not None):
+            raise ValueError(
+                f"'{self.model}' comes with its weights; leave pretrained and quick_gelu out, or "
+                "set model to an architecture, e.g. ViT-B-16"
+            )
+        return self
 
 
 class EncoderSettings(Settings):
@@ -150,10 +167,12 @@ class HeadSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Weights of `focal_weight * focal + dice_weight * dice`."""
+    """Weights of `focal_weight * focal + dice_weight * dice + ssim_weight * ssim`."""
 
     focal_weight: NonNegativeFloat = 100.0
     dice_weight: NonNegativeFloat = 1.0
+    ssim_weight: NonNegativeFloat = 0.0
+    """Structural similarity, the third term of SPT-SEG (arXiv 2312.12754); 0 for all others."""
     focal_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
     focal_gamma: NonNegativeFloat = 2.0
 
@@ -185,14 +204,54 @@ class PicturebookSettings(Settings):
     """Largest share of a thing's box that another thing's box may cover."""
 
 
+class AugmentSettings(Settings):
+    """Random changes to training pictures: size, crop, mirroring, colours.
+
+    Defaults are the released augmentation of ZegCLIP and Cascade-CLIP. Without settings of its own
+    the picture book has `NO_AUGMENTATION`, since none of its scenes is ever drawn twice.
+    """
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    """Smallest and largest factor on `data.short_side` and `long_side`; drawn evenly."""
+    long_side: PositiveInt = 2048
+    """Pictures are scaled to a short side of `data.short_side`, or less where the long side would
+    become longer than this, in pixels (both before the factor)."""
+    crop_rule: CropRule = "visible"
+    """Crops are drawn again, up to 10 times, until they hold two classes or more and none fills 75%
+    of the labelled pixels. `visible`: only labels that training may see count; `released`: all do,
+    unseen classes included, as in the released code; `off`: the first crop is taken."""
+    flip: Probability = 0.5
+    """Probability of mirroring left and right."""
+    photometric: bool = True
+    """Brightness, contrast, saturation and hue, each changed in half of the pictures."""
+
+    @field_validator("crop_rule", mode="before")
+    @classmethod
+    def _off_as_yaml_reads_it(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentSettings:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is (smallest, largest) factor, got {list(self.scale)}")
+        return self
+
+
+NO_AUGMENTATION = AugmentSettings(scale=(1.0, 1.0), crop_rule="off", flip=0.0, photometric=False)
+
+
 class DataSettings(Settings):
     """What to train and evaluate on."""
 
-    name: Literal["picturebook", "folder"] = "picturebook"
+    name: Literal["picturebook", "folder", PreparedName] = "picturebook"
+    """`picturebook`; `folder`, one's own pictures; or what `cascade-clip prepare` has prepared."""
     root: Path | None = None
     """Folder of the data set; none for the picture book."""
     split: str = "standard"
     """Name of the seen/unseen split of the data set's classes."""
+    synonyms: bool = False
+    """Prompts say `potted plant` instead of the label's name `pottedplant`, where the class list
+    has such synonyms. The papers' prompts use the labels' names."""
     templates: Literal["single", "many"] = "single"
     """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
     crop: PositiveInt = 512
@@ -204,7 +263,18 @@ class DataSettings(Settings):
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
     """Normalisation of RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""
+    augment: AugmentSettings = AugmentSettings()
     picturebook: PicturebookSettings = PicturebookSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scenes_are_not_augmented(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name", "picturebook") != "picturebook":
+            return values
+        augment = values.get("augment", {})
+        if isinstance(augment, dict):
+            augment = {**NO_AUGMENTATION.model_dump(), **augment}
+        return {**values, "augment": augment}
 
     @model_validator(mode="after")
     def _check(self) -> DataSettings:
@@ -213,8 +283,12 @@ class DataSettings(Settings):
                 f"stride ({self.stride}) is larger than crop ({self.crop}): pixels between "
                 "windows would get no score"
             )
-        if (self.name == "folder") != (self.root is not None):
-            raise ValueError("data.root is needed for data.name 'folder', and only there")
+        if self.name == "folder" and self.root is None:
+            raise ValueError("data.name 'folder' needs data.root, the folder of the data set")
+        if self.name == "picturebook" and self.root is not None:
+            raise ValueError(
+                "the picture book is drawn and has no data.root; for a data set set data.name, too"
+            )
         return self
 
 
@@ -235,29 +309,63 @@ class TrainSettings(Settings):
     warmup_ratio: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.01
     precision: Literal["32", "bf16", "fp16"] = "32"
+    compile: Literal["auto"] | bool = "auto"
+    """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
+    checkpoint_activations: bool = False
+    """Keeps less for the backward pass, which runs the image encoder's blocks again: a fraction of
+    the memory, about a third more time."""
     accumulate: PositiveInt = 1
     """Forward passes per step; each takes an equal share of the batch."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: PositiveInt = 1
+    """GPUs, or processes on the CPU, per node."""
+    nodes: PositiveInt = 1
+    """Machines that train together, each with `devices` GPUs."""
     workers: NonNegativeInt = 0
     """Processes that load data; 0 loads in the training process."""
+    keep_model_at: tuple[PositiveInt, ...] = ()
+    """Steps after which the model is written to `RUN/model-STEP`, too. Transductive training starts
+    from an inductive model of half its steps."""
     checkpoint_every: PositiveInt = 1000
     """Steps between checkpoints."""
     validate_every: NonNegativeInt = 1000
     """Steps between validations; 0 never validates."""
     validation_pictures: PositiveInt = 100
     """Pictures of the validation split that are looked at each time."""
+    sample_pictures: NonNegativeInt = 4
+    """Of these, so many are drawn with truth and prediction each time; 0 draws none."""
+    sanity: bool = True
+    """Checks data, classes and leaks before the first step."""
+    wandb: str | None = None
+    """Project in Weights & Biases to log to as well; needs the package wandb."""
     seed: NonNegativeInt = 0
     """Decides initial weights, batches, augmentation and dropout."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainSettings:
-        if self.batch_size % (self.accumulate * self.devices):
+        parts = (self.accumulate, self.devices, self.nodes)
+        if self.batch_size % math.prod(parts):
             raise ValueError(
                 f"batch_size ({self.batch_size}), the pictures per step over all devices, must be "
-                f"divisible by accumulate x devices ({self.accumulate} x {self.devices})"
+                "divisible by accumulate x devices x nodes "
+                f"({self.accumulate} x {self.devices} x {self.nodes})"
             )
         return self
+
+
+class Published(Settings):
+    """What a paper reports for a recipe: mIoU in percent over a data set's validation pictures."""
+
+    seen: Annotated[float, Field(ge=0.0, le=100.0)]
+    unseen: Annotated[float, Field(ge=0.0, le=100.0)]
+    source: str
+    """Who reports it."""
+
+    @property
+    def hiou(self) -> float:
+        """Harmonic mean of `seen` and `unseen`."""
+        total = self.seen + self.unseen
+        return 2 * self.seen * self.unseen / total if total else 0.0
 
 
 class Recipe(Settings):
@@ -265,6 +373,8 @@ class Recipe(Settings):
 
     name: str
     summary: str = ""
+    published: Published | None = None
+    """Not inherited from a recipe's `base`."""
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()

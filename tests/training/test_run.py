@@ -9,7 +9,6 @@ import signal
 import threading
 from pathlib import Path
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,9 +17,10 @@ from cascade_clip.checkpoint.native import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.errors import TrainingStopped, UserError
 from cascade_clip.recipes import load_recipe
-from cascade_clip.training import callbacks
+from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.module import TrainingModule
-from cascade_clip.training.run import new_run_folder, newest_run_folder, train
+from cascade_clip.training.run import train
+from cascade_clip.training.run_folder import new_run_folder, newest_run_folder
 
 STEPS = 6
 
@@ -116,7 +116,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     expected = weights(whole)
     last = whole / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
-    assert callbacks.newest_checkpoint(whole)[1] == 3
+    assert newest_checkpoint(whole)[1] == 3
     train(recipe, whole, resume=True, quiet=True)
     assert all(map(torch.equal, expected.values(), weights(whole).values()))
 
@@ -155,24 +155,6 @@ def test_diverged_weights_are_never_saved(tmp_path: Path, tiny_overrides: list[s
     with pytest.raises(UserError, match="diverged"):
         train(recipe, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "model").exists()
-
-
-def test_a_full_disk_ends_the_run_with_the_old_checkpoint_intact(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = recipe_of(tiny_overrides, "train.checkpoint_every=2")
-    save = pl.Trainer.save_checkpoint
-
-    def save_while_there_is_room(self: pl.Trainer, path: Path) -> None:
-        if self.global_step > 2:
-            path.write_bytes(b"half a checkpoint")
-            raise OSError(28, "No space left on device")
-        save(self, path)
-
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", save_while_there_is_room)
-    with pytest.raises(UserError, match="No space left"):
-        train(recipe, tmp_path / "run", quiet=True)
-    assert callbacks.newest_checkpoint(tmp_path / "run")[1] == 2
 
 
 def test_transductive_starts_from_an_inductive_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,19 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from cascade_clip.clip.hub import find_on_hub
+from cascade_clip.clip.weights import (
+    choose_activation,
+    describe_differences,
+    fingerprint,
+    read_weights,
+)
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError
 
@@ -35,6 +41,10 @@ OPENAI_PREPROCESSING = {
     "std": open_clip.OPENAI_DATASET_STD,
 }
 """Normalisation of OpenAI's CLIPs."""
+OTHER_FORM = (
+    "has another form than CLIP's own: vision transformers with a class token (ViT-B-16, ViT-L-14, "
+    "ViT-H-14, ...) are supported"
+)
 
 
 @dataclass
@@ -76,16 +86,6 @@ class FrozenClip:
         with torch.no_grad():
             embeddings: Tensor = self.model.encode_text(self.tokenize(texts).to(device))  # (L, d)
         return embeddings.float()
-
-
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and float32 values, independent of the order of the entries."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().to("cpu", torch.float32).contiguous()
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().data)
-    return digest.hexdigest()
 
 
 def build_clip(
@@ -171,44 +171,93 @@ def load_tokenizer(
 
 
 def _load_open_clip(settings: ClipSettings) -> FrozenClip:
-    known = open_clip.list_models()
-    if settings.model not in known:
-        nearest = get_close_matches(settings.model, known, n=3, cutoff=0.4)
-        hint = f"; near it: {', '.join(nearest)}" if nearest else ""
-        raise UserError(f"unknown CLIP '{settings.model}'{hint}; or 'picturebook'")
+    config = _architecture(settings.model)
     if settings.pretrained is None:
         tags = open_clip.list_pretrained_tags_by_model(settings.model)
         raise UserError(
             f"CLIP '{settings.model}' needs weights: set pretrained to a file or to one of "
             f"{', '.join(tags) or '(no published tags)'}"
         )
-    # OpenAI's weights (and some others) need QuickGELU; open_clip only warns when it is missing.
     published = open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
-    try:
-        model = open_clip.create_model(
-            settings.model,
-            pretrained=settings.pretrained,
-            force_quick_gelu=bool(published.get("quick_gelu", False)),
-        )
-    except (RuntimeError, OSError, ValueError) as error:
-        raise UserError(
-            f"weights '{settings.pretrained}' for CLIP '{settings.model}' can't be loaded: "
-            f"{str(error).splitlines()[0]}; without a network, give the path of a weights file"
-        ) from error
-    tokenizer = open_clip.get_tokenizer(settings.model)
+    if published:
+        known = bool(published.get("quick_gelu", config.get("quick_gelu", False)))
+        config["quick_gelu"] = choose_activation(settings, config, known)  # before the download
+        path = find_on_hub(published["hf_hub"], known)
+        weights = read_weights(path)
+    else:
+        path = _weights_file(settings.model, settings.pretrained)
+        weights = read_weights(path)
+        config["quick_gelu"] = choose_activation(settings, config, weights.quick_gelu)
+    model = _build(config, settings.model)
+    _load_strictly(model, weights.state, source=str(path), name=settings.model)
     return freeze_clip(
         model,
         f"{settings.model}/{settings.pretrained}",
-        tokenizer,
-        {"mean": model.visual.image_mean, "std": model.visual.image_std},
+        _tokenizer(settings.model),
+        published or OPENAI_PREPROCESSING,
     )
 
 
-def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def _architecture(name: str) -> dict[str, Any]:
+    """open_clip's configuration of an architecture that can be used here."""
+    known = open_clip.list_models()
+    if name not in known:
+        nearest = get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"; near it: {', '.join(nearest)}" if nearest else ""
+        raise UserError(f"unknown CLIP '{name}'{hint}; or 'picturebook'")
+    config: dict[str, Any] = open_clip.get_model_config(name)
+    vision = config["vision_cfg"]
+    if "timm_model_name" in vision or isinstance(vision["layers"], list):
+        raise UserError(f"the image encoder of '{name}' {OTHER_FORM}")
+    return config
+
+
+def _weights_file(model: str, pretrained: str) -> Path:
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    nearest = get_close_matches(pretrained, tags, n=3, cutoff=0.4) or tags
+    raise UserError(
+        f"'{pretrained}' is neither a weights file nor published weights of CLIP '{model}'; there "
+        f"are {', '.join(nearest) or 'none'}"
+    )
+
+
+def _build(config: Mapping[str, Any], name: str) -> nn.Module:
+    """The architecture of `config`, with random weights."""
+    values = dict(config)
+    text = dict(values["text_cfg"])
+    own_text_encoder = values.pop("custom_text", False) or "hf_model_name" in text
+    if "hf_model_name" in text:
+        text["hf_model_pretrained"] = False
     try:
-        model.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise UserError(f"{source} does not fit its CLIP: {error}") from error
+        return (CustomTextCLIP if own_text_encoder else CLIP)(**{**values, "text_cfg": text})
+    except (OSError, RuntimeError, ImportError, TypeError) as error:
+        raise UserError(f"CLIP '{name}' can't be built: {str(error).splitlines()[0]}") from error
+
+
+def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
+    try:
+        tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name)
+    except (OSError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the tokenizer of CLIP '{name}' can't be loaded: {reason}") from error
+    return tokenizer
+
+
+def _load_strictly(
+    model: nn.Module, state: Mapping[str, Tensor], source: str, name: str = "its CLIP"
+) -> None:
+    expected = model.state_dict()
+    state = dict(state)
+    for scalar in ("logit_scale", "logit_bias"):  # a number, or a row of one number
+        if scalar in state and scalar in expected and state[scalar].numel() == 1:
+            state[scalar] = state[scalar].reshape(expected[scalar].shape)
+    different = describe_differences(state, expected, name)
+    if different:
+        raise UserError(f"{source} does not fit {name}: {different}")
+    model.load_state_dict(state)
 
 
 def freeze_clip(
@@ -220,11 +269,9 @@ def freeze_clip(
     Raises `UserError` for image encoders of another form than CLIP's own.
     """
     visual = model.visual
-    if not hasattr(visual, "conv1") or not hasattr(visual.transformer, "resblocks"):
-        raise UserError(
-            f"the image encoder of '{name}' is a {type(visual).__name__}; only vision transformers "
-            "of CLIP's own form (ViT-B-16, ViT-L-14, ...) are supported"
-        )
+    own_form = hasattr(visual, "conv1") and hasattr(visual.transformer, "resblocks")
+    if not own_form or visual.pool_type != "tok" or visual.attn_pool is not None:
+        raise UserError(f"the image encoder of '{name}' {OTHER_FORM}")
     return FrozenClip(
         model=model,
         name=name,

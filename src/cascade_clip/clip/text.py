@@ -48,13 +48,17 @@ def encode_classes(
     """
     if not names:
         raise UserError("no class names given; give at least one, e.g. --classes 'cat, grass'")
-    key = "\n".join(templates)
+    key = cache_key(templates)
     new = [name for name in dict.fromkeys(names) if (name, key) not in clip.text_cache]
-    for name in new:
-        _check_name(clip, name, templates)
+    _check_names(clip, new, templates)
     for name, embedding in zip(new, _encode(clip, new, templates), strict=True):
         clip.text_cache[name, key] = embedding
     return torch.stack([clip.text_cache[name, key] for name in names])  # (C, d)
+
+
+def cache_key(templates: Sequence[str]) -> str:
+    """What stands for the templates in `FrozenClip.text_cache`, beside a name."""
+    return "\n".join(templates)
 
 
 def _encode(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -67,16 +71,20 @@ def _encode(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) ->
     return F.normalize(mean, dim=-1)
 
 
-def _check_name(clip: FrozenClip, name: str, templates: Sequence[str]) -> None:
-    shown = name if len(name) <= 40 else name[:37] + "..."
-    empty, tokens = clip.tokenize(["", name])  # (2, context_length)
-    if torch.equal(empty, tokens):
-        raise UserError(f"class name '{shown}' holds no word that the text encoder can read")
-    longest = clip.tokenize([template.format(name) for template in templates])
-    # The tokenizer cuts silently; a cut text ends with a full row.
-    if bool((longest[:, -1] != 0).any()):
-        limit = longest.shape[1]
-        raise UserError(
-            f"class name '{shown}' is too long: with its template it exceeds the text encoder's "
-            f"{limit} tokens; shorten it"
-        )
+def _check_names(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) -> None:
+    if not names:
+        return
+    empty = clip.tokenize([""])  # (1, context_length)
+    unread = (clip.tokenize(list(names)) == empty).all(dim=1)  # (C,)
+    texts = clip.tokenize([template.format(name) for name in names for template in templates])
+    # The tokenizer cuts silently; a cut text has no padding left at the end of its row.
+    cut = (texts[:, -1] != empty[0, -1]).unflatten(0, (len(names), -1)).any(dim=1)  # (C,)
+    for name, no_word, too_long in zip(names, unread.tolist(), cut.tolist(), strict=True):
+        shown = name if len(name) <= 40 else name[:37] + "..."
+        if no_word:
+            raise UserError(f"class name '{shown}' holds no word that the text encoder can read")
+        if too_long:
+            raise UserError(
+                f"class name '{shown}' is too long: with its template it exceeds the text "
+                f"encoder's {texts.shape[1]} tokens; shorten it"
+            )

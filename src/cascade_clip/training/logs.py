@@ -1,28 +1,77 @@
-"""Logs of a run that need no viewer: `metrics.csv` and `versions.json`."""
+"""Where a run logs to: `metrics.csv`, TensorBoard, Weights & Biases; and what it ran on."""
 
 from __future__ import annotations
 
 import csv
+import netrc
 import os
 import platform
 import subprocess
+import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from cascade_clip.errors import UserError
 
 COLUMNS = (
     "step", "loss", "loss_focal", "loss_dice", "lr",
-    "val_pAcc", "val_mIoU", "val_S", "val_U", "val_h",
+    "val_pAcc", "val_mIoU", "val_S", "val_U", "val_h", "unreadable",
 )  # fmt: skip
 PACKAGES = (
     "cascade-clip", "torch", "torchvision", "open_clip_torch", "lightning", "torchmetrics",
     "numpy", "pillow", "safetensors", "pydantic",
 )  # fmt: skip
+
+
+def build_loggers(out: Path, first_step: int, wandb: str | None) -> list[Logger]:
+    """The loggers of the run in `out`, which begins after `first_step` steps.
+
+    `wandb` is a project in Weights & Biases; None logs to files alone.
+
+    Raises `UserError` if the package wandb is missing.
+    """
+    loggers: list[Logger] = [
+        CsvLog(out / "metrics.csv", first_step),
+        TensorBoardLogger(out, name="", version="tensorboard", purge_step=first_step or None),
+    ]
+    return loggers if wandb is None else [*loggers, _wandb(wandb, out)]
+
+
+def _wandb(project: str, out: Path) -> WandbLogger:
+    """Without a login it logs offline, to a folder that `wandb sync` sends later."""
+    if find_spec("wandb") is None:
+        raise UserError(
+            f"train.wandb={project} needs the package wandb: pip install 'cascade-clip[wandb]'; or "
+            "leave the setting out, metrics.csv and TensorBoard hold the same"
+        )
+    (out / "wandb").mkdir(parents=True, exist_ok=True)
+    name = out / "wandb" / "run-id.txt"  # so that a resumed run goes on in the same curves
+    if not name.is_file():
+        name.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return WandbLogger(
+        project=project,
+        name=out.name,
+        id=name.read_text(encoding="utf-8"),
+        resume="allow",
+        save_dir=out,
+        offline="WANDB_MODE" not in os.environ and not _has_wandb_login(),
+    )
+
+
+def _has_wandb_login() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 class CsvLog(Logger):
@@ -58,8 +107,13 @@ class CsvLog(Logger):
     def _start(self) -> None:
         rows: list[dict[str, str]] = []
         if self.first_step and self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.first_step]
+            # A run that was killed or had no room may have left half a line.
+            whole, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
+            rows = [
+                row
+                for row in csv.DictReader(whole.splitlines())
+                if None not in row.values() and int(row["step"]) <= self.first_step
+            ]
         self._write(rows, append=False)
         self._started = True
 
@@ -93,18 +147,18 @@ def _package_version(name: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """The revision of this source tree; None outside a repository or without git."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-    ]
+    """The revision of this source tree; None for an installed package and without git."""
+    here = Path(__file__)
+    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
+    # An installed package may lie within some other repository, of which nothing is said here.
+    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12") if tracked else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None if it fails."""
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None

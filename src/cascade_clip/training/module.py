@@ -18,6 +18,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.losses import SegmentationLoss
+from cascade_clip.model.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.schedule import build_optimizer, learning_rate
 from cascade_clip.training.targets import full_targets, inductive_targets, transductive_targets
@@ -53,6 +54,7 @@ class TrainingModule(pl.LightningModule):
                 "unseen; use 'full', or name unseen classes in the split"
             )
         self.network = network
+        network.encoder.checkpoint_activations = recipe.train.checkpoint_activations
         self.recipe = recipe
         self.classes = classes
         self.loss = SegmentationLoss(recipe.loss)
@@ -65,6 +67,10 @@ class TrainingModule(pl.LightningModule):
         self.register_buffer(
             "unseen", torch.tensor(classes.unseen_indices, dtype=torch.long), persistent=False
         )
+
+    def on_fit_start(self) -> None:
+        if wants_compile(self.recipe.train.compile, self.device):
+            self.network.compile()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Dropout depends on (seed, forward pass, process) alone, so a resumed run repeats it.

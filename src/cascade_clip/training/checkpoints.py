@@ -1,7 +1,9 @@
-"""What happens around the training steps: checkpoints, graceful stops, the progress bar."""
+"""Checkpoints of a run: written whole, also when a signal asks to stop, and the newest found."""
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import threading
 import zipfile
@@ -12,19 +14,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from cascade_clip.errors import TrainingStopped, UserError
-from cascade_clip.training.module import TrainingModule
+from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
@@ -34,14 +28,30 @@ DAMAGED = (
 """What reading a truncated or overwritten checkpoint raises."""
 
 
+class CheckpointFile(TorchCheckpointIO):
+    """Writes straight to the file, where Lightning goes through the folder for temporary files,
+    which may be small and on another disk. Raises `OSError` if there is no room."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with open(path, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
 class Checkpoints(Callback):
     """Writes `last.ckpt` every so many steps and when SIGINT or SIGTERM asks to stop.
 
     A checkpoint takes its name only when it is complete, and the one before stays as
-    `previous.ckpt`. A second SIGINT doesn't wait for the step.
+    `previous.ckpt`. A second SIGINT doesn't wait for the step. What happens here, happens to all
+    processes of a run alike: none is left waiting for another.
 
-    Raises `TrainingStopped` after a signal, and `UserError` if a checkpoint can't be written or
-    the weights are no longer finite; older checkpoints are left alone then.
+    Raises `TrainingStopped` after a signal, and `TrainingFailed` if a checkpoint can't be written
+    or the weights are no longer finite; older checkpoints are left alone then.
     """
 
     def __init__(self, run: Path, every: int) -> None:
@@ -107,25 +117,44 @@ class Checkpoints(Callback):
         step = trainer.global_step
         for name, value in pl_module.state_dict().items():
             if not bool(torch.isfinite(value).all()):
-                raise UserError(
+                raise TrainingFailed(
                     f"training diverged: {name} is no longer finite after step {step}; lower "
                     f"train.lr. Older checkpoints in {self.folder} are intact"
                 )
+        problem = trainer.strategy.broadcast(self._write(trainer))
+        if problem:
+            raise TrainingFailed(
+                f"the checkpoint of step {step} can't be written to {self.folder}: {problem}; "
+                "older checkpoints there are intact: make room, then go on with --resume"
+            )
+
+    def _write(self, trainer: pl.Trainer) -> str:
+        """Why the checkpoint could not be written, known to the first process; empty if it was."""
         unfinished = self.folder / f"{LAST}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if trainer.is_global_zero:
+                self.folder.mkdir(parents=True, exist_ok=True)
             trainer.save_checkpoint(unfinished)
+        except OSError as error:
+            # Only the first process writes. The others have entered the barrier with which
+            # `save_checkpoint` ends; it is joined here.
+            trainer.strategy.barrier("checkpoint")
+            unfinished.unlink(missing_ok=True)
+            return str(error)
+        try:
             if trainer.is_global_zero:
                 last = self.folder / LAST
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
                 unfinished.replace(last)
         except OSError as error:
-            raise UserError(
-                f"the checkpoint of step {step} can't be written to {self.folder}: {error}; older "
-                "checkpoints there are intact, go on with --resume"
-            ) from error
-        trainer.strategy.barrier("checkpoint")
+            return str(error)
+        return ""
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether the run has ever written one."""
+    return any(path.is_file() for path in _checkpoints(run))
 
 
 def newest_checkpoint(run: Path) -> tuple[Path, int]:
@@ -133,7 +162,7 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
 
     Raises `UserError` if there is none.
     """
-    for path in (run / "checkpoints" / LAST, run / "checkpoints" / PREVIOUS):
+    for path in _checkpoints(run):
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             return path, int(checkpoint["global_step"])
@@ -141,82 +170,14 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
             continue
         except DAMAGED as error:
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            message = f"[yellow]{path} can't be read ({what}); trying an older one"
-            Console(stderr=True).print(message, highlight=False)
-    raise UserError(f"{run / 'checkpoints'} holds no readable checkpoint; start without --resume")
+            Console(stderr=True).print(
+                f"{path} can't be read ({what}); trying an older one",
+                style="yellow", markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+    raise UserError(
+        f"{run / 'checkpoints'} holds no readable checkpoint; start anew in another --out"
+    )
 
 
-class TrainingProgress(ProgressBar):
-    """One line of at most 80 characters: step of steps, steps per second, time left, loss, and the
-    newest validation in percent (S, U: mIoU of seen, unseen classes; h: their harmonic mean)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def disable(self) -> None:
-        self._stop()
-
-    def enable(self) -> None:
-        """Nothing to do: the line appears when training starts."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        self._progress = Progress(
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=Console(stderr=True),
-            refresh_per_second=4,
-        )
-        self._task = self._progress.add_task(
-            "training", total=trainer.max_steps, completed=trainer.global_step, rate="", state=""
-        )
-        self._progress.start()
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        if self._progress is None:
-            return
-        self._progress.update(self._task, completed=trainer.global_step)
-        speed = self._progress.tasks[0].speed
-        self._progress.update(
-            self._task, rate=f"{speed:.2f} steps/s" if speed else "", state=_state(trainer)
-        )
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-
-def _state(trainer: pl.Trainer) -> str:
-    module = trainer.lightning_module
-    assert isinstance(module, TrainingModule)
-    shown = []
-    if module.last_loss is not None:
-        shown.append(f"loss {module.last_loss:.2f}")
-    if module.last_validation is not None:
-        result = module.last_validation
-        values = {"S": result.miou_seen, "U": result.miou_unseen, "h": result.hiou}
-        shown += [f"{name} {100 * value:.0f}" for name, value in values.items()]
-    return " ".join(shown)
+def _checkpoints(run: Path) -> tuple[Path, Path]:
+    return run / "checkpoints" / LAST, run / "checkpoints" / PREVIOUS

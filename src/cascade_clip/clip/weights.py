@@ -1,0 +1,167 @@
+"""Reads CLIP weights from a file in any of the formats they come in, without running any of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
+from cascade_clip.clip.transformers_format import from_transformers, is_transformers
+from cascade_clip.config import ClipSettings
+from cascade_clip.errors import UserError
+
+DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
+"""Entries of OpenAI's archives and old checkpoints that follow from the architecture."""
+SHOWN = 4
+"""Differences of one kind that an error spells out."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of a CLIP in open_clip's names, float32."""
+
+    state: dict[str, Tensor]
+    quick_gelu: bool | None
+    """Whether they were trained with QuickGELU; None: the file doesn't show it."""
+
+
+def read_weights(path: Path) -> Weights:
+    """The weights in a file: OpenAI's TorchScript archive, safetensors, or a state dict that
+    `torch.save` wrote (alone, or as `state_dict` of a training checkpoint).
+
+    Names may be those of open_clip, of OpenAI or of transformers.
+
+    Raises `UserError` if the file is missing, damaged, or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    torchscript = is_torchscript(path)
+    found = read_torchscript(path) if torchscript else _read_state(path)
+    if any(not isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{path} holds no weights, expected a file of named tensors")
+    state = {name.removeprefix("module."): value.float() for name, value in found.items()}
+    if is_transformers(state):
+        state = from_transformers(state)
+    state = {name: value for name, value in state.items() if name not in DERIVED}
+    return Weights(state, True if torchscript else _activation_beside(path))
+
+
+def describe_differences(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], model: str
+) -> str:
+    """How weights differ in names and sizes from those that `model` has; empty if they don't."""
+    kinds = {
+        "of another size": [
+            f"{name} is {_size(state[name])}, {model} has {_size(expected[name])}"
+            for name in expected
+            if name in state and state[name].shape != expected[name].shape
+        ],
+        "missing": [name for name in expected if name not in state],
+        "unexpected": [name for name in state if name not in expected],
+    }
+    return "; ".join(_list(kind, names) for kind, names in kinds.items() if names)
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and float32 values, independent of the order of the entries."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
+
+
+def choose_activation(
+    settings: ClipSettings, architecture: Mapping[str, Any], known: bool | None
+) -> bool:
+    """Whether to build with QuickGELU: as the weights were trained, as far as that is `known`.
+
+    Where it isn't, `settings` decide, or else the architecture; then a line on stderr says so.
+
+    Raises `UserError` if what is known contradicts the settings or the architecture.
+    """
+    wanted = settings.quick_gelu
+    by_name = bool(architecture.get("quick_gelu", False))
+    if known is not None and wanted not in (None, known):
+        raise UserError(
+            f"'{settings.pretrained}' was trained with {_activation(known)}, but "
+            f"model.clip.quick_gelu={str(wanted).lower()} asks for {_activation(not known)}; leave "
+            "the setting out"
+        )
+    chosen = known if known is not None else wanted
+    if by_name and chosen is False:
+        raise UserError(
+            f"'{settings.pretrained}' goes with GELU, but the architecture '{settings.model}' has "
+            "QuickGELU; take the architecture without it in its name"
+        )
+    if chosen is None and not by_name:
+        message = (
+            f"{settings.pretrained}: weights don't show their activation; GELU is assumed, as "
+            f"'{settings.model}' has it. For weights that OpenAI trained set "
+            "model.clip.quick_gelu=true"
+        )
+        Console(stderr=True).print(
+            message, style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
+    return by_name if chosen is None else chosen
+
+
+def _activation(quick_gelu: bool) -> str:
+    return "QuickGELU" if quick_gelu else "GELU"
+
+
+def _read_state(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        if start[8:9] == b"{":  # eight bytes of length, then a JSON header
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is damaged or holds more than weights, and only weights are read: take a "
+            "safetensors file, or save its state dict alone"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} can't be read: {first}") from error
+    inner = found.get("state_dict", found) if isinstance(found, dict) else None
+    if not isinstance(inner, dict) or not inner:
+        raise UserError(f"{path} holds no weights, expected a file of named tensors")
+    return inner
+
+
+def _activation_beside(path: Path) -> bool | None:
+    """What open_clip's or transformers' configuration in the same folder says."""
+    for name in ("open_clip_config.json", "config.json"):
+        try:
+            config = json.loads((path.parent / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(config, dict) and isinstance(config.get("model_cfg"), dict):
+            return bool(config["model_cfg"].get("quick_gelu", False))
+        vision = config.get("vision_config") if isinstance(config, dict) else None
+        if isinstance(vision, dict):
+            return vision.get("hidden_act", "quick_gelu") == "quick_gelu"
+    return None
+
+
+def _size(value: Tensor) -> str:
+    return "x".join(map(str, value.shape)) or "a number"
+
+
+def _list(kind: str, names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{more}"

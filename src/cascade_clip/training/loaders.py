@@ -1,0 +1,46 @@
+"""What a run reads: the endless stream of training batches, and the validation pictures."""
+
+from __future__ import annotations
+
+from torch.utils.data import DataLoader
+
+from cascade_clip.config import Recipe
+from cascade_clip.data.dataset import (
+    Batch,
+    SegmentationDataset,
+    TrainStream,
+    collate,
+    open_dataset,
+)
+from cascade_clip.data.sampling import StepBatches
+from cascade_clip.data.transforms import TrainTransform
+from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
+
+
+def train_stream(recipe: Recipe, dataset: SegmentationDataset) -> TrainStream:
+    """The training samples of a run over `dataset`, as its seed orders and changes them."""
+    transform = TrainTransform(recipe.data, dataset.classes, recipe.train.setting)
+    endless = recipe.data.name == "picturebook"
+    return TrainStream(dataset, transform, recipe.train.seed, endless=endless)
+
+
+def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> DataLoader[Batch]:
+    """The share of process `rank` of `world` in all batches from step `first_step` on."""
+    settings = recipe.train
+    stream = train_stream(recipe, open_dataset(recipe.data, "train"))
+    batches = StepBatches(settings.batch_size, first_step, settings.accumulate, rank, world)
+    return DataLoader(
+        stream,  # type: ignore[arg-type]  # samples become batches in collate
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        pin_memory=settings.accelerator != "cpu",
+    )
+
+
+def validation_loader(recipe: Recipe, rank: int, world: int) -> DataLoader[Batch]:
+    """The share of process `rank` of `world` in the validation pictures; it may be empty."""
+    dataset = open_dataset(recipe.data, "val", recipe.train.validation_pictures)
+    batches = DatasetBatches(dataset, BATCH_SIZE, rank, world, skip_unreadable=True)
+    return DataLoader(batches, batch_size=None)

@@ -1,0 +1,115 @@
+"""The folder of a run: its name, what it says about the run, and whether a run can go on in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from cascade_clip.config import Recipe
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import write_whole
+from cascade_clip.recipes import dump_recipe, load_recipe
+from cascade_clip.training.checkpoints import has_checkpoint, newest_checkpoint
+from cascade_clip.training.logs import describe_environment
+
+RECIPE_FILE = "recipe.yaml"
+FREE_TO_CHANGE = (
+    "train.accelerator", "train.devices", "train.nodes", "train.workers", "train.checkpoint_every",
+    "train.validate_every", "train.validation_pictures", "train.compile",
+    "train.checkpoint_activations", "train.sample_pictures", "train.sanity",
+    "train.wandb",
+)  # fmt: skip
+"""Settings that a resumed run may have otherwise: they don't decide the weights, but for dropout,
+which differs from process to process."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Training begins after `step` steps, from the checkpoint of then; a new run has none."""
+
+    checkpoint: Path | None = None
+    step: int = 0
+
+
+def new_run_folder(recipe: Recipe, runs: Path) -> Path:
+    """`runs/<recipe>-<n>` with the first free n."""
+    return runs / f"{recipe.name}-{max(_run_numbers(recipe, runs), default=0) + 1}"
+
+
+def newest_run_folder(recipe: Recipe, runs: Path) -> Path:
+    """`runs/<recipe>-<n>` with the highest n. Raises `UserError` if there is none."""
+    numbers = _run_numbers(recipe, runs)
+    if not numbers:
+        raise UserError(f"no run of {recipe.name} in {runs} to resume; start without --resume")
+    return runs / f"{recipe.name}-{max(numbers)}"
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one of its run that writes and prints."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
+def find_start(recipe: Recipe, out: Path, resume: bool) -> Start:
+    """Where a run in the folder `out` begins.
+
+    A run that was stopped before its first checkpoint begins anew in its folder.
+
+    Raises `UserError` if the folder holds another run, one that is not to be resumed, or, with
+    `resume`, none at all.
+    """
+    if resume:
+        check_same_recipe(recipe, out)
+        return Start(*newest_checkpoint(out)) if has_checkpoint(out) else Start()
+    if is_first_process() and (out / RECIPE_FILE).exists():
+        raise UserError(f"{out} holds a run already; go on with --resume, or choose another --out")
+    return Start()
+
+
+def describe_run(recipe: Recipe, out: Path) -> None:
+    """Writes all settings to `recipe.yaml`, versions and hardware to `versions.json`."""
+    write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
+    write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all. Raises `UserError`."""
+    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def check_same_recipe(recipe: Recipe, out: Path) -> None:
+    """Raises `UserError` unless the folder holds a run with these settings; some may differ."""
+    if not (out / RECIPE_FILE).is_file():
+        raise UserError(f"{out} holds no run to go on with; start without --resume")
+    stored = _flat(dump_recipe(load_recipe(out / RECIPE_FILE)))
+    given = _flat(dump_recipe(recipe))
+    ignored = {"name", "summary", *FREE_TO_CHANGE}
+    different = [key for key in given if key not in ignored and given[key] != stored.get(key)]
+    if different:
+        key = different[0]
+        raise UserError(
+            f"{out} was trained with {key}={stored.get(key)}, now it is {given[key]}; resume with "
+            f"the same settings: cascade-clip train {out / RECIPE_FILE} --out {out} --resume"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _run_numbers(recipe: Recipe, runs: Path) -> list[int]:
+    pattern = re.compile(re.escape(recipe.name) + r"-(\d+)")
+    matches = [pattern.fullmatch(path.name) for path in runs.glob(f"{recipe.name}-*")]
+    return [int(match[1]) for match in matches if match]

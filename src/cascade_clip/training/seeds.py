@@ -1,0 +1,159 @@
+"""The same recipe over several seeds: a run each, and mean and spread of their results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.progress import Progress
+
+from cascade_clip.checkpoint.native import load_bundle
+from cascade_clip.clip.text import encode_classes
+from cascade_clip.config import Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
+from cascade_clip.errors import TrainingStopped
+from cascade_clip.evaluation.evaluate import evaluate
+from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.training.run import train
+from cascade_clip.training.run_folder import (
+    RECIPE_FILE,
+    check_same_recipe,
+    is_first_process,
+    write_text,
+)
+
+SUMMARY_FILE = "seeds.json"
+RESULT_FILE = "test.json"
+MEASURES = ("pixel_accuracy", "miou", "miou_seen", "miou_unseen", "hiou")
+
+Result = dict[str, float | None]
+"""Measures as fractions in [0, 1]; None where undefined."""
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """Results on the test split by seed, their mean, and their sample standard deviation."""
+
+    per_seed: dict[int, Result]
+    mean: Result
+    spread: Result
+    """None for a single seed."""
+
+
+def train_seeds(
+    recipe: Recipe, out: Path, count: int, resume: bool = False, quiet: bool = False
+) -> SeedSummary:
+    """Trains `count` seeds from `recipe.train.seed` on, each in `out/seed-N`, evaluates each on the
+    test split and writes the summary to `out/seeds.json`.
+
+    With `resume`, finished seeds are taken as they are and an unfinished one goes on.
+
+    Raises as `training.run.train`.
+    """
+    results: dict[int, Result] = {}
+    for seed in range(recipe.train.seed, recipe.train.seed + count):
+        one = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+        folder = out / f"seed-{seed}"
+        _train(one, folder, resume, quiet)
+        results[seed] = _result(one, folder, quiet)
+    summary = summarise(results)
+    if is_first_process():
+        content = {
+            "recipe": recipe.name,
+            "split": "test",
+            "seeds": {str(seed): result for seed, result in results.items()},
+            "mean": summary.mean,
+            "spread": summary.spread,
+            "spread_is": "sample standard deviation over the seeds",
+        }
+        write_text(out / SUMMARY_FILE, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return summary
+
+
+def summarise(results: Mapping[int, Result]) -> SeedSummary:
+    """Mean and spread over the seeds of each measure; None where a seed has no value for it."""
+    mean: Result = {}
+    spread: Result = {}
+    for measure in MEASURES:
+        values = [result[measure] for result in results.values()]
+        known = [value for value in values if value is not None]
+        complete = len(known) == len(values)
+        mean[measure] = fmean(known) if complete else None
+        spread[measure] = stdev(known) if complete and len(known) > 1 else None
+    return SeedSummary(dict(results), mean, spread)
+
+
+def _train(recipe: Recipe, folder: Path, resume: bool, quiet: bool) -> None:
+    begun = resume and (folder / RECIPE_FILE).is_file()
+    if begun and (folder / "model").is_dir():
+        check_same_recipe(recipe, folder)
+        return
+    if not quiet and is_first_process():
+        Console(stderr=True).print(f"seed {recipe.train.seed}: {folder}", highlight=False)
+    try:
+        train(recipe, folder, resume=begun, quiet=quiet)
+    except TrainingStopped as stop:
+        raise TrainingStopped(
+            f"seed {recipe.train.seed} stopped; go on with the same command and --resume",
+            stop.signal_number,
+        ) from stop
+
+
+def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
+    path = folder / RESULT_FILE
+    if path.is_file():
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+        return {measure: stored[recipe.name][measure] for measure in MEASURES}
+    bundle = load_bundle(folder)
+    on_gpu = recipe.train.accelerator != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    dataset = Share.of_this_process(open_dataset(recipe.data, "test"))
+    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
+    silent = quiet or not is_first_process()
+    with Progress(console=Console(stderr=True), disable=silent) as progress:
+        task = progress.add_task(f"seed {recipe.train.seed}, test split", total=len(dataset))
+        metrics = evaluate(
+            bundle.network.to(device),
+            dataset,
+            text,
+            recipe,
+            advance=lambda pictures: progress.advance(task, pictures),
+        )
+    if is_first_process():
+        rows, offset = {recipe.name: metrics}, recipe.seen_score_offset
+        write_metrics(path, rows, recipe.data, "test", dataset.classes, offset)
+    values = metrics.to_dict()
+    return {name: values[name] if math.isfinite(values[name]) else None for name in MEASURES}
+
+
+class Share:
+    """Every `world`-th picture of a data set, from number `rank` on."""
+
+    def __init__(self, dataset: SegmentationDataset, rank: int, world: int) -> None:
+        self.dataset = dataset
+        self.indices = range(rank, len(dataset), world)
+
+    @classmethod
+    def of_this_process(cls, dataset: SegmentationDataset) -> Share:
+        """The share of this one among the processes that train together; alone, all of it."""
+        together = dist.is_available() and dist.is_initialized()
+        return cls(dataset, *((dist.get_rank(), dist.get_world_size()) if together else (0, 1)))
+
+    @property
+    def classes(self) -> ClassSet:
+        return self.dataset.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]
