@@ -1,4 +1,4 @@
-"""The training loss: sigmoid focal + dice, straight from low-resolution mask logits.
+"""The training loss: sigmoid focal + dice (+ SSIM), straight from low-resolution mask logits.
 
 ZegCLIP (arXiv 2212.03588) and Cascade-CLIP (arXiv 2406.00670) train with
 `100 * focal + 1 * dice` on the upsampled mask logits. Here nothing of the size
@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from cascade_clip.config import LossSettings
 from cascade_clip.losses_fused import fused_focal_and_dice
+from cascade_clip.losses_ssim import structural_dissimilarity
 
 
 class LossTerms(NamedTuple):
-    """Weighted terms, each a scalar; `total = focal + dice` is what to minimise."""
+    """Weighted terms, each a scalar; `total = focal + dice + ssim` is what to minimise."""
 
     focal: Tensor
     dice: Tensor
+    ssim: Tensor
     total: Tensor
 
 
@@ -35,8 +37,10 @@ class SegmentationLoss(nn.Module):
       (arXiv 1708.02002, Eq. 5); mean over pixels, sum over all B*C maps, divided by n.
     - dice: `1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1)`; sum over the maps of the classes that
       are present in their image, divided by n.
+    - ssim: `structural_dissimilarity` of all maps, for SPT-SEG (arXiv 2312.12754); left out where
+      its weight is 0, as in all other methods.
 
-    Ignored pixels have y = 0 in every map but do count, in both terms, as in the released code. An
+    Ignored pixels have y = 0 in every map but do count, in all terms, as in the released code. An
     image with nothing but ignored pixels has no present class.
     """
 
@@ -68,7 +72,10 @@ class SegmentationLoss(nn.Module):
         )
         focal = self.settings.focal_weight * focal
         dice = self.settings.dice_weight * dice
-        return LossTerms(focal, dice, focal + dice)
+        ssim = torch.zeros_like(dice)
+        if self.settings.ssim_weight:
+            ssim = self.settings.ssim_weight * structural_dissimilarity(mask_logits, labels)
+        return LossTerms(focal, dice, ssim, focal + dice + ssim)
 
 
 def present_classes(labels: Tensor, num_classes: int, ignore: int) -> Tensor:

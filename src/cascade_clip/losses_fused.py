@@ -9,6 +9,8 @@ of them, have no positive pixel and no dice term, so they take a shorter path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cascade_clip.model.compiling import wants_compile
 from cascade_clip.upsample import BilinearResize, maps_per_chunk
 
 # Up to here log(1 - sigmoid(t)) is far from float32's underflow (about 87).
@@ -88,67 +91,40 @@ class _ClassMaps:
         self.logits = mask_logits.detach().flatten(0, 1).to(dtype)  # (B*C, h, w)
         self.labels = labels.to(torch.int32)  # (B, H, W)
         self.num_classes = mask_logits.shape[1]
-        self.alpha, self.gamma = alpha, gamma
-        self.resize = BilinearResize.between(
+        resize = BilinearResize.between(
             (mask_logits.shape[2], mask_logits.shape[3]),
             (labels.shape[1], labels.shape[2]),
             dtype=dtype,
             device=mask_logits.device,
         )
-        self.log_sigmoid = _log_sigmoid_for(self.logits)
+        self.form = Form(resize, alpha, gamma, gradients, stable=_needs_stability(self.logits))
         self.focal = self.logits.new_zeros(len(self.logits))
         self.dice = torch.zeros_like(self.focal)
-        self.gradients = gradients
         if gradients:
             self.focal_gradient = torch.zeros_like(self.logits)
             self.dice_gradient = torch.zeros_like(self.logits)
 
     def add_absent(self, maps: Tensor) -> None:
         """Maps (M,) without a positive pixel: their focal term only."""
+        terms = _for_device(absent_terms, maps.device)
         for chunk in self._chunks(maps):
-            logits = self.resize(self.logits[chunk])  # (k, H, W)
-            value, slope = self._focal(logits)
-            self.focal[chunk] = value.sum((1, 2)).mul_(1 - self.alpha)
-            if self.gradients:
-                self.focal_gradient[chunk] = self.resize.adjoint(slope).mul_(1 - self.alpha)
+            self.focal[chunk], gradient = terms(self.logits[chunk], self.form)
+            if gradient is not None:
+                self.focal_gradient[chunk] = gradient
 
     def add_present(self, maps: Tensor) -> None:
         """Maps (M,) of classes that their image holds: focal and dice."""
+        terms = _for_device(present_terms, maps.device)
         for chunk in self._chunks(maps):
-            logits = self.resize(self.logits[chunk])  # (k, H, W)
             classes = (chunk % self.num_classes).to(torch.int32)
-            positive = self.labels[chunk // self.num_classes] == classes[:, None, None]
-            self._add_dice(chunk, logits, positive)
-            # A positive pixel of logit z is a negative one of logit -z with another weight.
-            value, slope = self._focal(torch.where(positive, -logits, logits))
-            weight = torch.where(positive, self.alpha, 1 - self.alpha).to(logits.dtype)
-            self.focal[chunk] = value.mul_(weight).sum((1, 2))
-            if self.gradients:
-                slope.mul_(torch.where(positive, -weight, weight))
-                self.focal_gradient[chunk] = self.resize.adjoint(slope)
-
-    def _add_dice(self, chunk: Tensor, logits: Tensor, positive: Tensor) -> None:
-        p = torch.sigmoid(logits)  # (k, H, W)
-        overlap = 2 * (p * positive).sum((1, 2)) + 1
-        total = p.sum((1, 2)) + positive.sum((1, 2)) + 1
-        self.dice[chunk] = 1 - overlap / total
-        if self.gradients:
-            # d(-overlap / total) / dp = overlap / total^2 - 2 y / total
-            slope = (overlap / total**2)[:, None, None] - positive * (2 / total)[:, None, None]
-            self.dice_gradient[chunk] = self.resize.adjoint(slope.mul_(p).mul_(1 - p))
-
-    def _focal(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """f(t) = s^gamma softplus(t) with s = sigmoid(t), and its derivative; t is overwritten.
-
-        f' = gamma s^gamma (1 - s) softplus(t) + s^(gamma + 1) = gamma f + s (s^gamma - gamma f).
-        """
-        log_q, q = self.log_sigmoid(t.neg_())  # q = 1 - s, log q = -softplus(t)
-        s = q.neg_().add_(1)
-        slope = s * s if self.gamma == 2 else s**self.gamma
-        value = log_q.mul_(slope).neg_()
-        if self.gradients:
-            slope.sub_(value, alpha=self.gamma).mul_(s).add_(value, alpha=self.gamma)
-        return value, slope
+            labels = self.labels[chunk // self.num_classes]  # (k, H, W)
+            positive = labels == classes[:, None, None]
+            focal, dice = terms(self.logits[chunk], positive, self.form)
+            self.focal[chunk], focal_gradient = focal
+            self.dice[chunk], dice_gradient = dice
+            if focal_gradient is not None and dice_gradient is not None:
+                self.focal_gradient[chunk] = focal_gradient
+                self.dice_gradient[chunk] = dice_gradient
 
     def _chunks(self, maps: Tensor) -> Iterator[Tensor]:
         """Indices (k,) of the maps that are worked on together."""
@@ -157,22 +133,91 @@ class _ClassMaps:
             yield maps[first : first + length]
 
 
-def _log_sigmoid_for(logits: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function t -> (log sigmoid(t), sigmoid(t)) that is exact for logits of this range.
+@dataclass(frozen=True)
+class Form:
+    """What is the same for all maps."""
+
+    resize: BilinearResize
+    alpha: float
+    gamma: float
+    gradients: bool
+    stable: bool
+    """Whether the logits are so large that the logarithm of their sigmoid needs care."""
+
+
+Term = tuple[Tensor, Tensor | None]
+"""Sums over pixels (k,) and, if they are wanted, their gradients (k, h, w)."""
+
+
+def absent_terms(logits: Tensor, form: Form) -> Term:
+    """The focal term of maps (k, h, w) without a positive pixel."""
+    value, slope = _focal(form.resize(logits), form)
+    weight = 1 - form.alpha
+    gradient = form.resize.adjoint(slope).mul_(weight) if form.gradients else None
+    return value.sum((1, 2)).mul_(weight), gradient
+
+
+def present_terms(logits: Tensor, positive: Tensor, form: Form) -> tuple[Term, Term]:
+    """The focal and the dice term of maps (k, h, w) with their positive pixels (k, H, W)."""
+    logits = form.resize(logits)  # (k, H, W)
+    dice = _dice(logits, positive, form)
+    # A positive pixel of logit z is a negative one of logit -z with another weight.
+    value, slope = _focal(torch.where(positive, -logits, logits), form)
+    weight = torch.where(positive, form.alpha, 1 - form.alpha).to(logits.dtype)
+    gradient = None
+    if form.gradients:
+        gradient = form.resize.adjoint(slope.mul_(torch.where(positive, -weight, weight)))
+    return (value.mul_(weight).sum((1, 2)), gradient), dice
+
+
+def _dice(logits: Tensor, positive: Tensor, form: Form) -> Term:
+    p = torch.sigmoid(logits)  # (k, H, W)
+    overlap = 2 * (p * positive).sum((1, 2)) + 1
+    total = p.sum((1, 2)) + positive.sum((1, 2)) + 1
+    if not form.gradients:
+        return 1 - overlap / total, None
+    # d(-overlap / total) / dp = overlap / total^2 - 2 y / total
+    slope = (overlap / total**2)[:, None, None] - positive * (2 / total)[:, None, None]
+    return 1 - overlap / total, form.resize.adjoint(slope.mul_(p).mul_(1 - p))
+
+
+def _focal(t: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    """f(t) = s^gamma softplus(t) with s = sigmoid(t), and its derivative; t is overwritten.
+
+    f' = gamma s^gamma (1 - s) softplus(t) + s^(gamma + 1) = gamma f + s (s^gamma - gamma f).
+    """
+    log_q, q = _log_sigmoid(t.neg_(), form.stable)  # q = 1 - s, log q = -softplus(t)
+    s = q.neg_().add_(1)
+    slope = s * s if form.gamma == 2 else s**form.gamma
+    value = log_q.mul_(slope).neg_()
+    if form.gradients:
+        slope.sub_(value, alpha=form.gamma).mul_(s).add_(value, alpha=form.gamma)
+    return value, slope
+
+
+def _log_sigmoid(t: Tensor, stable: bool) -> tuple[Tensor, Tensor]:
+    """(log sigmoid(t), sigmoid(t)); t is overwritten.
 
     On a CPU the logarithm of the sigmoid, which is at hand, takes half the time of a stable
-    log-sigmoid. Interpolation never leaves the range of the logits, so one look at them tells
-    whether the sigmoid can underflow.
+    log-sigmoid.
     """
-    if logits.device.type == "cpu" and logits.abs().amax() < _LARGEST_LOGIT_FOR_LOG:
-        return _log_of_sigmoid
-    return _stable_log_sigmoid
-
-
-def _log_of_sigmoid(t: Tensor) -> tuple[Tensor, Tensor]:
+    if stable:
+        return F.logsigmoid(t), t.sigmoid_()
     q = t.sigmoid_()
     return q.log(), q
 
 
-def _stable_log_sigmoid(t: Tensor) -> tuple[Tensor, Tensor]:
-    return F.logsigmoid(t), t.sigmoid_()
+def _needs_stability(logits: Tensor) -> bool:
+    """Whether a sigmoid may underflow. Interpolation never leaves the range of the logits, so one
+    look at them tells; on an accelerator, where looking means waiting, the answer is yes."""
+    return logits.device.type != "cpu" or bool(logits.abs().amax() >= _LARGEST_LOGIT_FOR_LOG)
+
+
+def _for_device(terms: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """The function itself, or on a GPU the kernels that it is compiled to."""
+    return _compiled(terms) if wants_compile("auto", device) else terms
+
+
+@cache
+def _compiled(terms: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(terms, dynamic=True)

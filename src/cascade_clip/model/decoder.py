@@ -63,7 +63,8 @@ class MaskScores(nn.Module):
     """The last layer: scaled scores before the softmax, averaged over the heads.
 
     The mean over heads of per-head products times d_head^-0.5 is one full-width product times
-    d_head^-0.5 / heads.
+    d_head^-0.5 / heads. And since q (W p + b) = (q W) p + q b, the C queries go through the key
+    projection instead of the N patches, which as a rule are more.
     """
 
     def __init__(self, embed_dim: int, heads: int) -> None:
@@ -74,7 +75,9 @@ class MaskScores(nn.Module):
 
     def forward(self, queries: Tensor, patches: Tensor) -> Tensor:
         """Queries (B, C, d) and patches (B, N, d) to mask logits (B, C, N)."""
-        return (self.scale * self.query(queries)) @ self.key(patches).transpose(1, 2)
+        query = self.scale * self.query(queries)  # (B, C, d)
+        constant = query @ self.key.bias[:, None]  # (B, C, 1)
+        return (query @ self.key.weight) @ patches.transpose(1, 2) + constant
 
 
 class Decoder(nn.Module):

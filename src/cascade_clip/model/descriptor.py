@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cascade_clip.model.caching import WeightCache
+
 
 class QueryProjection(nn.Module):
     """Queries from text embeddings T and an image's global embedding g.
@@ -18,14 +20,20 @@ class QueryProjection(nn.Module):
         super().__init__()
         self.relationship_descriptor = relationship_descriptor
         self.linear = nn.Linear((1 + relationship_descriptor) * embed_dim, embed_dim)
+        self.cache = WeightCache()
 
     def forward(self, text: Tensor, global_embedding: Tensor) -> Tensor:
         """Text embeddings (C, d) and global embeddings (B, d) to queries (B, C, d)."""
+        sources = (text, self.linear.weight, self.linear.bias)
+        shared = self.cache.get("text", sources, lambda: self._of_text_alone(text))  # (C, d)
         if not self.relationship_descriptor:
-            return self.linear(text).expand(len(global_embedding), -1, -1)
-        matched, alone = self.linear.weight.chunk(2, dim=1)  # (d, d) each
-        shared = F.linear(text, alone, self.linear.bias)  # (C, d)
+            return shared.expand(global_embedding.shape[0], -1, -1)
+        matched = self.linear.weight[:, : self.linear.out_features]  # (d, d)
         return F.linear(text * global_embedding[:, None], matched) + shared  # (B, C, d)
+
+    def _of_text_alone(self, text: Tensor) -> Tensor:
+        """The part of the queries (C, d) that is the same for every image."""
+        return F.linear(text, self.linear.weight[:, -self.linear.out_features :], self.linear.bias)
 
     @torch.no_grad()
     def start_at_identity(self) -> None:

@@ -15,8 +15,15 @@ from torch.nn import functional as F
 
 from cascade_clip.config import EncoderSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.blocks import (
+    can_be_lowered,
+    lower_blocks,
+    run_block,
+    run_block_again_in_backward,
+)
+from cascade_clip.model.caching import WeightCache
 from cascade_clip.model.levels import Levels
-from cascade_clip.model.projection import LevelProjections
+from cascade_clip.model.projection import LevelProjections, project_to_unit
 from cascade_clip.model.prompts import Prompts
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
 
@@ -30,6 +37,9 @@ class ImageEncoder(nn.Module):
     With `spectral-prompts`, deep prompts are joined by a spectral prompt, whose reference grid is
     the stored grid or else CLIP's own. Both end in the trainable LayerNorm `prompt_norm`; as in
     the released code, shallow prompts and the variants without prompts have none.
+
+    With `checkpoint_activations` set, only what lies between the blocks is kept for the backward
+    pass, which computes the rest again.
 
     Raises `UserError` for level blocks beyond the depth, more tuned blocks than there are, and
     image encoders of another form.
@@ -52,6 +62,8 @@ class ImageEncoder(nn.Module):
         self.width: int = trunk.proj.shape[0]
         self.embed_dim: int = trunk.proj.shape[1]
 
+        self.cache = WeightCache()
+        self.checkpoint_activations = False
         self._unfreeze()
         self.prompts = self._build_prompts()
         self.spectral_prompt = self._build_spectral_prompt()
@@ -76,45 +88,67 @@ class ImageEncoder(nn.Module):
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with their positions (B, 1 + N, D), and the grid (h, w)."""
         check_image(image, self.patch_size)
+        # Channels last: then the patches come out of the convolution token by token.
+        image = image.to(self.visual.conv1.weight.dtype, memory_format=torch.channels_last)
         patches = self.visual.conv1(image)  # (B, D, h, w)
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)  # (B, N, D)
         class_position, positions = self.positions(grid)
-        class_token = (self.visual.class_embedding + class_position).expand(len(image), 1, -1)
+        class_token = (self.visual.class_embedding + class_position).expand(image.shape[0], 1, -1)
         tokens = torch.cat([class_token, patches + positions], dim=1)  # (B, 1 + N, D)
         return self.visual.ln_pre(tokens), grid
 
     def positions(self, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Position embeddings of the class token (D,) and of a grid's patches (N, D)."""
-        position = self.visual.positional_embedding  # (1 + N0, D)
+        visual = self.visual
+        sources = (visual.positional_embedding, visual.class_embedding)
+        return self.cache.get(grid, sources, lambda: self._resize_positions(*sources, grid))
+
+    def _resize_positions(
+        self, position: Tensor, class_embedding: Tensor, grid: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
         plane = position[1:].T.unflatten(1, tuple(self.visual.grid_size))[None]  # (1, D, h0, w0)
         side = self.settings.stored_grid
         for size in [(side, side), grid] if side else [grid]:
-            if plane.shape[2:] != size:
+            # An exported graph serves every grid, CLIP's own included.
+            if torch.compiler.is_exporting() or plane.shape[2:] != size:
                 plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
         class_position = position[0]
         if self.settings.class_embedding_twice:
-            class_position = class_position + self.visual.class_embedding
-        return class_position, plane[0].flatten(1).T
+            class_position = class_position + class_embedding
+        return class_position, plane[0].flatten(1).T.contiguous()  # (D,), (N, D)
 
     def run_blocks(self, tokens: Tensor, grid: tuple[int, int]) -> Iterator[Tensor]:
         """Class token and patches (B, 1 + N, D) after each block in turn, prompts left out."""
         count = tokens.shape[1]
-        blocks = self.visual.transformer.resblocks
-        prompts = self.prompts(len(tokens)) if self.prompts is not None else []
+        run = run_block_again_in_backward if self.checkpoint_activations else run_block
+        prompts = self.prompts(tokens.shape[0]) if self.prompts is not None else []
         if len(prompts) == 1:  # shallow: the prompts are carried along
-            tokens = torch.cat([tokens, prompts[0].expand(len(tokens), -1, -1)], dim=1)
+            tokens = torch.cat([tokens, prompts[0].expand(tokens.shape[0], -1, -1)], dim=1)
             prompts = []
-        for index, block in enumerate(blocks):
+        for index, block in enumerate(self._blocks(tokens.device)):
             if self.spectral_prompt is not None and index < SPECTRAL_BLOCKS:
                 tokens = self.spectral_prompt(tokens, grid)
-            tokens = run_block(block, tokens, prompts[index] if prompts else None)
+            tokens = run(block, tokens, prompts[index] if prompts else None)
             yield tokens[:, :count]
+
+    def _blocks(self, device: torch.device) -> list[Any]:
+        """The transformer blocks; under bfloat16 autocast, frozen ones with weights converted once
+        instead of at every call."""
+        blocks = list(self.visual.transformer.resblocks)
+        if torch.compiler.is_compiling() or not _autocasts_to_bfloat16(device):
+            return blocks
+        frozen = {index: block for index, block in enumerate(blocks) if can_be_lowered(block)}
+        sources = tuple(weight for block in frozen.values() for weight in block.parameters())
+        if sources:
+            lowered = self.cache.get("blocks", sources, lambda: lower_blocks(frozen))
+            for index, block in lowered.items():
+                blocks[index] = block
+        return blocks
 
     def project(self, tokens: Tensor) -> Tensor:
         """Tokens (..., D) of the last block to unit vectors (..., d), through CLIP's own head."""
-        embeddings = self.visual.ln_post(self.prompt_norm(tokens)) @ self.visual.proj  # (..., d)
-        return F.normalize(embeddings, dim=-1)
+        return project_to_unit(self.visual.ln_post(self.prompt_norm(tokens)), self.visual.proj)
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Sets the mode of everything but the CLIP encoder, which stays in evaluation mode."""
@@ -150,22 +184,9 @@ class ImageEncoder(nn.Module):
             block.requires_grad_(True)
 
 
-def run_block(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:
-    """One transformer block over tokens (B, M, D), attending also to prompts (B or 1, P, D).
-
-    What a block makes of its prompts is thrown away, since the next block brings its own: so they
-    give keys and values only, and neither queries nor the feed-forward see them.
-    """
-    if prompts is None:
-        return block(tokens)
-    prompts = prompts.expand(len(tokens), -1, -1)
-    if not isinstance(block.attn, nn.MultiheadAttention):  # open_clip's custom attention
-        return block(torch.cat([tokens, prompts], dim=1))[:, : tokens.shape[1]]
-    queries = block.ln_1(tokens)  # (B, M, D)
-    context = torch.cat([queries, block.ln_1(prompts)], dim=1)  # (B, M + P, D)
-    attended, _ = block.attn(queries, context, context, need_weights=False)  # (B, M, D)
-    tokens = tokens + block.ls_1(attended)
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+def _autocasts_to_bfloat16(device: torch.device) -> bool:
+    kind = device.type
+    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
 
 
 def check_image(image: Tensor, patch_size: tuple[int, int]) -> None:

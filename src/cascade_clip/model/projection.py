@@ -35,4 +35,10 @@ class LevelProjections(nn.Module):
 
     def forward(self, level: int, patches: Tensor) -> Tensor:
         """Patch tokens (B, N, D) of intermediate level `level` to unit vectors (B, N, d)."""
-        return F.normalize(self.norms[level](patches) @ self.weights[level], dim=-1)
+        return project_to_unit(self.norms[level](patches), self.weights[level])
+
+
+def project_to_unit(tokens: Tensor, projection: Tensor) -> Tensor:
+    """Tokens (..., D) times projection (D, d), to unit vectors (..., d) of the tokens' dtype."""
+    embeddings = tokens.to(projection.dtype) @ projection
+    return F.normalize(embeddings.to(tokens.dtype), dim=-1)

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cascade_clip.model.caching import WeightCache
+
 
 class Prompts(nn.Module):
     """P prompt tokens for each of `blocks` blocks, through one shared linear layer.
@@ -28,10 +30,15 @@ class Prompts(nn.Module):
         self.projection = nn.Linear(width, width)
         nn.init.kaiming_normal_(self.projection.weight, mode="fan_out")
         self.dropout = nn.Dropout(dropout)
+        self.cache = WeightCache()
 
     def forward(self, batch: int) -> list[Tensor]:
         """Tokens per block: (B, P, D) in training, where the dropout mask differs from image to
         image; (1, P, D) in evaluation, where all images share them."""
-        projected = self.projection(self.embeddings)  # (blocks, P, D)
-        copies = batch if self.training else 1
-        return [self.dropout(tokens.expand(copies, -1, -1)) for tokens in projected]
+        if not self.training:
+            sources = (self.embeddings, self.projection.weight, self.projection.bias)
+            return list(self.cache.get("projected", sources, self._project).unsqueeze(1))
+        return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in self._project()]
+
+    def _project(self) -> Tensor:
+        return self.projection(self.embeddings)  # (blocks, P, D)

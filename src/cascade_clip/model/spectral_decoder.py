@@ -64,15 +64,15 @@ class FrequencyMixer(nn.Module):
     def _high(self, padded: Tensor) -> Tensor:
         rows, columns = padded.shape[1] // WINDOW, padded.shape[2] // WINDOW
         windows = self.high_qkv(padded).unflatten(2, (columns, WINDOW)).unflatten(1, (rows, WINDOW))
-        windows = windows.transpose(2, 3).flatten(3, 4)  # (B, rows, columns, 9, 3 * high)
+        windows = windows.transpose(2, 3)  # (B, rows, columns, 3, 3, 3 * high)
         query, key, value = (
-            part.unflatten(-1, (self.high_heads, -1)).transpose(-2, -3)
-            for part in windows.chunk(3, dim=-1)
-        )  # (B, rows, columns, heads, 9, d_head) each
+            part.unflatten(-1, (self.high_heads, -1)).transpose(1, 2)
+            for part in windows.flatten(0, 2).flatten(1, 2).chunk(3, dim=-1)
+        )  # (B * rows * columns, heads, 9, d_head) each
         attended = F.scaled_dot_product_attention(query, key, value)
-        attended = attended.transpose(-2, -3).flatten(-2)  # (B, rows, columns, 9, high)
-        attended = attended.unflatten(3, (WINDOW, WINDOW)).transpose(2, 3)
-        return attended.flatten(3, 4).flatten(1, 2)  # (B, h', w', high)
+        attended = attended.transpose(1, 2).flatten(2)  # (B * rows * columns, 9, high)
+        attended = attended.unflatten(1, (WINDOW, WINDOW)).unflatten(0, windows.shape[:3])
+        return attended.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # (B, h', w', high)
 
     def _low(self, padded: Tensor) -> Tensor:
         means = F.avg_pool2d(padded.permute(0, 3, 1, 2), WINDOW)  # (B, d, rows, columns)
@@ -103,9 +103,10 @@ class SpectralDecoderLayer(nn.Module):
         """Queries (B, C, d) and patches (B, h, w, d) to queries (B, C, d)."""
         mixed = self.mixer(patches).flatten(1, 2)  # (B, N, d)
         dropout = self.dropout.p if self.training else 0.0
+        mixed = mixed[:, None]  # (B, 1, N, d): one head
         attended = F.scaled_dot_product_attention(
-            queries, mixed, mixed, dropout_p=dropout, scale=1.0
-        )  # (B, C, d)
+            queries[:, None], mixed, mixed, dropout_p=dropout, scale=1.0
+        )[:, 0]  # (B, C, d)
         queries = self.attention_norm(queries + self.dropout(self.out(attended)))
         hidden = self.dropout(F.relu(self.expand(queries)))  # (B, C, 4d)
         return self.feedforward_norm(queries + self.dropout(self.contract(hidden)))

@@ -45,17 +45,17 @@ class SpectralPrompt(nn.Module):
     def response_on(self, grid: tuple[int, int]) -> Tensor:
         """The complex response (h, w // 2 + 1, D) at the frequencies of a grid (h, w)."""
         response = self.response.float()
-        if grid != self.reference_grid:
+        if torch.compiler.is_exporting() or grid != self.reference_grid:
             device = response.device
-            rows = _between_rows(torch.fft.fftfreq(grid[0], device=device), self.reference_grid[0])
-            columns = _between_columns(
+            rows = between_rows(torch.fft.fftfreq(grid[0], device=device), self.reference_grid[0])
+            columns = between_columns(
                 torch.fft.rfftfreq(grid[1], device=device), self.reference_grid[1]
             )
             response = torch.einsum("hr,wc,rcdz->hwdz", rows, columns, response)
         return torch.view_as_complex(response.contiguous())
 
 
-def _between_rows(frequencies: Tensor, length: int) -> Tensor:
+def between_rows(frequencies: Tensor, length: int) -> Tensor:
     """Weights (F, length) that interpolate a full spectrum, which is periodic, at `frequencies` in
     cycles per patch."""
     place = frequencies * length
@@ -66,7 +66,7 @@ def _between_rows(frequencies: Tensor, length: int) -> Tensor:
     return (1 - share) * lower + share * upper
 
 
-def _between_columns(frequencies: Tensor, length: int) -> Tensor:
+def between_columns(frequencies: Tensor, length: int) -> Tensor:
     """Weights (F, length // 2 + 1) for a half spectrum, constant beyond its last frequency."""
     last = length // 2
     place = (frequencies * length).clamp(max=last)

@@ -1,0 +1,222 @@
+"""What is measured, part by part. Each part gives a JSON object."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from benchmarks.performance.hardware import product_peaks
+from benchmarks.performance.memory import Probe, peak_in_subprocess
+from benchmarks.performance.subjects import (
+    BASELINE,
+    CLASSES,
+    COMPILED_BASELINE,
+    SUBJECTS,
+    TRAINED_CLASSES,
+    Shape,
+    at_resolution,
+    build_network,
+    random_labels,
+    random_pictures,
+    random_text,
+)
+from benchmarks.performance.timing import Row, Samples, compare, in_turns
+from torch.utils.flop_counter import FlopCounterMode
+
+Result = dict[str, Any]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how often to measure."""
+
+    shape: Shape
+    device: torch.device
+    rounds: int
+    threads: int
+    progress: Progress
+
+    @property
+    def inference(self) -> list[str]:
+        """Implementations for inference, the baseline first."""
+        if self.device.type == "cuda":
+            return [BASELINE, "reference, TF32", "fp32", "fp32, TF32", "bf16"]
+        return [BASELINE, "reference, autocast", "fp32", "bf16", "int8"]
+
+    @property
+    def training(self) -> list[str]:
+        kinds = [BASELINE, "fp32", "bf16", "fp32, checkpointed", "bf16, checkpointed"]
+        if self.device.type == "cuda":
+            kinds[1:1] = ["reference, TF32"]
+        return kinds
+
+    @property
+    def square(self) -> tuple[int, int]:
+        return self.shape.crop, self.shape.crop
+
+
+def peaks(context: Context) -> Result:
+    """Rates of matrix products, in GFLOP per second of processor time."""
+    context.progress("matrix products")
+    return product_peaks(context.device)
+
+
+def inference(context: Context) -> Result:
+    """One picture, from pixels to labels, and the encoder alone; and how much is multiplied."""
+    found = measure_inference(context, context.inference, with_encoder=True)
+    network = build_network(context.shape, context.device)
+    pictures = random_pictures(1, context.square, context.device)
+    text = random_text(context.shape, CLASSES, context.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(pictures, text)
+    return {"rows": found, "gflop": counter.get_total_flops() / 1e9}
+
+
+def compiled(context: Context) -> Result:
+    """The same through torch.compile, with the time of the first call."""
+    names = [BASELINE, COMPILED_BASELINE, "fp32", "fp32, compiled", "bf16", "bf16, compiled"]
+    return {"rows": measure_inference(context, names)}
+
+
+def training(context: Context) -> Result:
+    """One step on one picture: forward, loss, backward, optimizer."""
+    return {"rows": measure_training(context, context.training, pictures=1)}
+
+
+def memory(context: Context) -> Result:
+    """Peak memory above model and pictures in MiB, each in a process of its own."""
+    found: dict[str, dict[str, float]] = {}
+    for task, names in (("inference", context.inference), ("training", context.training)):
+        found[task] = {}
+        for name in names:
+            context.progress(f"memory, {task}: {name}")
+            classes = CLASSES if task == "inference" else TRAINED_CLASSES
+            probe = Probe(
+                subject=name,
+                task=task,
+                shape=context.shape.name,
+                classes=classes,
+                pictures=1,
+                height=context.square[0],
+                width=context.square[1],
+                device=str(context.device),
+                threads=context.threads,
+            )
+            found[task][name] = peak_in_subprocess(probe)
+    return found
+
+
+def scaling(context: Context) -> Result:
+    """Inference with more pictures, classes, windows and pixels."""
+    shape, names = context.shape, [BASELINE, "fp32", "bf16"]
+    crop, stride = shape.crop, shape.stride
+    run = partial(measure_inference, context, names)
+    return {
+        "pictures": {str(n): run(pictures=n) for n in (1, 2, 4)},
+        "classes": {str(n): run(classes=n) for n in (20, 171, 847)},
+        "windows": {
+            "1": run(),
+            "2": run(size=(crop, crop + stride)),
+            "4": run(size=(crop + stride, crop + stride)),
+        },
+        "side of the crop in pixels": {
+            str(side): run(shape=at_resolution(shape, side))
+            for side in (crop // 2, crop, crop * 3 // 2)
+        },
+    }
+
+
+def batches(context: Context) -> Result:
+    """Inference at several batch sizes and training at one: the part for GPUs."""
+    found: Result = {"inference": {}, "training": {}}
+    gpu = context.device.type == "cuda"
+    names = [*context.inference, *(["bf16, compiled", COMPILED_BASELINE] if gpu else [])]
+    for pictures in (1, 2, 4, 8, 16, 32, 64) if gpu else (1, 2):
+        found["inference"][str(pictures)] = measure_inference(context, names, pictures=pictures)
+    pictures = 16 if gpu else 2
+    names = [*context.training, *(["bf16, compiled", COMPILED_BASELINE] if gpu else [])]
+    found["training"][str(pictures)] = measure_training(context, names, pictures=pictures)
+    return found
+
+
+def measure_inference(
+    context: Context,
+    names: Sequence[str],
+    *,
+    shape: Shape | None = None,
+    pictures: int = 1,
+    classes: int = CLASSES,
+    size: tuple[int, int] | None = None,
+    with_encoder: bool = False,
+) -> dict[str, Row]:
+    """Implementation -> times, ratios to the first one, and how many pixels have its label."""
+    shape = shape or context.shape
+    size = size or (shape.crop, shape.crop)
+    context.progress(f"inference, {pictures} of {size[1]} x {size[0]}, {classes} classes")
+    network = build_network(shape, context.device)
+    subjects = {name: SUBJECTS[name](network, shape) for name in names}
+    images = random_pictures(pictures, size, context.device)
+    text = random_text(shape, classes, context.device)
+    ways = {name: partial(subject.labels, images, text) for name, subject in subjects.items()}
+    if with_encoder:
+        ways |= {f"{name}: encoder": partial(subjects[name].encode, images) for name in names}
+    samples = in_turns(ways, context.rounds, context.device)
+    expected = subjects[names[0]].labels(images, text)
+    rows = compare({name: samples[name] for name in names}, names[0])
+    for name, subject in subjects.items():
+        same = subject.labels(images, text) == expected
+        rows[name]["agreement"] = same.float().mean().item()
+        rows[name]["pictures_per_s"] = pictures / rows[name]["processor_s"]
+        if with_encoder:
+            rows[name] |= _encoder_share(samples, names[0], name)
+    return rows
+
+
+def _encoder_share(samples: dict[str, Samples], baseline: str, name: str) -> Row:
+    """Times of the encoder and of everything after it, and their ratios to the baseline."""
+
+    def split(subject: str) -> tuple[float, float]:
+        whole = statistics.median(samples[subject].processor)
+        encoder = statistics.median(samples[f"{subject}: encoder"].processor)
+        return encoder, whole - encoder
+
+    (encoder, after), (base_encoder, base_after) = split(name), split(baseline)
+    return {
+        "encoder_s": encoder,
+        "after_encoder_s": after,
+        "encoder_ratio": base_encoder / encoder,
+        "after_encoder_ratio": base_after / after,
+    }
+
+
+def measure_training(context: Context, names: Sequence[str], *, pictures: int) -> dict[str, Row]:
+    """Implementation -> times and ratios to the first one."""
+    shape, device = context.shape, context.device
+    context.progress(f"training, {pictures} of {shape.crop} x {shape.crop}")
+    images = random_pictures(pictures, context.square, device)
+    labels = random_labels(pictures, shape.crop, TRAINED_CLASSES, device)
+    text = random_text(shape, TRAINED_CLASSES, device)
+    ways = {}
+    for name in names:
+        subject = SUBJECTS[name](build_network(shape, device).train(), shape)
+        ways[name] = partial(subject.train_step, images, labels, text)
+    rows = compare(in_turns(ways, context.rounds, device), names[0])
+    for row in rows.values():
+        row["pictures_per_s"] = pictures / row["processor_s"]
+    return rows
+
+
+PARTS: dict[str, Callable[[Context], Result]] = {
+    "peaks": peaks,
+    "inference": inference,
+    "training": training,
+    "memory": memory,
+    "scaling": scaling,
+    "compiled": compiled,
+    "batches": batches,
+}

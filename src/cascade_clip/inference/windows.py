@@ -1,0 +1,39 @@
+"""Where the windows of a picture lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of one picture lie: all of one `size` (height, width), in pixels."""
+
+    size: Size
+    origins: tuple[tuple[int, int], ...]
+    """(top, left) of each window, row by row."""
+
+
+def windows(picture: Size, crop: int, stride: int) -> Windows:
+    """Windows of side `crop` every `stride` pixels; the last ones are moved back inside.
+
+    There are `max(side - crop + stride - 1, 0) // stride + 1` along each side. A side shorter than
+    the crop gets one window of its own length. Every pixel lies in at least one window.
+
+    Raises:
+        ValueError: unless 1 <= stride <= crop and the picture has pixels.
+    """
+    if not 1 <= stride <= crop:
+        raise ValueError(f"stride must lie in 1..crop ({crop}), got {stride}")
+    if min(picture) < 1:
+        raise ValueError(f"the picture has no pixels: {picture[0]} x {picture[1]}")
+    tops, lefts = (_starts(side, crop, stride) for side in picture)
+    size = (min(crop, picture[0]), min(crop, picture[1]))
+    return Windows(size, tuple((top, left) for top in tops for left in lefts))
+
+
+def _starts(side: int, crop: int, stride: int) -> list[int]:
+    count = max(side - crop + stride - 1, 0) // stride + 1
+    return [max(min(step * stride, side - crop), 0) for step in range(count)]

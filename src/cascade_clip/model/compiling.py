@@ -1,0 +1,21 @@
+"""When `torch.compile` is worth its time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch.utils._triton import has_triton
+
+CompileChoice = bool | Literal["auto"]
+
+
+def wants_compile(choice: CompileChoice, device: torch.device) -> bool:
+    """`auto` compiles on GPUs that Triton writes kernels for.
+
+    Not on CPUs: there the time goes into matrix products and attention, which compilation leaves as
+    they are (docs/performance.md).
+    """
+    if choice == "auto":
+        return device.type == "cuda" and has_triton()
+    return choice
