@@ -140,8 +140,12 @@ def test_results_as_json(recipe: Recipe, tmp_path: Path) -> None:
     no_unseen = ClassSet(Flags.classes.names)
     metrics = evaluate(Colours(), Flags(), COLOURS, recipe, classes=no_unseen)
     assert math.isnan(metrics.miou_unseen)
-    path = write_metrics(tmp_path / "new" / "metrics.json", {"x": metrics}, recipe.data, "test")
+    path = write_metrics(
+        tmp_path / "new" / "metrics.json", {"x": metrics}, recipe.data, "test", no_unseen, 0.25
+    )
     content = json.loads(path.read_text())
     assert content["metrics"]["x"]["miou_unseen"] is None
     assert content["metrics"]["x"]["iou_per_class"]["red"] == metrics.iou_per_class["red"]
     assert content["split"] == "test"
+    assert (content["seen"], content["unseen"]) == (["red", "green", "blue"], [])
+    assert content["seen_score_offset"] == 0.25

@@ -17,6 +17,7 @@ from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.report import Example
 from cascade_clip.evaluation.stages import StageView, stage_names
+from cascade_clip.training.targets import full_targets
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,18 @@ def make_examples(
     """What each method makes of pictures of one size; `text_embeddings` (C, d) are those of
     `classes`."""
     images = torch.stack([sample.image for sample in samples])  # (B, 3, H, W)
+    images = images.to(text_embeddings.device)
     predicted = {
-        name: predict(c.network, images, text_embeddings, classes, c.recipe).numpy()  # (B, H, W)
+        name: predict(c.network, images, text_embeddings, classes, c.recipe)
+        .cpu()
+        .numpy()  # (B, H, W)
         for name, c in contenders.items()
     }
     return [
         Example(
             name=sample.name,
             image=sample.image.permute(1, 2, 0).numpy(),
-            truth=sample.labels.numpy(),
+            truth=full_targets(sample.labels).numpy(),
             predictions={name: labels[index] for name, labels in predicted.items()},
         )
         for index, sample in enumerate(samples)

@@ -13,6 +13,7 @@ from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.transforms import prepare
+from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.inference.sliding import sliding_labels
 from cascade_clip.model.network import SegmentationNetwork
@@ -30,12 +31,14 @@ def evaluate(
     classes: ClassSet | None = None,
     batch_size: int = BATCH_SIZE,
     advance: Callable[[int], None] = lambda pictures: None,
+    watch: Callable[[Tensor, Tensor], None] = lambda predicted, truth: None,
 ) -> Metrics:
     """Metrics of `network` over all pictures of `dataset`, at their original size.
 
     `network` is anything with the forward pass of `SegmentationNetwork`; `text_embeddings` (C, d)
     are those of the data set's classes, in label order. `classes` says which of them count as
-    unseen (default: the data set's own split). `advance` is told how many pictures are done.
+    unseen (default: the data set's own split). `advance` is told how many pictures are done, and
+    `watch` gets their predicted and true labels (B, H, W).
     """
     classes = classes or dataset.classes
     device = text_embeddings.device
@@ -44,7 +47,9 @@ def evaluate(
     network.eval()
     for batch in DatasetBatches(dataset, batch_size):
         images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
-        metrics.update(predict(network, images, text_embeddings, classes, recipe), labels)
+        predicted = predict(network, images, text_embeddings, classes, recipe)
+        metrics.update(predicted, labels)
+        watch(predicted, labels)
         advance(len(images))
     network.train(training)
     return metrics.compute()
@@ -66,7 +71,7 @@ def predict(
         crop=recipe.data.crop,
         stride=recipe.data.stride,
         output_size=(images.shape[-2], images.shape[-1]),
-        seen=torch.tensor(classes.seen_indices, device=text_embeddings.device),
+        seen=torch.tensor(classes.seen_indices, dtype=torch.long, device=text_embeddings.device),
         seen_score_offset=recipe.seen_score_offset,
     )
 
@@ -74,24 +79,41 @@ def predict(
 class DatasetBatches(IterableDataset[Batch]):
     """A data set once through, in order; neighbours of one size share a batch.
 
-    Of `world` processes, the one of number `rank` gets every `world`-th picture.
+    Of `world` processes, the one of number `rank` gets every `world`-th picture. Pictures that
+    can't be read raise `UserError`; with `skip_unreadable` they are left out and batches say so.
     """
 
     def __init__(
-        self, dataset: SegmentationDataset, batch_size: int, rank: int = 0, world: int = 1
+        self,
+        dataset: SegmentationDataset,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        skip_unreadable: bool = False,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.indices = range(rank, len(dataset), world)
+        self.skip_unreadable = skip_unreadable
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
+        unreadable: list[str] = []
         for index in self.indices:
-            sample = self.dataset[index]
+            try:
+                sample = self.dataset[index]
+            except UserError as error:
+                if not self.skip_unreadable:
+                    raise
+                unreadable.append(str(error))
+                continue
             full = len(waiting) == self.batch_size
             if waiting and (full or sample.image.shape != waiting[0].image.shape):
-                yield collate(waiting)
-                waiting = []
+                yield collate(waiting)._replace(unreadable=tuple(unreadable))
+                waiting, unreadable = [], []
             waiting.append(sample)
         if waiting:
-            yield collate(waiting)
+            yield collate(waiting)._replace(unreadable=tuple(unreadable))
+        elif unreadable:
+            raise UserError(f"none of {len(unreadable)} pictures can be read: {unreadable[0]}")

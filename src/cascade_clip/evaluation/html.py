@@ -119,7 +119,7 @@ def picture_table(columns: Sequence[str], rows: Sequence[Sequence[Shot]]) -> str
 
 
 def figure(picture: Image.Image | bytes, caption: str) -> str:
-    """A picture (or the bytes of a PNG) with a caption."""
+    """A picture (or the bytes of a PNG or JPEG) with a caption."""
     return f"<figure>{image(picture, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
@@ -129,11 +129,12 @@ def cards(figures: Sequence[str]) -> str:
 
 
 def image(picture: Image.Image | bytes, alt: str, pixels: bool = False) -> str:
-    """An `img` that carries its own data."""
+    """An `img` that carries its own data; bytes are those of a PNG or JPEG file."""
     data = picture if isinstance(picture, bytes) else png_bytes(picture)
+    mime = "jpeg" if data.startswith(b"\xff\xd8") else "png"
     encoded = base64.b64encode(data).decode("ascii")
     kind = ' class="pixels"' if pixels else ""
-    return f'<img{kind} alt="{escape(alt)}" src="data:image/png;base64,{encoded}">'
+    return f'<img{kind} alt="{escape(alt)}" src="data:image/{mime};base64,{encoded}">'
 
 
 def colour_legend(entries: Sequence[tuple[str, str]], strong: Sequence[str] = ()) -> str:

@@ -87,11 +87,8 @@ def training_curves(
         "val_U": "validation mIoU, unseen (percent)",
         "val_h": "validation hIoU (percent)",
     }
-    figure = Figure(figsize=(4.6 * len(columns), 3.1), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(columns), squeeze=False)[0]
-    for axes, column in zip(panels, columns, strict=True):
-        _style(axes)
+    figure, axes_of_columns = panels(len(columns), (4.6 * len(columns), 3.1))
+    for axes, column in zip(axes_of_columns, columns, strict=True):
         scale = 100.0 if column.startswith("val_") else 1.0
         for (name, rows), colour in zip(runs.items(), cycle(LINE_COLOURS)):
             points = [(r["step"], scale * r[column]) for r in rows if column in r]
@@ -103,7 +100,7 @@ def training_curves(
         axes.grid(color=GRID)
         axes.margins(x=0.02)
     if any(runs.values()):
-        panels[0].legend(frameon=False, fontsize=9)
+        axes_of_columns[0].legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -124,11 +121,20 @@ def png_of(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+def panels(
+    columns: int, size: tuple[float, float], share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Plots side by side in the style of the reports; `size` is that of the figure in inches."""
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    _style(axes)
+    axes = list(figure.subplots(1, columns, squeeze=False, sharey=share_y)[0])
+    for panel in axes:
+        _style(panel)
+    return figure, axes
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, (axes,) = panels(1, (width, height))
     return figure, axes
 
 

@@ -9,18 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.config import DataSettings
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.imageio import write_whole
 
 
-def write_metrics(path: Path, rows: Mapping[str, Metrics], data: DataSettings, split: str) -> Path:
-    """Writes the metrics of several methods, and on which data; undefined values become null.
+def write_metrics(
+    path: Path,
+    rows: Mapping[str, Metrics],
+    data: DataSettings,
+    split: str,
+    classes: ClassSet,
+    seen_score_offset: float,
+) -> Path:
+    """Writes the metrics of several methods, on which data and with what offset on which classes;
+    undefined values become null.
 
     Raises `UserError` if the file can't be written.
     """
     content = {
         "data": data.model_dump(mode="json"),
         "split": split,
+        "seen": classes.seen,
+        "unseen": classes.unseen,
+        "seen_score_offset": seen_score_offset,
         "metrics": {name: _plain(metrics.to_dict()) for name, metrics in rows.items()},
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

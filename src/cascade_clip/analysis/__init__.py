@@ -1,0 +1,1 @@
+"""The paper's analyses and ablations, to be measured again on any CLIP and any data."""

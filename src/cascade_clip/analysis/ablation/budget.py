@@ -1,0 +1,68 @@
+"""How long an ablation takes, and what fits into a given time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of
+from cascade_clip.analysis.ablation.tables import AblationTable
+from cascade_clip.errors import UserError
+
+SHORT, LONG = 2, 8
+"""Steps of the two trial trainings: their difference is free of the time to start."""
+FEWEST_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on one thread: of a training step, and of all else about a run."""
+
+    step: float
+    rest: float
+
+    def seconds(self, plan: Plan, runs: int) -> float:
+        """Wall time of that many runs."""
+        return runs * (plan.steps * self.step + self.rest) / plan.jobs
+
+
+def trial(plan: Plan) -> Cost:
+    """Measured on the plan's recipe by two short trainings and one evaluation."""
+    from cascade_clip.training.run import train
+
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for steps in (SHORT, LONG):
+            run = runs_of(replace(plan, steps=steps, seeds=1, out=Path(folder)), ())[0]
+            start = time.monotonic()
+            train(run.recipe, run.folder, quiet=True)
+            seconds.append(time.monotonic() - start)
+        start = time.monotonic()
+        measure(run)
+        evaluation = time.monotonic() - start
+    step = max(0.0, seconds[1] - seconds[0]) / (LONG - SHORT)
+    return Cost(step, seconds[0] - SHORT * step + evaluation)
+
+
+def fit(plan: Plan, tables: Sequence[AblationTable], cost: Cost, budget: float) -> Plan:
+    """`plan` with as many seeds, and then steps, as `budget` seconds allow.
+
+    Seeds are given up as long as the steps would fall under half of those planned; then steps are.
+
+    Raises `UserError` if not even one seed of a few steps fits.
+    """
+    variants = len(all_runs(replace(plan, seeds=1), tables))
+    for seeds in range(plan.seeds, 0, -1):
+        per_run = budget * plan.jobs / (variants * seeds) - cost.rest
+        steps = min(plan.steps, int(per_run / cost.step))
+        if steps >= plan.steps / 2 or (seeds == 1 and steps >= FEWEST_STEPS):
+            return replace(plan, seeds=seeds, steps=steps)
+    least = replace(plan, steps=FEWEST_STEPS, seeds=1)
+    raise UserError(
+        f"{variants} variants don't fit into {budget / 60:.0f} minutes; one seed of {FEWEST_STEPS} "
+        f"steps each takes about {cost.seconds(least, variants) / 60:.0f}: allow more, or choose "
+        "fewer tables"
+    )

@@ -1,0 +1,138 @@
+"""Trains and measures the variants of ablation tables, several side by side, each only once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cascade_clip.analysis.ablation.tables import AblationTable
+from cascade_clip.config import Recipe
+from cascade_clip.recipes import dump_recipe, load_recipe
+
+RESULT_FILE = "ablation.json"
+COLUMNS = ("pAcc", "S", "U", "h")
+Row = dict[str, float]
+"""Pixel accuracy, mIoU of seen and unseen classes and their harmonic mean, in percent."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How variants are trained and measured: the same for all of them."""
+
+    recipe: str
+    """Name or path of the recipe that they vary."""
+    settings: tuple[str, ...]
+    """`key=value` overrides for all of them."""
+    steps: int
+    seeds: int
+    pictures: int
+    """Pictures of the test split."""
+    out: Path
+    jobs: int
+    """Trainings side by side; with several, each gets one thread."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a resolved recipe in a folder named by what decides its weights."""
+
+    recipe: Recipe
+    folder: Path
+    pictures: int
+
+    def result(self) -> Row | None:
+        """What was measured, or None if that is still to be done."""
+        path = self.folder / RESULT_FILE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def runs_of(plan: Plan, settings: Sequence[str]) -> list[Run]:
+    """A variant's runs, one for each seed. Raises `UserError` for settings that don't fit."""
+    return [_run(plan, settings, seed) for seed in range(plan.seeds)]
+
+
+def all_runs(plan: Plan, tables: Sequence[AblationTable]) -> list[Run]:
+    """The runs of all tables; variants that several tables share are trained once."""
+    runs = [run for table in tables for v in table.variants for run in runs_of(plan, v.settings)]
+    return list({run.folder: run for run in runs}.values())
+
+
+def carry_out(
+    runs: Sequence[Run], jobs: int, advance: Callable[[Run, Row], None] = lambda run, row: None
+) -> None:
+    """Trains and measures what has no result yet; stopped ones go on from their checkpoint.
+
+    `advance` hears of each result. Raises `UserError` as training does.
+    """
+    waiting = [run for run in runs if run.result() is None]
+    if not waiting:
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(waiting)), context) as pool:
+        futures = {pool.submit(train_and_measure, run, jobs > 1): run for run in waiting}
+        try:
+            for future in as_completed(futures):
+                advance(futures[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def train_and_measure(run: Run, single_thread: bool = False) -> Row:
+    """Does what is left to do of a run, and returns its result."""
+    import torch
+
+    from cascade_clip.training.run import train
+    from cascade_clip.training.run_folder import RECIPE_FILE
+
+    if single_thread:
+        torch.set_num_threads(1)
+    if not (run.folder / "model" / "config.json").is_file():
+        resume = (run.folder / RECIPE_FILE).is_file()
+        train(run.recipe, run.folder, resume=resume, quiet=True)
+    row = measure(run)
+    _write_json(run.folder / RESULT_FILE, row)
+    return row
+
+
+def measure(run: Run) -> Row:
+    """Metrics of a trained run on the test split, with the recipe's own seen-score offset."""
+    import torch
+
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.clip.text import encode_classes
+    from cascade_clip.data.dataset import open_dataset
+    from cascade_clip.evaluation.evaluate import evaluate
+
+    bundle = load_bundle(run.folder)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = open_dataset(run.recipe.data, "test", run.pictures)
+    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
+    found = evaluate(bundle.network.to(device), dataset, text, run.recipe)
+    values = (found.pixel_accuracy, found.miou_seen, found.miou_unseen, found.hiou)
+    return {column: 100 * value for column, value in zip(COLUMNS, values, strict=True)}
+
+
+def _run(plan: Plan, settings: Sequence[str], seed: int) -> Run:
+    fixed = (f"train.steps={plan.steps}", f"train.seed={seed}", "train.validate_every=0")
+    recipe = load_recipe(plan.recipe, [*plan.settings, *settings, *fixed])
+    decisive = dump_recipe(recipe) | {"name": "", "summary": "", "pictures": plan.pictures}
+    return Run(recipe, plan.out / "runs" / f"{_digest(decisive)}-{seed}", plan.pictures)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _write_json(path: Path, values: object) -> None:
+    from cascade_clip.imageio import write_whole
+
+    text = json.dumps(values, indent=2) + "\n"
+    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))

@@ -1,0 +1,49 @@
+"""Pictures without masks, for analyses that need none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cascade_clip.config import DataSettings
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Sample, SegmentationDataset, Split, open_dataset
+from cascade_clip.data.folder import PLAIN, VOC
+from cascade_clip.imageio import read_picture
+from cascade_clip.picture_files import find_pictures
+from cascade_clip.training.targets import IGNORE
+
+
+class Pictures:
+    """Picture files as a data set without a single labelled pixel."""
+
+    classes = ClassSet(("picture",))
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = torch.from_numpy(read_picture(self.files[index])).permute(2, 0, 1).contiguous()
+        return Sample(image, torch.full(image.shape[1:], IGNORE), self.files[index].stem)
+
+
+def open_pictures(
+    settings: DataSettings, split: Split, length: int | None, out: Path
+) -> SegmentationDataset:
+    """The data that `settings` name, or all pictures in a folder that has no masks; pictures in
+    `out`, the folder of results, are left out.
+
+    Raises `UserError` if there are none.
+    """
+    root = settings.root
+    layouts = (PLAIN, VOC)
+    if settings.name != "folder" or root is None:
+        return open_dataset(settings, split, length)
+    if any((root / layout.masks).is_dir() for layout in layouts):
+        return open_dataset(settings, split, length)
+    return Pictures(find_pictures([str(root)], out)[:length])

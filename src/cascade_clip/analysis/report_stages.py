@@ -1,0 +1,276 @@
+"""Results of `analyze stages` as files, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_clip.analysis import plots_stages
+from cascade_clip.analysis.confusion import largest_confusions, outcomes
+from cascade_clip.analysis.output import (
+    Folder,
+    Row,
+    Setup,
+    Summary,
+    points,
+    points_between,
+    settled,
+    signed,
+)
+from cascade_clip.analysis.plots_pictures import stage_pictures
+from cascade_clip.analysis.stages import (
+    ALL,
+    LevelWeights,
+    Measured,
+    class_gains,
+    gain_in_h_over,
+)
+from cascade_clip.evaluation import html
+from cascade_clip.evaluation.report import Example, percent, pictures_section
+
+CONFUSIONS = 8
+"""Pairs of classes in the table of what is taken from whom."""
+
+
+@dataclass(frozen=True)
+class StageFindings:
+    """All that `analyze stages` found."""
+
+    name: str
+    ours: Measured
+    weights: Sequence[LevelWeights]
+    examples: Sequence[Example]
+    other: str = ""
+    theirs: Measured | None = None
+    """What the model is held against."""
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """Both networks by name."""
+        both = {self.name: self.ours}
+        return both if self.theirs is None else both | {self.other: self.theirs}
+
+    @property
+    def split(self) -> bool:
+        """Whether there are seen and unseen classes."""
+        classes = self.ours.classes
+        return bool(classes.seen and classes.unseen)
+
+
+def write_stages(out: Path, found: StageFindings, setup: Setup) -> tuple[Summary, Path]:
+    """Writes `stages.html`, `.json`, `.csv` and one PNG and CSV for each part; returns the summary
+    and the page."""
+    folder, summary = Folder(out), summarise(found)
+    parts = [
+        *_versions(folder, found),
+        *_weights(folder, found),
+        *_gains(folder, found),
+        *(_confusion(folder, found) if found.split else ()),
+        *(_offsets(folder, found) if found.split else ()),
+        *_calibration(folder, found),
+    ]
+    best = {"best": vars(found.ours.curve.best())} if found.split else {}
+    folder.summary("stages", setup, summary, {"offset": found.ours.offset} | best)
+    sections = [*summary.sections(), *parts]
+    return summary, folder.page("stages", f"The stages of {found.name}", setup, sections)
+
+
+def summarise(found: StageFindings) -> Summary:
+    """Metrics of all versions of the network, and what follows from them."""
+    rows = []
+    measured = {name: (found.ours, name) for name in found.ours.metrics}
+    if found.theirs is not None:
+        measured[found.other] = (found.theirs, ALL)
+    for name, (where, version) in measured.items():
+        m = where.metrics[version]
+        values = (m.pixel_accuracy, m.miou, m.miou_seen, m.miou_unseen, m.hiou)
+        rows.append((name, *map(percent, values)))
+    sentences = [*_stage_sentences(found), *_other_sentences(found)]
+    if found.split:
+        sentences += [_offset_sentence(found), *_confusion_sentences(found)]
+    else:
+        sentences.append(
+            "There are not both seen and unseen classes, so offset and confusion between them are "
+            "left out."
+        )
+    return Summary(
+        "Stages",
+        ("version", "pAcc", "mIoU", "S", "U", "h"),
+        tuple(rows),
+        (*sentences, _calibration_sentence(found)),
+        f"Percent, at the seen-score offset {found.ours.offset:g}. A stage is left out at test "
+        "time only: the others were trained in its company.",
+    )
+
+
+def _stage_sentences(found: StageFindings) -> Iterator[str]:
+    versions = list(found.ours.metrics)
+    if len(versions) == 1:
+        yield "The network has one stage; there is nothing to leave out."
+    for name in versions:
+        if not name.startswith("without "):
+            continue
+        gain, low, high = found.ours.gain_in_h(name)
+        if not settled(low, high):
+            verdict = "whether it is needed is not settled"
+        else:
+            verdict = "the model needs it" if gain < 0 else "the model does better without it"
+        yield (
+            f"{name.capitalize()}, hIoU changes by {points(gain)} points "
+            f"({points_between(low, high)}): {verdict}."
+        )
+
+
+def _other_sentences(found: StageFindings) -> Iterator[str]:
+    if found.theirs is None:
+        return
+    gain, low, high = gain_in_h_over(found.ours, found.theirs)
+    gains = class_gains(found.ours, found.theirs)
+    better = int((gains.gains > 0).sum())
+    clear = int((gains.intervals[0] > 0).sum()), int((gains.intervals[1] < 0).sum())
+    yield (
+        f"hIoU of {found.name} minus {found.other}: {points(gain)} points "
+        f"({points_between(low, high)}). {better} of {len(gains.names)} classes gain; settled "
+        f"are the gains of {clear[0]} and the losses of {clear[1]}."
+    )
+
+
+def _offset_sentence(found: StageFindings) -> str:
+    best, own = found.ours.curve.best(), found.ours.metrics[ALL].hiou
+    return (
+        f"Over all seen-score offsets, hIoU is highest at {signed(best.offset)} "
+        f"({percent(best.hiou)}; at the model's own {found.ours.offset:g}: {percent(own)}). That "
+        "was found by looking at the truth; choose an offset on other pictures (--split "
+        "calibration) than those it is reported on."
+    )
+
+
+def _confusion_sentences(found: StageFindings) -> Iterator[str]:
+    by_kind = outcomes(found.ours.confusion, found.ours.classes)
+    if len(by_kind) == 2:
+        yield (
+            f"Seen classes take {percent(by_kind['unseen'].other_kind)} % of the pixels of unseen "
+            f"ones, unseen classes {percent(by_kind['seen'].other_kind)} % of the pixels of seen "
+            "ones."
+        )
+
+
+def _calibration_sentence(found: StageFindings) -> str:
+    reliability = found.ours.reliability["all classes"]
+    gap = reliability.overconfidence
+    side = "above" if gap > 0 else "below"
+    return (
+        f"Expected calibration error: {100 * reliability.error:.1f} points; scores lie "
+        f"{abs(100 * gap):.1f} points {side} the share of right pixels on average."
+    )
+
+
+def _versions(folder: Folder, found: StageFindings) -> Iterator[str]:
+    intervals = found.ours.intervals()
+    figure = folder.figure("stages", plots_stages.versions(found.ours.metrics, intervals))
+    header = ["version", "pixel_accuracy", "miou", "miou_seen", "miou_unseen", "hiou"]
+    header += ["hiou_low", "hiou_high"]
+    rows = [
+        (name, *m[:5], *intervals[name][:, 2].tolist()) for name, m in found.ours.metrics.items()
+    ]
+    folder.table("stages", header, rows)
+    yield html.section(
+        "Versions of the network",
+        html.figure(figure, "Each stage by itself, and the network without it."),
+    )
+    if found.examples:
+        classes = found.ours.classes
+        folder.figure("pictures", stage_pictures(found.examples, classes))
+        note = (
+            "Chosen by what they show, not by how well they went. Under each mask: the share of "
+            "pixels that are right."
+        )
+        yield pictures_section("What each stage sees", note, found.examples, classes)
+
+
+def _weights(folder: Folder, found: StageFindings) -> Iterator[str]:
+    if not found.weights:
+        return
+    figure = folder.figure("weights", plots_stages.weight_bars(found.weights))
+    rows = [
+        (stage.stage, block, start, learned)
+        for stage in found.weights
+        for block, start, learned in zip(stage.blocks, stage.start, stage.learned, strict=True)
+    ]
+    folder.table("weights", ("stage", "block", "start", "learned"), rows)
+    caption = "Weights of the blocks in the sum that each stage decodes. They don't add up to 1."
+    yield html.section("Weights of the blocks", html.figure(figure, caption))
+
+
+def _gains(folder: Folder, found: StageFindings) -> Iterator[str]:
+    if found.theirs is None:
+        return
+    gains, classes = class_gains(found.ours, found.theirs), found.ours.classes
+    figure = folder.figure("gains", plots_stages.gain_bars(gains, classes, found.name, found.other))
+    low, high = gains.intervals.tolist()
+    kinds = ["unseen" if name in classes.unseen else "seen" for name in gains.names]
+    rows = zip(gains.names, kinds, gains.gains.tolist(), low, high, strict=True)
+    folder.table("gains", ("class", "kind", "gain", "low", "high"), rows)
+    caption = f"{found.name} minus {found.other}, measured on the same pictures."
+    yield html.section("Gains and losses by class", html.figure(figure, caption))
+
+
+def _confusion(folder: Folder, found: StageFindings) -> Iterator[str]:
+    classes = found.ours.classes
+    by_network = {
+        name: outcomes(measured.confusion, measured.classes)
+        for name, measured in found.measured.items()
+    }
+    figure = folder.figure("confusion", plots_stages.outcome_bars(by_network))
+    folder.table("confusion", ("truth", *classes.names), _confusion_rows(found.ours))
+    largest = largest_confusions(found.ours.confusion, classes, CONFUSIONS)
+    body = [(c.truth, c.predicted, percent(c.share), f"{c.pixels:,}") for c in largest]
+    yield html.section(
+        "Confusion of seen and unseen classes",
+        html.figure(figure, "Pixels that went wrong, by the kind of their true class."),
+        html.table(("true class", "labelled as", "percent of its pixels", "pixels"), body),
+        html.paragraph("The pairs of a seen and an unseen class that cost most.", note=True),
+    )
+
+
+def _confusion_rows(measured: Measured) -> Iterator[Row]:
+    for name, counts in zip(measured.classes.names, measured.confusion.tolist(), strict=True):
+        yield name, *counts
+
+
+def _offsets(folder: Folder, found: StageFindings) -> Iterator[str]:
+    curve = found.ours.curve
+    figure = folder.figure("offsets", plots_stages.offset_curves(curve, found.ours.offset))
+    lines = [vars(point) for point in curve.points()]
+    folder.table("offsets", list(lines[0]), [list(line.values()) for line in lines])
+    caption = (
+        "What is subtracted from the scores of seen classes before the best class is taken; from "
+        "one pass over the pictures, for all offsets at once."
+    )
+    yield html.section("Seen-score offset", html.figure(figure, caption))
+
+
+def _calibration(folder: Folder, found: StageFindings) -> Iterator[str]:
+    groups = {
+        name: group for name, group in found.ours.reliability.items() if group.pixels.sum() > 0
+    }
+    figure = folder.figure("reliability", plots_stages.reliability_diagram(groups))
+    rows = [
+        (name, bin_, int(pixels), confidence, accuracy)
+        for name, group in groups.items()
+        for bin_, (pixels, confidence, accuracy) in enumerate(
+            zip(
+                group.pixels.tolist(),
+                group.confidence.tolist(),
+                group.accuracy.tolist(),
+                strict=True,
+            )
+        )
+    ]
+    folder.table("reliability", ("predicted", "bin", "pixels", "confidence", "accuracy"), rows)
+    caption = (
+        "By the kind of class that was predicted. On the diagonal, of the pixels with a score of "
+        "70 percent 70 percent are right. ECE: expected calibration error, in points."
+    )
+    yield html.section("Calibration", html.figure(figure, caption))

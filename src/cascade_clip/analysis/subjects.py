@@ -1,0 +1,139 @@
+"""The networks that an analysis looks at: a trained model, and what it is held against."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.checkpoint.native import Bundle, load_bundle
+from cascade_clip.clip.load import FrozenClip
+from cascade_clip.clip.text import encode_classes
+from cascade_clip.config import DataSettings, Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.errors import UserError
+from cascade_clip.evaluation.contenders import raw_contender
+from cascade_clip.model.encoder import ImageEncoder
+
+RAW_CLIP = "raw-clip"
+"""What is typed for the CLIP of the model without any training."""
+RAW_NAME = "raw CLIP"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the forward pass of `SegmentationNetwork`, in evaluation mode."""
+
+    name: str
+    network: nn.Module
+    recipe: Recipe
+    """Its data settings are those of the analysis, its normalisation its own."""
+    clip: FrozenClip
+    templates: tuple[str, ...]
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """The image encoder below the network."""
+        return cast(ImageEncoder, self.network.encoder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def text(self, classes: ClassSet) -> Tensor:
+        """Text embeddings (C, d) of the classes, on the network's device."""
+        return encode_classes(self.clip, classes.prompts, self.templates).to(self.device)
+
+    def tokens(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(number, tokens (B, 1 + N, D)) of each block, for normalised images (B, 3, H, W).
+
+        Raises `UserError` as soon as a block's tokens are not finite.
+        """
+        embedded, grid = self.encoder.embed(images.to(self.device))
+        for number, tokens in enumerate(self.encoder.run_blocks(embedded, grid), start=1):
+            if not bool(torch.isfinite(tokens).all()):
+                raise UserError(
+                    f"{self.name}: the tokens of block {number} hold values that are not finite; "
+                    "the weights are damaged or the training diverged, use another checkpoint"
+                )
+            yield number, tokens
+
+    def projected(self, block: int, tokens: Tensor) -> Tensor | None:
+        """The block's patches (B, N, d) in the joint embedding space, unit vectors; None for a
+        block that has no projection there."""
+        encoder = self.encoder
+        if block == encoder.depth:
+            return encoder.project(tokens[:, 1:])
+        if block not in encoder.inner_blocks:
+            return None
+        level = encoder.inner_blocks.index(block)
+        return encoder.level_projections(level, encoder.prompt_norm(tokens[:, 1:]))
+
+
+def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> list[Subject]:
+    """The model and what it is held against (`raw-clip`, a run or model folder, or None), on the
+    GPU if there is one; the second with its own normalisation of pictures.
+
+    Raises `UserError` if `against` can't be loaded.
+    """
+    subjects = [_subject(bundle, data)]
+    if against == RAW_CLIP:
+        raw = raw_contender(bundle.recipe)
+        recipe = _on(raw.recipe, data)
+        subjects.append(Subject(RAW_NAME, raw.network, recipe, bundle.clip, bundle.templates))
+    elif against is not None:
+        other = _subject(load_bundle(against), data)
+        same = other.name == subjects[0].name
+        name = f"{other.name} ({Path(against).name})" if same else other.name
+        subjects.append(Subject(name, other.network, other.recipe, other.clip, other.templates))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for subject in subjects:
+        subject.network.to(device).eval()
+    return subjects
+
+
+def parse_blocks(text: str | None, depth: int) -> tuple[int, ...]:
+    """Block numbers (1-based, ascending) from `6-9,12`; all `depth` blocks for None.
+
+    Raises `UserError` for other text and for blocks that don't exist.
+    """
+    if text is None:
+        return tuple(range(1, depth + 1))
+    blocks: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise UserError(f"blocks are numbers with commas and ranges, e.g. 6-9,12; got '{text}'")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise UserError(f"blocks '{part.strip()}': a range goes from the smaller to the larger")
+        blocks.update({first, last} if last > depth else range(first, last + 1))
+    missing = sorted(block for block in blocks if not 1 <= block <= depth)
+    if missing:
+        raise UserError(
+            f"block {', '.join(map(str, missing))} doesn't exist; the image encoder has blocks 1 "
+            f"to {depth}"
+        )
+    return tuple(sorted(blocks))
+
+
+def common_blocks(subjects: Sequence[Subject], text: str | None) -> tuple[int, ...]:
+    """The blocks that `text` names, in every one of the subjects. Raises `UserError`."""
+    return parse_blocks(text, min(subject.encoder.depth for subject in subjects))
+
+
+def _subject(bundle: Bundle, data: DataSettings) -> Subject:
+    recipe = _on(bundle.recipe, data)
+    return Subject(recipe.name, bundle.network, recipe, bundle.clip, bundle.templates)
+
+
+def _on(recipe: Recipe, data: DataSettings) -> Recipe:
+    """`recipe` on other data, normalised as before."""
+    own = {"mean": recipe.data.mean, "std": recipe.data.std}
+    return recipe.model_copy(update={"data": data.model_copy(update=own)})

@@ -1,0 +1,170 @@
+"""`ablate`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cascade_clip.analysis.ablation.runner import Plan
+    from cascade_clip.analysis.ablation.tables import AblationTable
+
+
+def ablate(
+    tables: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TABLE... [KEY=VALUE]...",
+            help="methods, improved, stages, blocks-per-stage, aggregation, queries, prompts, "
+            "sigma, focal-weight, projection, or all; and settings for all variants.",
+        ),
+    ],
+    recipe: Annotated[str, typer.Option(help="What is varied.")] = "picturebook-inductive",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each run.", show_default="the recipe's")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
+    pictures: Annotated[int, typer.Option(min=1, help="Test pictures.")] = 200,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Minutes; seeds and steps become fewer until all fits."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side.", show_default="all cores")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where runs and results are kept.")] = Path(
+        "runs/ablations"
+    ),
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the tables there, too, as Markdown.")
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say how long it would take, and stop.")
+    ] = False,
+) -> None:
+    """Train and measure the variants of the paper's ablation tables.
+
+    What was trained before in --out is not trained again; a stopped command goes on when repeated.
+    """
+    from cascade_clip.analysis.ablation.runner import Plan
+    from cascade_clip.analysis.ablation.tables import read_tables
+    from cascade_clip.recipes import load_recipe
+
+    settings = tuple(word for word in tables if "=" in word)
+    chosen = read_tables([word for word in tables if "=" not in word])
+    base = load_recipe(recipe, settings)
+    plan = Plan(
+        recipe, settings, steps or base.train.steps, seeds, pictures, out, jobs or _side_by_side()
+    )
+    plan = _within_budget(plan, chosen, budget, estimate)
+    if not estimate:
+        _train(plan, chosen)
+        _report(plan, chosen, markdown)
+
+
+def _side_by_side() -> int:
+    """One run for each core, or a single one on a GPU."""
+    import os
+
+    import torch
+
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
+
+
+def _within_budget(
+    plan: Plan, tables: list[AblationTable], budget: float | None, estimate: bool
+) -> Plan:
+    """The plan, made smaller where a budget asks for it; prints the estimated time."""
+    from rich.console import Console
+
+    from cascade_clip.analysis.ablation.budget import fit, trial
+    from cascade_clip.analysis.ablation.runner import all_runs
+
+    console = Console(stderr=True)
+    runs = all_runs(plan, tables)
+    left = sum(run.result() is None for run in runs)
+    if not left and budget is None and not estimate:
+        return plan
+    with console.status("measuring how long a step takes"):
+        cost = trial(plan)
+    if budget is not None:
+        plan = fit(plan, tables, cost, 60 * budget)
+        runs = all_runs(plan, tables)
+        left = sum(run.result() is None for run in runs)
+    console.print(
+        f"{left} of {len(runs)} runs to do ({plan.seeds} seeds, {plan.steps} steps), about "
+        f"{cost.seconds(plan, left) / 60:.0f} minutes",
+        highlight=False,
+    )
+    return plan
+
+
+def _train(plan: Plan, tables: list[AblationTable]) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from cascade_clip.analysis.ablation.runner import all_runs, carry_out
+
+    runs = all_runs(plan, tables)
+    done = sum(run.result() is not None for run in runs)
+    columns = (
+        TextColumn("runs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("left:"),
+        # Runs end minutes apart: the speed is that of the whole command, not of the last seconds.
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=10**6) as progress:
+        task = progress.add_task("runs", total=len(runs), completed=done)
+        carry_out(runs, plan.jobs, lambda run, row: progress.advance(task))
+
+
+def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cascade_clip.analysis.ablation.report import cells, collect, markdown, page
+    from cascade_clip.analysis.ablation.verdict import verdict
+    from cascade_clip.imageio import write_whole
+
+    results = [collect(plan, table) for table in tables]
+    console = Console()
+    for result in results:
+        header, body = cells(result)
+        shown = Table(title=result.table.title)
+        for index, name in enumerate(header):
+            shown.add_column(name, justify="right" if index else "left")
+        for line in body:
+            shown.add_row(*line)
+        console.print(shown, verdict(result.measured()), highlight=False)
+    text = markdown(plan, results, _command(plan, tables))
+    html = page(plan, results)
+    files = {plan.out / "ablations.html": html, plan.out / "ablations.md": text}
+    if markdown_file is not None:
+        files[markdown_file] = text
+    for path, content in files.items():
+        write_whole(path, partial(Path.write_text, data=content, encoding="utf-8"))
+        console.print(f"written: {path}", highlight=False)
+
+
+def _command(plan: Plan, tables: list[AblationTable]) -> str:
+    """What to type for these results."""
+    from cascade_clip.analysis.ablation.tables import TABLES
+
+    names = ["all"] if len(tables) == len(TABLES) else [table.name for table in tables]
+    return " ".join(
+        [
+            "cascade-clip ablate", *names, *plan.settings, f"--recipe {plan.recipe}",
+            f"--steps {plan.steps} --seeds {plan.seeds} --pictures {plan.pictures}",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""`analyze cka`, `analyze localization` and `analyze stages`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cascade_clip.errors import UserError
+
+if TYPE_CHECKING:
+    from cascade_clip.analysis.output import Setup, Summary
+    from cascade_clip.analysis.subjects import Subject
+    from cascade_clip.checkpoint.native import Bundle
+    from cascade_clip.config import DataSettings
+    from cascade_clip.data.dataset import Sample, SegmentationDataset
+
+RUNS = Path("runs")
+SHOWN = 4
+"""Pictures in a table of pictures."""
+POOL = 60
+"""Pictures among which those are looked for."""
+
+app = typer.Typer(
+    name="analyze",
+    help="Look into a model: where its blocks differ, what they see, what its stages do.",
+    no_args_is_help=True,
+)
+
+Model = Annotated[
+    str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
+        show_default="as trained",
+    ),
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder of a prepared data set.", show_default="as trained")
+]
+Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
+Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
+SplitName = Annotated[str, typer.Option("--split", help="test, val or calibration.")]
+Blocks = Annotated[
+    str | None, typer.Option(help="Blocks of the image encoder, e.g. 6-9,12.", show_default="all")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the results.", show_default="analysis-... in the folder MODEL, else in runs"
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+AgainstRaw = Annotated[
+    str, typer.Option(help="raw-clip (its CLIP without training), a run or model folder, or none.")
+]
+
+
+class FeatureKind(StrEnum):
+    """Values of --features."""
+
+    PATCHES = "patches"
+    MEAN = "mean"
+    CLASS_TOKEN = "class-token"
+
+
+@app.command()
+def cka(
+    model: Model,
+    against: AgainstRaw = "raw-clip",
+    data: Data = None,
+    root: Root = None,
+    scenes: Scenes = None,
+    seed: Seed = None,
+    split: SplitName = "test",
+    blocks: Blocks = None,
+    features: Annotated[
+        FeatureKind,
+        typer.Option(help="Of a picture: all its patch tokens, their mean, or its class token."),
+    ] = FeatureKind.PATCHES,
+    batch: Annotated[int, typer.Option(help="Pictures from which HSIC is estimated at once.")] = 32,
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """Similarity (linear CKA) of all pairs of blocks, before and after training.
+
+    Needs no masks: --data may be any folder of pictures.
+    """
+    task = _open("cka", model, against, _DataOptions(data, root, scenes, seed, split), out)
+
+    from cascade_clip.analysis.cka import block_cka, deal
+    from cascade_clip.analysis.report_cka import write_cka
+    from cascade_clip.analysis.subjects import common_blocks
+    from cascade_clip.cli.progress import picture_bar
+
+    chosen = common_blocks(task.subjects, blocks)
+    deal(len(task.dataset), batch)  # too few pictures show before the bar does
+    with picture_bar("pictures", len(task.dataset), quiet) as advance:
+        result = block_cka(
+            task.subjects, task.dataset, chosen,
+            features=features.value, batch_size=batch, advance=advance,
+        )  # fmt: skip
+    _print(*write_cka(task.out, result, features.value, task.setup))
+
+
+@app.command()
+def localization(
+    model: Model,
+    against: AgainstRaw = "raw-clip",
+    data: Data = None,
+    root: Root = None,
+    scenes: Scenes = None,
+    seed: Seed = None,
+    split: SplitName = "test",
+    blocks: Blocks = None,
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """How well each block's patches tell an object from its surroundings."""
+    task = _open("localization", model, against, _DataOptions(data, root, scenes, seed, split), out)
+
+    from cascade_clip.analysis.localization import localize, map_examples
+    from cascade_clip.analysis.report_localization import write_localization
+    from cascade_clip.analysis.subjects import common_blocks
+    from cascade_clip.cli.progress import picture_bar
+
+    chosen = common_blocks(task.subjects, blocks)
+    with picture_bar("pictures", len(task.dataset), quiet) as advance:
+        result = localize(task.subjects, task.dataset, chosen, advance)
+    shown = _choose(task.dataset)
+    examples = map_examples(task.subjects, shown, task.dataset.classes, chosen)
+    _print(*write_localization(task.out, result, examples, task.setup))
+
+
+@app.command()
+def stages(
+    model: Model,
+    against: Annotated[
+        str,
+        typer.Option(help="Gains and losses over: a run or model folder, raw-clip, or none."),
+    ] = "raw-clip",
+    data: Data = None,
+    root: Root = None,
+    scenes: Scenes = None,
+    seed: Seed = None,
+    split: SplitName = "test",
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
+    task = _open("stages", model, against, _DataOptions(data, root, scenes, seed, split), out)
+
+    from cascade_clip.analysis.report_stages import StageFindings, write_stages
+    from cascade_clip.analysis.stages import (
+        level_weights,
+        measure,
+        stage_examples,
+        stage_views,
+    )
+    from cascade_clip.cli.progress import picture_bar
+    from cascade_clip.evaluation.transfer import judge
+
+    recipe, trained = task.bundle.recipe, task.bundle.classes
+    classes = judge(task.dataset.classes, trained, recipe.train.setting).classes
+    measured = []
+    for subject in task.subjects:
+        with picture_bar(subject.name, len(task.dataset), quiet) as advance:
+            views = stage_views(subject)
+            measured.append(measure(subject, task.dataset, classes, views, advance))
+    ours = task.subjects[0]
+    found = StageFindings(
+        name=ours.name,
+        ours=measured[0],
+        weights=level_weights(task.bundle.network),
+        examples=stage_examples(ours, _choose(task.dataset), classes, stage_views(ours)),
+        other=task.subjects[-1].name,
+        theirs=measured[1] if len(measured) > 1 else None,
+    )
+    _print(*write_stages(task.out, found, task.setup))
+
+
+@dataclass(frozen=True)
+class _DataOptions:
+    """What the options say about the data."""
+
+    data: str | None
+    root: Path | None
+    scenes: int | None
+    seed: int | None
+    split: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Everything that a command works on."""
+
+    bundle: Bundle
+    subjects: Sequence[Subject]
+    dataset: SegmentationDataset
+    setup: Setup
+    out: Path
+
+
+def _open(command: str, model: str, against: str, options: _DataOptions, out: Path | None) -> _Task:
+    from cascade_clip.analysis.output import Setup
+    from cascade_clip.analysis.subjects import open_subjects
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.places import EMBEDDED
+    from cascade_clip.cli.evaluate import data_settings
+
+    bundle = load_bundle(model)
+    settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
+    if out is None:
+        out = (Path(model) if Path(model).is_dir() else RUNS) / f"analysis-{command}"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the results with --out")
+    dataset = _open_dataset(command, settings, options, out)
+    subjects = open_subjects(bundle, settings, None if against == "none" else against)
+    setup = Setup(
+        model=f"{subjects[0].name} ({model})",
+        data=str(settings.root) if settings.name == "folder" else settings.name,
+        split=options.split,
+        pictures=len(dataset),
+        embedded_clip=bundle.recipe.model.clip.model == EMBEDDED,
+    )
+    return _Task(bundle, subjects, dataset, setup, out)
+
+
+def _open_dataset(
+    command: str, settings: DataSettings, options: _DataOptions, out: Path
+) -> SegmentationDataset:
+    from cascade_clip.analysis.pictures import open_pictures
+    from cascade_clip.data.dataset import open_dataset, read_split
+
+    split = read_split(options.split)
+    if command == "cka":
+        return open_pictures(settings, split, options.scenes, out)
+    return open_dataset(settings, split, options.scenes)
+
+
+def _choose(dataset: SegmentationDataset) -> list[Sample]:
+    """Pictures to show, by what they hold."""
+    from cascade_clip.evaluation.chosen import choose_scenes
+
+    pool = [dataset[index] for index in range(min(POOL, len(dataset)))]
+    return choose_scenes(pool, dataset.classes, SHOWN)
+
+
+def _print(summary: Summary, page: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=summary.title, caption=summary.note)
+    for index, column in enumerate(summary.header):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in summary.rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for sentence in summary.sentences:
+        console.print(sentence, highlight=False, markup=False)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""`evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from cascade_clip.config import DataSettings
+
+
+class Templates(StrEnum):
+    """Values of --templates."""
+
+    SINGLE = "single"
+    MANY = "many"
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
+            show_default="as trained",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a prepared data set.", show_default="as trained"),
+    ] = None,
+    scenes: Annotated[
+        int | None, typer.Option(min=1, help="How many pictures.", show_default="all")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, val or calibration.")] = "test",
+    class_split: Annotated[
+        str | None,
+        typer.Option(help="Split of the data's classes.", show_default="as trained, or standard"),
+    ] = None,
+    templates: Annotated[
+        Templates | None, typer.Option(help="Prompt templates.", show_default="as trained")
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Lowers the scores of seen classes.", show_default="as trained"
+        ),
+    ] = None,
+    raw_clip: Annotated[
+        bool, typer.Option("--raw-clip", help="Evaluate CLIP without training next to it.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Result file; a report is written next to it.",
+            show_default="MODEL/metrics.json; on data it was not trained on, metrics-DATA.json",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
+
+    On other data than it was trained on, a class counts as seen if its name was trained on.
+    """
+    from rich.console import Console
+
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.cli.tables import class_table, summary_table
+    from cascade_clip.evaluation.measure import measure
+    from cascade_clip.evaluation.results import write_metrics
+    from cascade_clip.evaluation.run_report import write_run_report
+
+    bundle = load_bundle(model)
+    trained = bundle.recipe.data
+    settings = data_settings(trained, data, root, class_split, seed)
+    if templates is not None:
+        settings = settings.model_copy(update={"templates": templates.value})
+    recipe = bundle.recipe.model_copy(update={"data": settings})
+    if offset is not None:
+        recipe = recipe.model_copy(update={"seen_score_offset": offset})
+    found = measure(bundle, recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet)
+    classes = found.judgement.classes
+    console = Console()
+    console.print(
+        summary_table(found.rows, found.judgement.meaning), class_table(found.rows, classes)
+    )
+    if out is None and Path(model).is_dir():
+        out = Path(model) / _result_file(trained, settings)
+    if out is not None:
+        write_metrics(out, found.rows, settings, split, classes, recipe.seen_score_offset)
+        page = out.with_name(out.stem.replace("metrics", "report") + ".html")
+        write_run_report(page, found, run=Path(model))
+        console.print(f"written: {out}, {page}", highlight=False)
+
+
+def data_settings(
+    trained: DataSettings,
+    data: str | None,
+    root: Path | None,
+    class_split: str | None,
+    seed: int | None,
+) -> DataSettings:
+    """The data that the options name, prepared as the model was trained."""
+    values: dict[str, Any] = {}
+    if data is not None:
+        values = _named(data, trained)
+    if root is not None:
+        values["root"] = _checked_root(root, values.get("name", trained.name))
+    if class_split is not None:
+        values["split"] = class_split
+    if seed is not None:
+        values["picturebook"] = trained.picturebook.model_copy(update={"seed": seed})
+    return trained.model_copy(update=values)
+
+
+def _named(data: str, trained: DataSettings) -> dict[str, Any]:
+    """Settings of the data called `data`: a name of `data.name`, or a folder."""
+    from cascade_clip.config import PreparedName
+
+    prepared = data in get_args(PreparedName)
+    if data == trained.name and (prepared or data == "picturebook"):
+        return {}
+    if prepared or data == "picturebook":
+        synonyms = trained.synonyms and prepared
+        return {"name": data, "root": None, "split": "standard", "synonyms": synonyms}
+    if (trained.name, trained.root) == ("folder", Path(data)):
+        return {}
+    return {"name": "folder", "root": Path(data), "split": "standard", "synonyms": False}
+
+
+def _checked_root(root: Path, name: str) -> Path:
+    from cascade_clip.config import PreparedName
+    from cascade_clip.errors import UserError
+
+    prepared = get_args(PreparedName)
+    if name not in prepared:
+        raise UserError(
+            f"--root is the folder of a prepared data set (--data {', '.join(prepared)}); a folder "
+            "of one's own is given with --data alone"
+        )
+    return root
+
+
+def _result_file(trained: DataSettings, settings: DataSettings) -> str:
+    """The data of the training has the plain name, so that no other takes its place."""
+    if settings.name != "folder":
+        return "metrics.json" if settings.name == trained.name else f"metrics-{settings.name}.json"
+    assert settings.root is not None
+    same = trained.name == "folder" and settings.root == trained.root
+    return "metrics.json" if same else f"metrics-{settings.root.resolve().name}.json"

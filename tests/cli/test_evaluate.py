@@ -1,0 +1,120 @@
+"""`evaluate` on data that a model was not trained on, and `recipes`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cascade_clip.recipes import recipe_names
+from tests.cli.test_train import CommandLine
+from tests.data.trees import write_prepared
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, tiny_overrides: list[str]
+) -> Iterator[CommandLine]:
+    """One step on the picture book, whose scores of seen classes are lowered by 0.1, in `run`; and
+    VOC and COCO-Stuff in `data`."""
+    with pytest.MonkeyPatch.context() as patch:
+        line = CommandLine(tmp_path_factory.mktemp("place"), patch)
+        settings = ["train.steps=1", "seen_score_offset=0.1", *tiny_overrides]
+        line.works("train", "picturebook-inductive", *settings, "-q", "--no-report", "--out", "run")
+        write_prepared(line.folder / "data", "voc20")
+        write_prepared(line.folder / "data", "coco-stuff")
+        yield line
+
+
+def test_on_another_data_set(place: CommandLine) -> None:
+    out = place.works("evaluate", "run", "--data", "coco-stuff", "--root", "data")
+    words = " ".join(out.split())
+    assert "classes whose names were trained on" in words
+    assert "run/metrics-coco-stuff.json" in words
+    assert not (place.folder / "run/metrics.json").exists()
+    result = json.loads((place.folder / "run/metrics-coco-stuff.json").read_text())
+    assert len(result["seen"]) + len(result["unseen"]) == 171
+    assert {"car", "tree", "umbrella", "boat"} & set(result["seen"]) == {"car", "tree"}
+    assert result["seen_score_offset"] == 0.1
+    assert result["data"]["name"] == "coco-stuff"
+
+
+def test_offset_and_templates_of_the_published_comparison(place: CommandLine) -> None:
+    arguments = ("evaluate", "run", "--data", "voc20", "--root", "data", "-q")
+    place.works(*arguments, "--offset", "0", "--templates", "many", "--out", "other.json")
+    place.works(*arguments)
+    plain = json.loads((place.folder / "run/metrics-voc20.json").read_text())
+    other = json.loads((place.folder / "other.json").read_text())
+    assert (plain["seen_score_offset"], other["seen_score_offset"]) == (0.1, 0.0)
+    assert (plain["data"]["templates"], other["data"]["templates"]) == ("single", "many")
+    assert plain["metrics"] != other["metrics"]
+
+
+def test_training_and_evaluation_on_a_prepared_data_set(
+    here: CommandLine, tiny_overrides: list[str]
+) -> None:
+    write_prepared(here.folder / "data", "context59")
+    settings = ["train.steps=1", "data.name=context59", "data.root=data", "data.split=released"]
+    here.works(
+        "train", "picturebook-inductive", *tiny_overrides, *settings, "-q", "--out", "run",
+        "train.batch_size=2", "--no-report",
+    )  # fmt: skip
+    out = here.works("evaluate", "run", "-q")
+    assert "S, U: mIoU of seen, unseen classes" in " ".join(out.split())
+    result = json.loads((here.folder / "run/metrics.json").read_text())
+    assert "bedclothes" in result["unseen"]
+    out = here.works("evaluate", "run", "-q", "--class-split", "standard")
+    assert "49 classes whose names were trained on" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("method", ["", "zegclip-"])
+def test_published_recipes_run_on_a_small_stand_in(
+    here: CommandLine, tiny_overrides: list[str], method: str
+) -> None:
+    write_prepared(here.folder / "data", "voc20")
+    small = [
+        *tiny_overrides, "model.clip.pretrained=null", "data.root=data", "train.steps=2",
+        "train.batch_size=2", "train.workers=0", "-q", "--no-report",
+    ]  # fmt: skip
+    here.works(
+        "train", f"{method}voc20-inductive", *small, "train.keep_model_at=[1]", "--out", "first"
+    )
+    start = "train.start_from=first/model-1"
+    here.works("train", f"{method}voc20-transductive", *small, start, "--out", "second")
+    here.works("evaluate", "second", "-q")
+    result = json.loads((here.folder / "second/metrics.json").read_text())
+    assert result["unseen"] == ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+    assert result["seen_score_offset"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "voc20"], "voc20 needs its folder: data.root=DIR, or --root DIR"),
+        (["--data", "voc20", "--root", "gone"], "run: cascade-clip prepare voc gone"),
+        (["--root", "gone"], "--root is the folder of a prepared data set"),
+        (["--data", "gone"], "gone is no data set"),
+        (["--class-split", "hard"], "unknown split 'hard' (data.split); there are standard"),
+    ],
+)
+def test_mistakes(here: CommandLine, arguments: list[str], message: str) -> None:
+    done = here("evaluate", "picturebook", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_recipes_are_listed_with_whole_names_and_published_figures(here: CommandLine) -> None:
+    out = here.works("recipes")
+    for name in recipe_names():
+        assert f" {name} " in out
+    line = next(line for line in out.splitlines() if " voc20-inductive " in line)
+    assert [float(word) for word in line.replace("│", " ").split()[1:]] == [92.7, 83.1, 87.6]
