@@ -12,6 +12,9 @@ from cascade_clip.errors import UserError
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
 
+MAX_NAME_LENGTH = 1000
+"""In characters. No text encoder takes so many, and to find that out takes seconds."""
+
 _EXAMPLE = "e.g. 'cat, sofa|couch, wall'"
 
 
@@ -19,7 +22,7 @@ _EXAMPLE = "e.g. 'cat, sofa|couch, wall'"
 class TypedClasses:
     """C classes with K >= C names in all.
 
-    Raises `UserError` for no class at all, an empty name or one that occurs twice.
+    Raises `UserError` for no class at all, an empty name, one that is very long or occurs twice.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -34,6 +37,11 @@ class TypedClasses:
         for name in self.names:
             if all(unicodedata.category(character)[0] in "CZ" for character in name):
                 raise UserError(f"an empty class name among those given; leave it out, {_EXAMPLE}")
+            if len(name) > MAX_NAME_LENGTH:
+                raise UserError(
+                    f"class name '{name[:37]}...' is too long: {len(name):,} characters; at most "
+                    f"{MAX_NAME_LENGTH:,} are taken, and most text encoders read about 70 words"
+                )
             if name.casefold() in used:
                 raise UserError(f"class name '{name}' is given twice; name each class once")
             used.add(name.casefold())
@@ -57,22 +65,34 @@ class TypedClasses:
         for index, group in enumerate(self.groups):
             if wanted in (known.casefold() for known in group):
                 return index
-        raise UserError(f"'{name}' is none of the classes {', '.join(g[0] for g in self.groups)}")
+        shown = some_of([group[0] for group in self.groups])
+        raise UserError(f"'{name}' is none of the classes {shown}")
 
 
 def parse_classes(classes: str | Sequence[str] | TypedClasses) -> TypedClasses:
     """Classes from a list of names or one string with commas; `|` separates synonyms.
 
-    White space around names doesn't count; empty places in a comma-separated string are skipped.
+    White space around names doesn't count, nor does a comma at the end of the string.
+
+    Raises `UserError` as `TypedClasses`.
     """
     if isinstance(classes, TypedClasses):
         return classes
     if isinstance(classes, str):
-        classes = [part for part in classes.split(",") if part.strip()]
+        classes = classes.split(",") if classes.strip(", \t\n") else []
+        if classes and not classes[-1].strip():
+            classes.pop()
     for entry in classes:
         if not isinstance(entry, str):
             raise UserError(f"class names are texts, got {entry!r}")
     return TypedClasses(tuple(tuple(map(_trim, entry.split("|"))) for entry in classes))
+
+
+def some_of(names: Sequence[str], most: int = 30) -> str:
+    """Names for a message: all, or the first and how many there are besides."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} others"
 
 
 def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:

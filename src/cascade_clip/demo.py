@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -23,6 +22,7 @@ from cascade_clip.data.dataset import Sample, open_dataset
 from cascade_clip.data.picturebook import STUFF, THINGS
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation import html
+from cascade_clip.evaluation.chosen import choose_scenes, visible_labels
 from cascade_clip.evaluation.contenders import (
     Contender,
     make_examples,
@@ -47,7 +47,8 @@ from cascade_clip.recipes import dump_recipe, load_recipe
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.training.logs import describe_environment
-from cascade_clip.training.run import RECIPE_FILE, train
+from cascade_clip.training.run import train
+from cascade_clip.training.run_folder import RECIPE_FILE
 
 GROUPS = {"things": THINGS, "stuff": STUFF}
 METHODS = {"cascade": "picturebook-inductive", "single": "picturebook-single"}
@@ -158,23 +159,6 @@ class Clock:
         self.seconds[what] = time.perf_counter() - start
 
 
-def choose_scenes(samples: Sequence[Sample], classes: ClassSet, count: int) -> list[Sample]:
-    """`count` scenes that between them show as many unseen classes as can be, then as many others;
-    the choice looks at the truth only, never at a prediction."""
-    left = list(samples)
-    chosen: list[Sample] = []
-    wanted: dict[int, float] = dict.fromkeys(range(len(classes.names)), 1.0)
-    wanted.update(dict.fromkeys(classes.unseen_indices, 3.0))
-    while left and len(chosen) < count:
-        gains = [sum(wanted.get(label, 0.0) for label in _labels_of(s)) for s in left]
-        best = left.pop(gains.index(max(gains)))
-        chosen.append(best)
-        for label in _labels_of(best):
-            if label in wanted:
-                wanted[label] /= 4
-    return chosen
-
-
 def _recipe(name: str, settings: DemoSettings) -> Recipe:
     planned = load_recipe(name, settings.overrides).train
     warmup = min(planned.warmup_steps, settings.steps // 5)
@@ -213,7 +197,7 @@ def _segment_typed(bundle: Bundle, samples: Sequence[Sample], out: Path) -> list
     )
     results = []
     for number, sample in enumerate(samples, start=1):
-        shown = _labels_of(sample)
+        shown = visible_labels(sample)
         absent = [index for index in range(len(bundle.classes.names)) if index not in shown]
         asked = [*shown, *absent[number::7][:2]]
         result = segmenter(sample.image, [bundle.classes.names[index] for index in asked])
@@ -268,10 +252,3 @@ def _verdict(rows: Mapping[str, Metrics]) -> str:
         f"{'above' if gap >= 0 else 'below'} the single head; this is one seed, and gaps of a few "
         "points between two runs mean little."
     )
-
-
-def _labels_of(sample: Sample) -> list[int]:
-    """Labels with a visible share of the picture, ascending."""
-    labels, counts = np.unique(sample.labels.numpy(), return_counts=True)
-    enough = 0.005 * sample.labels.numel()
-    return [int(x) for x, n in zip(labels, counts, strict=True) if n >= enough and x < 254]

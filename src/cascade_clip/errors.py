@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class TrainingFailed(UserError):
+    """Ends all processes of a training run alike, so only the first of them has to report it."""
+
+
 class TrainingStopped(Exception):
     """A signal ended a training run between two steps; the message says how to go on.
 

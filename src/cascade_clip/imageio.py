@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from cascade_clip.errors import UserError
@@ -25,13 +26,28 @@ uint8, or a tensor (3,H,W) of uint8 or of floats in [0, 1]."""
 RGBArray = npt.NDArray[np.uint8]
 """(H, W, 3)"""
 
-PICTURE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 MAX_PIXELS = 150_000_000
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read from bytes: those with a suffix above. Others run
+programs (EPS) or are no pictures that people send."""
 
 # Pillow's readers raise these on damaged files, depending on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+# What turns a stored picture upright, by its EXIF orientation; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class TooManyPixels(UserError):
+    """A picture is larger than allowed."""
 
 
 def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> RGBArray:
@@ -57,6 +73,20 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> RGBArray:
     )
 
 
+def read_picture_bytes(
+    data: bytes, name: str = "the picture", *, max_pixels: int = MAX_PIXELS
+) -> RGBArray:
+    """The picture in the bytes of a file, as `read_picture` reads files; `name` is for messages.
+
+    Meant for bytes from strangers: formats with a suffix among `picture_files.PICTURE_SUFFIXES`
+    only.
+    """
+    if not data:
+        raise UserError(f"{name} is empty (0 bytes)")
+    Image.init()
+    return _open(BytesIO(data), name, max_pixels, [kind for kind in _FORMATS if kind in Image.OPEN])
+
+
 def picture_name(picture: Picture, index: int) -> str:
     """File stem of a path, else `picture-INDEX`."""
     if isinstance(picture, (str, os.PathLike)):
@@ -72,14 +102,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+        # Made here for its permissions: the umask can't be asked for while other threads run.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             write(temporary)
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -94,35 +121,55 @@ def _from_file(path: Path, max_pixels: int) -> RGBArray:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
-            with Image.open(path) as image:
-                return _decode(image, str(path), max_pixels)
+        return _open(path, str(path), max_pixels)
     except FileNotFoundError as error:
         raise UserError(f"no such picture: {path}") from error
     except PermissionError as error:
         raise UserError(f"{path} can't be read: permission denied") from error
+
+
+def _open(
+    source: Path | BytesIO, name: str, max_pixels: int, formats: list[str] | None = None
+) -> RGBArray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
+            with Image.open(source, formats=formats) as image:
+                return _decode(image, name, max_pixels)
+    except (FileNotFoundError, PermissionError):
+        raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not a picture of any known format") from error
+        raise UserError(f"{name} is not a picture of any known format") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path} has too many pixels; at most {max_pixels:,} are taken") from error
+        raise TooManyPixels(
+            f"{name} has too many pixels; at most {max_pixels:,} are taken"
+        ) from error
     except _DAMAGE as error:
-        raise UserError(f"{path} is damaged or cut short: {error}") from error
+        raise UserError(f"{name} is damaged or cut short: {error}") from error
 
 
 def _decode(image: Image.Image, source: str, max_pixels: int) -> RGBArray:
     _check_size(image.width, image.height, source, max_pixels)
-    if image.mode == "F" or image.mode.startswith("I"):
-        upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
+    if upright.mode == "F" or upright.mode.startswith("I"):
         grey = _grey_to_8_bits(np.asarray(upright), source)  # (H, W)
         return np.repeat(grey[..., None], 3, axis=2)  # (H, W, 3)
-    upright = ImageOps.exif_transpose(image)
     if upright.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in upright.info:
         upright = _on_white(upright)
     try:
         return np.array(upright.convert("RGB"))  # (H, W, 3)
     except ValueError as error:
         raise UserError(f"{source}: colour mode {upright.mode} can't be read as RGB") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say; damaged ones, around sound pixels, say nothing."""
+    image.load()  # Pillow turns TIFFs itself when it loads them
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except (*_DAMAGE, KeyError, TypeError):
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -176,7 +223,7 @@ def _check_size(width: int, height: int, source: str, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise UserError(f"{source} has no pixels ({width} x {height})")
     if width * height > max_pixels:
-        raise UserError(
+        raise TooManyPixels(
             f"{source} has {width:,} x {height:,} pixels; at most {max_pixels:,} are taken; "
             "shrink it first"
         )

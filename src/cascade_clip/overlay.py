@@ -120,16 +120,17 @@ def _draw_chip(draw: ImageDraw.ImageDraw, corner: tuple[int, int], chip: Chip, s
     left += side + size // 2
     draw.text((left, middle), name, font=font, fill=_INK, anchor="lm")
     left += round(font.getlength(name)) + size // 2
-    draw.text((left, middle), _percent(chip.share), font=_font(size), fill=_SOFT, anchor="lm")
+    draw.text((left, middle), share_text(chip.share), font=_font(size), fill=_SOFT, anchor="lm")
 
 
 def _chip_width(chip: Chip, size: int) -> int:
     name = short_name(chip.name)
-    texts = _font_for(name, size).getlength(name) + _font(size).getlength(_percent(chip.share))
+    texts = _font_for(name, size).getlength(name) + _font(size).getlength(share_text(chip.share))
     return round(size * 1.05 + 2 * (size // 2) + texts)
 
 
-def _percent(share: float) -> str:
+def share_text(share: float) -> str:
+    """A share (0..1) as a percentage without decimals; `<1%` for what would be 0."""
     return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
 
 

@@ -1,13 +1,24 @@
-"""From what was typed (files, folders, globs) to picture files and the names of their results."""
+"""From what was typed (files, folders, globs, lists) to picture files and the names of their
+results. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import PICTURE_SUFFIXES
+
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+
+
+def is_video(file: Path) -> bool:
+    """Whether a file is taken for a film, by its suffix."""
+    return file.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
@@ -40,6 +51,38 @@ def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
     if not found:
         raise UserError("no pictures given; name files, folders or patterns such as 'photos/*.jpg'")
     return list(found)
+
+
+def read_list(lines: Iterable[str], out: Path) -> list[Path]:
+    """Files of a list, one to a line; folders as in `find_pictures`. Files need not exist: of a
+    long list, the others are wanted all the same.
+
+    Raises `UserError` for an empty list and a folder without pictures.
+    """
+    found: dict[Path, None] = {}
+    for line in lines:
+        if name := line.strip():
+            folder = Path(name).is_dir()
+            found.update(dict.fromkeys(find_pictures([name], out) if folder else [Path(name)]))
+    if not found:
+        raise UserError("the list on standard input names no pictures; give one path to a line")
+    return list(found)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `UserError` if no file can be written to a folder, which need not exist yet; leaves
+    nothing behind."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"can't write to {folder}: {error.strerror or error}") from error
+    finally:
+        for place in made:  # the innermost first
+            if place.exists():
+                place.rmdir()
 
 
 def result_names(pictures: Sequence[Path]) -> list[str]:

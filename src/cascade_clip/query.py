@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -14,6 +15,21 @@ from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.errors import UserError
 
 BACKGROUND_THRESHOLD = 0.5
+
+
+class QueryOptions(TypedDict, total=False):
+    """How scores become labels, and names texts."""
+
+    background: bool | float
+    """True leaves pixels whose best score is under 0.5 without a class; a number sets another
+    threshold, 0..1. False, the default: every pixel has a class."""
+    thresholds: Mapping[str, float] | None
+    """Such thresholds for single classes, by name."""
+    class_offsets: Mapping[str, float] | None
+    """Added to the scores of single classes before the arg-max, by name, -1..1: positive values
+    widen a class, negative ones narrow it."""
+    templates: str | Sequence[str] | None
+    """"single", "many", or texts with `{}` in the place of the name. None: as in training."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +60,22 @@ def build_query(
     typed: TypedClasses,
     *,
     trained: Sequence[str],
+    trained_templates: Sequence[str],
     seen_score_offset: float,
-    templates: str | Sequence[str],
+    device: torch.device,
     background: bool | float = False,
     thresholds: Mapping[str, float] | None = None,
     class_offsets: Mapping[str, float] | None = None,
-    device: torch.device,
+    templates: str | Sequence[str] | None = None,
 ) -> Query:
-    """Encodes the names and checks every number.
+    """Encodes the names and checks every number; see `QueryOptions` for the last four.
 
     `seen_score_offset` is subtracted from the names that are among the `trained` ones.
 
     Raises `UserError` for unusable names, templates, thresholds or offsets.
     """
-    embeddings = encode_classes(clip, typed.names, read_templates(templates))  # (K, d)
+    wanted = read_templates(trained_templates if templates is None else templates)
+    embeddings = encode_classes(clip, typed.names, wanted)  # (K, d)
     seen = trained_names(typed.names, trained)
     class_of_name = torch.tensor(typed.class_of_name)
     added = torch.zeros(len(typed.groups))

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from cascade_clip import coco
+from cascade_clip.class_names import some_of
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray, write_whole
 from cascade_clip.overlay import Chip, add_legend, draw_overlay, enlarge
 from cascade_clip.palette import BACKGROUND, RGB
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 BACKGROUND_LABEL = -1
 BACKGROUND_NAME = "background"
@@ -50,6 +54,8 @@ class Segmentation:
     """(H, W, 3)"""
     name: str = "picture"
     file_name: str | None = None
+    confidence: npt.NDArray[np.float16] | None = field(default=None, repr=False)
+    """(H, W): the score, 0..1, of each pixel's best class, without offsets."""
     compute_scores: Callable[[], npt.NDArray[np.float32]] | None = field(default=None, repr=False)
 
     @property
@@ -84,7 +90,7 @@ class Segmentation:
                 return self.labels == index
         if wanted == BACKGROUND_NAME:
             return self.labels == BACKGROUND_LABEL
-        raise UserError(f"no class '{name}' in this result; it has {', '.join(self.classes)}")
+        raise UserError(f"no class '{name}' in this result; it has {some_of(self.classes)}")
 
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """Class colours over the picture; with `legend`, a strip of names and shares below, and a
@@ -145,6 +151,34 @@ class Segmentation:
             # The padding shifts by one pixel; pixel centres lie at + 0.5.
             polygons[self.legend[index].name] = [np.asarray(line) - 0.5 for line in lines]
         return polygons
+
+    def to_supervision(self) -> Detections:
+        """For each class with any pixel one detection of the package supervision: mask, box (left,
+        top, right, bottom; right and bottom lie outside), index and name (`class_name`) of the
+        class, and as confidence the mean score of its pixels, without offsets.
+
+        Raises `UserError` if supervision is not installed.
+        """
+        try:
+            from supervision import Detections
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "to_supervision needs the package supervision, which is missing; install it with: "
+                "pip install supervision"
+            ) from error
+        present = self._present()
+        masks = self.labels == np.array(present, dtype=np.int16)[:, None, None]  # (n, H, W)
+        boxes = np.array([coco.bounding_box(mask) for mask in masks]).reshape(-1, 4)
+        confidence = self.confidence
+        return Detections(
+            xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]).astype(np.float32),
+            mask=masks,
+            class_id=np.array(present, dtype=int),
+            confidence=None
+            if confidence is None
+            else np.array([confidence[mask].mean(dtype=np.float32) for mask in masks]),
+            data={"class_name": np.array([self.legend[index].name for index in present])},
+        )
 
     def save(self, path: str | Path) -> Path:
         """Writes by suffix: .png, .jpg, .webp the overlay with legend, .json the COCO record, .npz

@@ -6,27 +6,33 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from cascade_clip.checkpoint.native import EMBEDDED, load_bundle
+from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.places import EMBEDDED
+from cascade_clip.checkpoint.publish import publish_model, save_with_card
 from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.transforms import normalise, resize_bilinear, short_side_size
+from cascade_clip.errors import UserError
+from cascade_clip.export.bundle import Engine, load_any
 from cascade_clip.imageio import Picture, RGBArray, picture_name, read_picture
-from cascade_clip.inference.sliding import sliding_best, sliding_scores
+from cascade_clip.model.compiling import CompileChoice, wants_compile
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.palette import class_colours
-from cascade_clip.query import Query, build_query, read_templates
-from cascade_clip.segmentation import BACKGROUND_LABEL, LegendEntry, Segmentation
+from cascade_clip.model.precision import PrecisionChoice, at_precision, choose_precision
+from cascade_clip.palette import RGB, class_colours
+from cascade_clip.picture_network import PictureNetwork
+from cascade_clip.picture_sizes import MAX_WINDOWS, PictureSizes
+from cascade_clip.query import Query, QueryOptions, build_query, read_templates
+from cascade_clip.segmentation import LegendEntry, Segmentation
 
-MAX_WINDOWS = 64
+Classes = str | Sequence[str] | TypedClasses
+"""Names as a list or one string with commas; `sofa|couch` is one class with two names."""
 
 
 class ShrunkPicture(UserWarning):
@@ -37,8 +43,11 @@ class Segmenter:
     """Segments pictures into classes named at run time.
 
     `network` stands on `clip`; `classes` are those of its training; `recipe` says how pictures are
-    prepared. `max_windows` caps the work for very long pictures: they are shrunk, with a warning,
-    until they fit.
+    prepared. `default_classes` are asked for when no names are given; None: those of the training.
+    `max_windows` caps the work for very long pictures: they are shrunk, with a warning, until they
+    fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the device
+    multiplies it, else fp32. Lower ones work on a copy of the network. `compile` passes the network
+    through `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
     """
 
     def __init__(
@@ -49,74 +58,91 @@ class Segmenter:
         recipe: Recipe,
         *,
         templates: str | Sequence[str] | None = None,
+        default_classes: TypedClasses | None = None,
+        metrics: Mapping[str, float | None] | None = None,
         device: str | torch.device = "cpu",
         max_windows: int = MAX_WINDOWS,
+        precision: PrecisionChoice = "fp32",
+        compile: CompileChoice = False,
     ) -> None:
         self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
+        self.precision = choose_precision(precision, self.device)
+        self.network = at_precision(network.to(self.device).eval(), self.precision)
+        if wants_compile(compile, self.device):
+            self.network.compile()
         self.clip = clip
         self.trained_classes = classes
+        self.default_classes = default_classes or parse_classes(classes.prompts)
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
-        self.max_windows = max_windows
+        self.metrics = dict(metrics or {})
+        data = recipe.data
+        self.sizes = PictureSizes(data.short_side, data.crop, data.stride, max_windows)
+        self.pictures = PictureNetwork(self.network, data, self.sizes, self.device)
 
     @classmethod
     def from_pretrained(
         cls,
         model: str | Path = EMBEDDED,
         *,
+        revision: str | None = None,
+        engine: Engine | None = None,
         device: str | torch.device = "cpu",
         max_windows: int = MAX_WINDOWS,
+        precision: PrecisionChoice = "fp32",
+        compile: CompileChoice = False,
     ) -> Segmenter:
-        """A trained model: a model or run folder, or "picturebook", which comes with the package
-        and knows drawn scenes only.
+        """A trained model.
 
-        Raises `UserError` if there is no model, or it stands on another CLIP.
+        Args:
+            model: a model or run folder; "picturebook", which comes with the package and knows
+                drawn scenes only; `organisation/model` on the Hugging Face hub; or an .onnx or .pt2
+                file of `cascade-clip export`. (torch.export unpickles .pt2 files: open only those
+                from people you trust.)
+            revision: branch, tag or commit of a model on the hub.
+            engine: "onnxruntime" for .onnx files, "torch" for all others; None: what fits.
+            device, max_windows, precision: see the class; exported files have their precision.
+
+        Raises `UserError` if there is no such model, or it stands on another CLIP.
         """
-        bundle = load_bundle(model)
+        bundle = load_any(
+            Path(model), torch.device(device), revision=revision, engine=engine, precision=precision
+        )
         return cls(
             bundle.network,
             bundle.clip,
             bundle.classes,
             bundle.recipe,
             templates=bundle.templates,
+            default_classes=bundle.default_classes,
+            metrics=bundle.metrics,
             device=device,
             max_windows=max_windows,
+            precision=precision,
+            compile=compile,
         )
 
     @overload
     def __call__(
         self,
         images: Picture,
-        classes: str | Sequence[str] | TypedClasses | None = None,
-        *,
-        background: bool | float = ...,
-        thresholds: Mapping[str, float] | None = ...,
-        class_offsets: Mapping[str, float] | None = ...,
-        templates: str | Sequence[str] | None = ...,
+        classes: Classes | None = None,
+        **options: Unpack[QueryOptions],
     ) -> Segmentation: ...
 
     @overload
     def __call__(
         self,
         images: list[Picture] | tuple[Picture, ...],
-        classes: str | Sequence[str] | TypedClasses | None = None,
-        *,
-        background: bool | float = ...,
-        thresholds: Mapping[str, float] | None = ...,
-        class_offsets: Mapping[str, float] | None = ...,
-        templates: str | Sequence[str] | None = ...,
+        classes: Classes | None = None,
+        **options: Unpack[QueryOptions],
     ) -> list[Segmentation]: ...
 
     def __call__(
         self,
         images: Picture | list[Picture] | tuple[Picture, ...],
-        classes: str | Sequence[str] | TypedClasses | None = None,
-        *,
-        background: bool | float = False,
-        thresholds: Mapping[str, float] | None = None,
-        class_offsets: Mapping[str, float] | None = None,
-        templates: str | Sequence[str] | None = None,
+        classes: Classes | None = None,
+        **options: Unpack[QueryOptions],
     ) -> Segmentation | list[Segmentation]:
         """Segments one picture, or a list of them, at original size.
 
@@ -139,40 +165,24 @@ class Segmenter:
 
         Raises `UserError` for unreadable pictures and unusable names, thresholds or templates.
         """
-        query = self.query(
-            classes,
-            background=background,
-            thresholds=thresholds,
-            class_offsets=class_offsets,
-            templates=templates,
-        )
+        query = self.query(classes, **options)
         if isinstance(images, (list, tuple)):
-            return [self.segment(picture, query, index) for index, picture in enumerate(images)]
+            return self.segment_batch(images, query)
         return self.segment(images, query)
 
-    def query(
-        self,
-        classes: str | Sequence[str] | TypedClasses | None = None,
-        *,
-        background: bool | float = False,
-        thresholds: Mapping[str, float] | None = None,
-        class_offsets: Mapping[str, float] | None = None,
-        templates: str | Sequence[str] | None = None,
-    ) -> Query:
+    def query(self, classes: Classes | None = None, **options: Unpack[QueryOptions]) -> Query:
         """What a call asks of its pictures, checked and encoded once: for many calls of `segment`.
 
         Arguments and errors as in a call.
         """
         return build_query(
             self.clip,
-            parse_classes(self.trained_classes.names if classes is None else classes),
-            trained=self.trained_classes.seen,
+            self.default_classes if classes is None else parse_classes(classes),
+            trained=self.trained_classes.trained_names,
+            trained_templates=self.templates,
             seen_score_offset=self.recipe.seen_score_offset,
-            templates=self.templates if templates is None else templates,
-            background=background,
-            thresholds=thresholds,
-            class_offsets=class_offsets,
             device=self.device,
+            **options,
         )
 
     def segment(self, picture: Picture, query: Query, index: int = 0) -> Segmentation:
@@ -180,90 +190,102 @@ class Segmenter:
 
         Raises `UserError` for an unreadable picture.
         """
-        image = read_picture(picture)  # (H, W, 3)
-        labels = self._labels(image, query)
-        shares = _shares(labels, len(query.typed.groups))
+        return self._segment_read([picture], [read_picture(picture)], query, index)[0]
+
+    def segment_batch(self, pictures: Sequence[Picture], query: Query) -> list[Segmentation]:
+        """Segments pictures, and gives the results in their order.
+
+        Those of equal size go through the network together, as many as fit into one pass of
+        windows. Without file names they are called by their index.
+
+        Raises `UserError` for an unreadable picture; none is segmented then.
+        """
+        return self._segment_read(pictures, [read_picture(p) for p in pictures], query)
+
+    def save_pretrained(
+        self, folder: str | Path, *, full: bool | None = None, licence: str | None = None
+    ) -> Path:
+        """Writes a model folder with a model card, for `from_pretrained`.
+
+        Args:
+            full: whether to store the CLIP, too; None: only one that can't be had by its name.
+            licence: of the weights, as the Hugging Face hub calls it, e.g. "apache-2.0".
+
+        Raises `UserError` if the folder holds something else or can't be written, and for models in
+        lower precision and exported ones.
+        """
+        return save_with_card(self._bundle(), Path(folder), full=full, licence=licence)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        full: bool | None = None,
+        licence: str | None = None,
+    ) -> str:
+        """Publishes what `save_pretrained` writes as `organisation/model` on the Hugging Face hub,
+        and gives its address. You have to be logged in (`hf auth login`).
+
+        Raises `UserError` as `save_pretrained`, and if the hub refuses or can't be reached.
+        """
+        return publish_model(self._bundle(), repo_id, private=private, full=full, licence=licence)
+
+    def _bundle(self) -> Bundle:
+        if not isinstance(self.network, SegmentationNetwork) or self.precision != "fp32":
+            raise UserError(
+                "only models that were loaded from a model folder in precision fp32 can be saved"
+            )
+        return Bundle(
+            network=self.network,
+            clip=self.clip,
+            recipe=self.recipe,
+            classes=self.trained_classes,
+            templates=self.templates,
+            metrics=self.metrics,
+        )
+
+    def _segment_read(
+        self, pictures: Sequence[Picture], images: Sequence[RGBArray], query: Query, first: int = 0
+    ) -> list[Segmentation]:
+        """Results of `pictures`, whose pixels are `images`."""
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        for size in dict.fromkeys(sizes):
+            if (note := self.sizes.note(size)) is not None:
+                warnings.warn(note, ShrunkPicture, stacklevel=3)
         colours = class_colours([group[0] for group in query.typed.groups])
-        legend = tuple(
-            LegendEntry(group[0], group, colour, share, seen)
-            for group, colour, share, seen in zip(
-                query.typed.groups, colours, shares, query.seen_by_class, strict=True
+        labels: dict[int, npt.NDArray[np.int16]] = {}
+        confidence: dict[int, npt.NDArray[np.float16]] = {}
+        for members in self.sizes.passes(sizes):
+            best = self.pictures.labels(
+                [images[index] for index in members], query
+            )  # (B, H, W) each
+            labels.update(zip(members, best[0], strict=True))
+            confidence.update(zip(members, best[1], strict=True))
+        return [
+            Segmentation(
+                labels=labels[index],
+                legend=_legend(query, colours, labels[index]),
+                image=image,
+                name=picture_name(picture, first + index),
+                file_name=Path(picture).name if isinstance(picture, (str, Path)) else None,
+                confidence=confidence[index],
+                compute_scores=partial(self.pictures.scores, image, query),
             )
+            for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
+        ]
+
+
+def _legend(
+    query: Query, colours: Sequence[RGB], labels: npt.NDArray[np.int16]
+) -> tuple[LegendEntry, ...]:
+    shares = _shares(labels, len(query.typed.groups))
+    return tuple(
+        LegendEntry(group[0], group, colour, share, seen)
+        for group, colour, share, seen in zip(
+            query.typed.groups, colours, shares, query.seen_by_class, strict=True
         )
-        return Segmentation(
-            labels=labels,
-            legend=legend,
-            image=image,
-            name=picture_name(picture, index),
-            file_name=Path(picture).name if isinstance(picture, (str, Path)) else None,
-            compute_scores=partial(self._scores, image, query),
-        )
-
-    @torch.inference_mode()
-    def _labels(self, image: RGBArray, query: Query) -> npt.NDArray[np.int16]:
-        names, best = sliding_best(
-            self.network,
-            self._prepare(image),
-            query.embeddings,
-            crop=self.recipe.data.crop,
-            stride=self.recipe.data.stride,
-            output_size=image.shape[:2],
-            seen=torch.arange(len(query.embeddings), device=self.device),
-            seen_score_offset=query.reduction,
-        )  # (1, H, W) each; the arg-max over names is that over the maxima of synonyms
-        labels = query.class_of_name[names[0]]  # (H, W)
-        if query.thresholds is not None:
-            score = best[0] + query.reduction[names[0]]
-            low = score < query.thresholds[labels]
-            labels = labels.masked_fill(low, BACKGROUND_LABEL)
-        return labels.cpu().numpy().astype(np.int16)
-
-    @torch.inference_mode()
-    def _scores(self, image: RGBArray, query: Query) -> npt.NDArray[np.float32]:
-        by_name = sliding_scores(
-            self.network,
-            self._prepare(image),
-            query.embeddings,
-            crop=self.recipe.data.crop,
-            stride=self.recipe.data.stride,
-            output_size=image.shape[:2],
-            seen=torch.arange(len(query.embeddings), device=self.device),
-            seen_score_offset=query.reduction,
-        )[0]  # (K, H, W)
-        groups = by_name.split([len(group) for group in query.typed.groups])
-        by_class = torch.stack([group.amax(dim=0) for group in groups])  # (C, H, W)
-        return by_class.cpu().numpy()
-
-    def _prepare(self, image: RGBArray) -> Tensor:
-        """The picture as the network takes it: (1, 3, h, w)."""
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self.device)  # (1, 3, H, W)
-        size = self._network_size(image.shape[0], image.shape[1])
-        data = self.recipe.data
-        return normalise(resize_bilinear(pixels, size), data.mean, data.std)
-
-    def _network_size(self, height: int, width: int) -> list[int]:
-        data = self.recipe.data
-        size = short_side_size((height, width), data.short_side)
-        allowed = capped_size(size, data.crop, data.stride, self.max_windows)
-        if allowed != size:
-            warnings.warn(
-                f"a picture of {width} x {height} pixels would take more than {self.max_windows} "
-                f"windows; it is shrunk to {allowed[1]} x {allowed[0]} instead of "
-                f"{size[1]} x {size[0]} for the network",
-                ShrunkPicture,
-                stacklevel=2,
-            )
-        return allowed
-
-
-def capped_size(size: Sequence[int], crop: int, stride: int, max_windows: int) -> list[int]:
-    """(height, width), shrunk in proportion if it would take more than `max_windows` windows."""
-    counts = [max(side - crop + stride - 1, 0) // stride + 1 for side in size]
-    if counts[0] * counts[1] <= max_windows:
-        return list(size)
-    along = max(1, max_windows // min(counts))
-    scale = (crop + stride * (along - 1)) / max(size)
-    return [max(1, int(side * scale)) for side in size]
+    )
 
 
 def _shares(labels: npt.NDArray[np.int16], classes: int) -> list[float]:

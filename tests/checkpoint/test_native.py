@@ -13,14 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cascade_clip
-from cascade_clip.checkpoint.native import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    find_model,
-    load_bundle,
-    load_model,
-    save_model,
-)
+from cascade_clip.checkpoint.native import load_bundle, load_model, save_model
+from cascade_clip.checkpoint.places import CONFIG_FILE, WEIGHTS_FILE, find_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
@@ -88,6 +82,15 @@ def test_saving_again_replaces_the_model(
     save_model(saved, network, recipe, ClassSet(("one",)), clip)
     assert load_bundle(saved).classes == ClassSet(("one",))
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_what_prompts_said_comes_back(
+    saved: Path, recipe: Recipe, parts: tuple[SegmentationNetwork, FrozenClip]
+) -> None:
+    network, clip = parts
+    classes = ClassSet(("pottedplant", "cat"), ("cat",), ("potted plant", "cat"))
+    save_model(saved, network, recipe, classes, clip)
+    assert load_bundle(saved).classes == classes
 
 
 @pytest.mark.parametrize("quick_gelu", [False, True])

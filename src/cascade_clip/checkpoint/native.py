@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cascade_clip.checkpoint.places import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, find_model
 from cascade_clip.checkpoint.stored_clip import store_clip
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import ClipSettings, Recipe, Settings
@@ -33,10 +34,6 @@ from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import parse_recipe
 
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
-EMBEDDED = "picturebook"
 
 
 class ModelConfig(Settings):
@@ -46,6 +43,8 @@ class ModelConfig(Settings):
     recipe: dict[str, Any]
     classes: tuple[str, ...]
     unseen: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    """What prompts say for each class; empty: its name."""
     templates: tuple[str, ...]
     """Prompt templates, `{}` standing for the class name."""
     clip_fingerprint: str | None
@@ -67,6 +66,8 @@ class Bundle:
     templates: tuple[str, ...]
     metrics: dict[str, float | None] = field(default_factory=dict)
     clip_fingerprint: str | None = None
+    default_classes: TypedClasses | None = None
+    """What is asked for when no names are given; None: the classes of the training."""
     has_trunk: bool = False
     """Whether the folder holds the CLIP too; `recipe.model.clip` then names it there."""
 
@@ -78,7 +79,7 @@ def save_model(
     classes: ClassSet,
     clip: FrozenClip,
     *,
-    metrics: Mapping[str, float] | None = None,
+    metrics: Mapping[str, float | None] | None = None,
     full: bool = False,
     card: str | None = None,
 ) -> Path:
@@ -89,14 +90,8 @@ def save_model(
 
     Raises `UserError` if the folder holds something else or can't be written.
     """
-    config = ModelConfig(
-        recipe=recipe.model_dump(mode="json"),
-        classes=classes.names,
-        unseen=classes.unseen,
-        templates=TEMPLATES[recipe.data.templates],
-        clip_fingerprint=clip.fingerprint,
-        trunk="clip" if full else None,
-        metrics={k: v if math.isfinite(v) else None for k, v in (metrics or {}).items()},
+    config = describe_model(
+        recipe, classes, TEMPLATES[recipe.data.templates], clip.fingerprint, metrics, full=full
     )
     if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is no model folder; choose another place")
@@ -114,27 +109,52 @@ def save_model(
     return folder
 
 
+def describe_model(
+    recipe: Recipe,
+    classes: ClassSet,
+    templates: tuple[str, ...],
+    clip_fingerprint: str | None,
+    metrics: Mapping[str, float | None] | None = None,
+    *,
+    full: bool = False,
+) -> ModelConfig:
+    """What a model's files say about it; metrics that are not finite become None."""
+    return ModelConfig(
+        recipe=recipe.model_dump(mode="json"),
+        classes=classes.names,
+        unseen=classes.unseen,
+        prompts=classes.in_prompts,
+        templates=templates,
+        clip_fingerprint=clip_fingerprint,
+        trunk="clip" if full else None,
+        metrics={
+            k: v if v is not None and math.isfinite(v) else None for k, v in (metrics or {}).items()
+        },
+    )
+
+
 def load_model(folder: str | Path) -> SegmentationNetwork:
     """The network of a model folder, in evaluation mode. Raises `UserError` as `load_bundle`."""
     return load_bundle(folder).network
 
 
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, revision: str | None = None) -> Bundle:
     """The model of a folder with its CLIP, recipe and classes, in evaluation mode.
 
-    `folder` may also be a run folder, or `picturebook` for the model within the package.
+    `folder` may also be a run folder, `picturebook` for the model within the package, or
+    `organisation/model` on the Hugging Face hub, at a `revision` (branch, tag or commit) of it.
 
     Raises `UserError` if files are missing, damaged, of another format version or of another model,
     if weights are not finite, or if the CLIP has other weights than the one trained on.
     """
-    folder = find_model(folder)
+    folder = find_model(folder, revision)
     config = _read_config(folder)
     recipe = parse_recipe(config.recipe)
-    classes = ClassSet(config.classes, config.unseen)
+    classes = ClassSet(config.classes, config.unseen, config.prompts)
     adapter = _read_weights(folder / WEIGHTS_FILE)
     if config.trunk is not None:
         recipe = _standing_on(recipe, f"{LOCAL_DIR}{folder / config.trunk}")
-    clip = _load_clip_checked(recipe, config.clip_fingerprint)
+    clip = load_clip_checked(recipe, config.clip_fingerprint)
     network = SegmentationNetwork(clip.visual, recipe.model)
     try:
         network.load_adapter_state_dict(adapter)
@@ -149,25 +169,6 @@ def load_bundle(folder: str | Path) -> Bundle:
         metrics=config.metrics,
         clip_fingerprint=config.clip_fingerprint,
         has_trunk=config.trunk is not None,
-    )
-
-
-def find_model(folder: str | Path) -> Path:
-    """The model folder at a path: itself, `model/` within a run folder, or the embedded one."""
-    path = Path(folder)
-    if str(folder) == EMBEDDED and not path.exists():
-        path = Path(str(files("cascade_clip"))) / "adapters" / EMBEDDED
-    for place in (path, path / "model"):
-        if (place / CONFIG_FILE).is_file():
-            return place
-    if (path / "checkpoints").is_dir():
-        raise UserError(
-            f"the run {path} has no finished model; go on with: "
-            f"cascade-clip train {path / 'recipe.yaml'} --out {path} --resume"
-        )
-    raise UserError(
-        f"no model in {path}: {CONFIG_FILE} is missing; give a model folder, a run folder, or "
-        f"'{EMBEDDED}' for the one within the package"
     )
 
 
@@ -245,7 +246,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
+def load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
+    """The CLIP that a recipe names.
+
+    Raises `UserError` if there is none, or its fingerprint is not the `expected` one.
+    """
     clip = load_clip(recipe.model.clip)
     if expected is not None and clip.fingerprint != expected:
         raise UserError(

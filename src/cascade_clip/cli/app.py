@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.cli import convert, segment, train, world
+from cascade_clip.cli import (
+    ablate,
+    about,
+    analyze,
+    convert,
+    data,
+    demo,
+    evaluate,
+    export,
+    label,
+    report,
+    segment,
+    serve,
+    train,
+    world,
+)
 from cascade_clip.errors import TrainingStopped, UserError
 
 app = typer.Typer(
@@ -20,11 +35,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(segment.segment)
-app.command()(segment.demo)
+app.command()(demo.demo)
+app.command()(serve.serve)
+app.command()(label.label)
+app.command()(data.prepare)
+app.command()(data.check)
 app.command()(train.train)
-app.command()(train.evaluate)
-app.command()(train.recipes)
-app.command()(train.info)
+app.command()(evaluate.evaluate)
+app.command()(report.report)
+app.command()(about.recipes)
+app.command()(about.info)
+app.add_typer(analyze.app)
+app.command()(ablate.ablate)
+app.command()(export.export)
 app.command()(convert.convert)
 app.command()(world.picturebook)
 app.command()(world.pretrain_clip)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
 
+if TYPE_CHECKING:
+    from cascade_clip.training.seeds import SeedSummary
 
-def summary_table(rows: Mapping[str, Metrics]) -> Table:
-    """One row per method: pAcc, mIoU, S, U, h in percent."""
-    table = Table(title="percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean")
+SPLIT_MEANING = "S, U: mIoU of seen, unseen classes"
+
+
+def summary_table(rows: Mapping[str, Metrics], meaning: str = SPLIT_MEANING) -> Table:
+    """One row per method: pAcc, mIoU, S, U, h in percent; `meaning` says what S and U are."""
+    table = Table(title=f"percent; {meaning}; h: their harmonic mean")
     table.add_column("method")
     for column in ("pAcc", "mIoU", "S", "U", "h"):
         table.add_column(column, justify="right")
@@ -36,6 +42,28 @@ def class_table(rows: Mapping[str, Metrics], classes: ClassSet) -> Table:
     return table
 
 
+def seeds_table(summary: SeedSummary) -> Table:
+    """One row per seed and one with mean ± spread, in percent."""
+    table = Table(title=f"percent, test split; {SPLIT_MEANING}; h: their harmonic mean")
+    table.add_column("seed")
+    for column in ("pAcc", "mIoU", "S", "U", "h"):
+        table.add_column(column, justify="right")
+    for seed, result in summary.per_seed.items():
+        table.add_row(str(seed), *(_percent(value) for value in result.values()))
+    pairs = zip(summary.mean.values(), summary.spread.values(), strict=True)
+    both = (
+        _percent(mean) if spread is None else f"{_percent(mean)} ± {_percent(spread)}"
+        for mean, spread in pairs
+    )
+    table.add_section()
+    table.add_row("mean ± spread", *both)
+    return table
+
+
 def percent(value: float) -> str:
     """`12.3` for 0.123, `-` for NaN."""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return percent(math.nan if value is None else value)

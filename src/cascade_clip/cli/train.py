@@ -1,22 +1,17 @@
-"""`train`, `evaluate`, `recipes` and `info`."""
+"""`train`."""
 
 from __future__ import annotations
 
-from functools import partial
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from cascade_clip.checkpoint.native import Bundle
-    from cascade_clip.config import DataSettings
-    from cascade_clip.data.classes import ClassSet
-    from cascade_clip.evaluation.metrics import Metrics
+    from cascade_clip.config import Recipe
 
 RUNS = Path("runs")
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def train(
@@ -31,162 +26,96 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, or the newest one.")
     ] = False,
-    quiet: Quiet = False,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="CLIP to stand on, e.g. ViT-B-16; short for model.clip.model=..."),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="Its weights: a tag, e.g. openai, or a file; model.clip.pretrained=..."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train so many seeds, and report their mean and spread."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option(help="Write OUT/report.html at the end, on the validation pictures.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Train a model as a recipe says."""
     from cascade_clip.recipes import load_recipe
 
-    resolved = load_recipe(recipe, settings or [])  # mistakes show before the heavy imports
+    overrides = [*(settings or []), *_clip_settings(clip, pretrained)]
+    resolved = load_recipe(recipe, overrides)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
-    from cascade_clip.training import run
+    from cascade_clip.errors import TrainingFailed, TrainingStopped
+    from cascade_clip.training.run_folder import (
+        is_first_process,
+        new_run_folder,
+        newest_run_folder,
+    )
 
     if out is None:
-        out = (run.newest_run_folder if resume else run.new_run_folder)(resolved, RUNS)
-    model = run.train(resolved, out, resume=resume, quiet=quiet)
-    if run.is_first_process():
-        Console().print(f"model: {model}\nnext: cascade-clip evaluate {out}", highlight=False)
-
-
-def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(help="'picturebook' or a data set folder.", show_default="as trained"),
-    ] = None,
-    scenes: Annotated[
-        int | None, typer.Option(min=1, help="How many pictures.", show_default="all")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="test, val or calibration.")] = "test",
-    raw_clip: Annotated[
-        bool, typer.Option("--raw-clip", help="Evaluate CLIP without training next to it.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Result file.", show_default="MODEL/metrics.json")
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean."""
-    from rich.console import Console
-
-    from cascade_clip.checkpoint.native import EMBEDDED, load_bundle
-    from cascade_clip.cli.tables import class_table, summary_table
-    from cascade_clip.evaluation.results import write_metrics
-
-    bundle = load_bundle(model)
-    settings = _data_settings(bundle.recipe.data, data, seed)
-    rows, classes = _measure(bundle, settings, split, scenes, raw_clip, quiet)
-    console = Console()
-    console.print(summary_table(rows), class_table(rows, classes))
-    if out is None and (model != EMBEDDED or Path(model).exists()):
-        out = Path(model) / "metrics.json"
-    if out is not None:
-        write_metrics(out, rows, settings, split)
-        console.print(f"written: {out}", highlight=False)
-
-
-def recipes() -> None:
-    """List the recipes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from cascade_clip.recipes import load_recipe, recipe_names
-
-    table = Table("recipe", "summary")
-    for name in recipe_names():
-        table.add_row(name, load_recipe(name).summary)
-    Console().print(table)
-
-
-def info() -> None:
-    """Show versions, hardware and the embedded model."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from cascade_clip.training.logs import describe_environment
-
-    environment = describe_environment()
-    packages = environment.pop("packages")
-    table = Table("", "", show_header=False)
-    for name, value in {**environment, **packages}.items():
-        shown = ", ".join(value) or "none" if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), shown)
-    for name, shown in _embedded_facts():
-        table.add_row(name, shown)
-    Console().print(table)
-
-
-def _data_settings(trained: DataSettings, data: str | None, seed: int | None) -> DataSettings:
-    """The data that the options name, prepared as the model was trained."""
-    values: dict[str, Any] = {}
-    if data is not None:
-        folder = data != "picturebook"
-        values = {"name": "folder" if folder else data, "root": Path(data) if folder else None}
-    if seed is not None:
-        values["picturebook"] = trained.picturebook.model_copy(update={"seed": seed})
-    return trained.model_copy(update=values)
-
-
-def _measure(
-    bundle: Bundle,
-    settings: DataSettings,
-    split: str,
-    scenes: int | None,
-    raw_clip: bool,
-    quiet: bool,
-) -> tuple[dict[str, Metrics], ClassSet]:
-    """Metrics by method, and the classes of the data."""
-    import torch
-    from rich.console import Console
-    from rich.progress import Progress
-    from torch import nn
-
-    from cascade_clip.clip.load import load_clip
-    from cascade_clip.clip.text import encode_classes
-    from cascade_clip.config import Recipe
-    from cascade_clip.data.dataset import open_dataset, read_split
-    from cascade_clip.evaluation.evaluate import evaluate
-    from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dataset = open_dataset(settings, read_split(split), scenes)
-    recipe = bundle.recipe.model_copy(update={"data": settings})
-    methods: dict[str, tuple[nn.Module, Recipe]] = {recipe.name: (bundle.network, recipe)}
-    if raw_clip:
-        clip = load_clip(recipe.model.clip)  # its own copy: training may have changed the other
-        methods["raw CLIP"] = (RawClip(clip.visual), raw_clip_recipe(recipe, clip))
-    text = encode_classes(bundle.clip, dataset.classes.names, bundle.templates).to(device)
-    rows = {}
-    with Progress(console=Console(stderr=True), disable=quiet) as progress:
-        for name, (network, its_recipe) in methods.items():
-            task = progress.add_task(name, total=len(dataset))
-            advance = partial(progress.advance, task)
-            rows[name] = evaluate(network.to(device), dataset, text, its_recipe, advance=advance)
-    return rows, dataset.classes
-
-
-def _embedded_facts() -> list[tuple[str, str]]:
-    from cascade_clip.checkpoint.native import EMBEDDED, load_bundle
-    from cascade_clip.errors import UserError
-
+        out = (newest_run_folder if resume else new_run_folder)(resolved, RUNS)
     try:
-        bundle = load_bundle(EMBEDDED)
-    except UserError as error:
-        return [("embedded model", f"none: {error}")]
-    clip = bundle.clip
-    trained = sum(p.numel() for p in bundle.network.trained_parameters().values())
-    size = sum(p.numel() for p in clip.model.parameters()) / 1e6
-    facts = [
-        ("embedded CLIP", f"{size:.1f} M weights, {clip.depth} blocks, {clip.image_size} px"),
-        ("embedded model", f"{bundle.recipe.name}, {trained / 1e6:.1f} M trained weights"),
-        ("its classes", ", ".join(bundle.classes.names)),
-        ("unseen in training", ", ".join(bundle.classes.unseen)),
-    ]
-    measured = {k: v for k, v in bundle.metrics.items() if v is not None}
-    return [*facts, *((f"its {key}", f"{value:.3f}") for key, value in measured.items())]
+        if seeds is None:
+            _train_one(resolved, out, resume, report, quiet)
+        else:
+            _train_seeds(resolved, out, seeds, resume, quiet)
+    except (TrainingFailed, TrainingStopped) as error:
+        if is_first_process():
+            raise
+        raise typer.Exit(0) from error  # all processes end alike; the first one says why
+
+
+def _clip_settings(clip: str | None, pretrained: str | None) -> list[str]:
+    """The options as settings; JSON, so that YAML reads text as text."""
+    settings = [] if clip is None else [f"model.clip.model={json.dumps(clip)}"]
+    whole = clip is not None and (clip == "picturebook" or clip.startswith("local-dir:"))
+    if pretrained is not None or whole:  # these come with their weights
+        settings.append(f"model.clip.pretrained={json.dumps(pretrained)}")
+    return settings
+
+
+def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: bool) -> None:
+    from rich.console import Console
+
+    from cascade_clip.training.run import train
+    from cascade_clip.training.run_folder import is_first_process
+    from cascade_clip.training.trainer import leave_group
+
+    model = train(recipe, out, resume=resume, quiet=quiet)
+    leave_group()
+    if is_first_process():
+        console = Console()
+        console.print(f"model: {model}", highlight=False)
+        if report:
+            console.print(f"report: {_report(recipe, out, quiet)}", highlight=False)
+        console.print(f"next: cascade-clip evaluate {out}", highlight=False)
+
+
+def _report(recipe: Recipe, out: Path, quiet: bool) -> Path:
+    """A first look at the model, on the pictures that validation looked at."""
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.evaluation.measure import measure
+    from cascade_clip.evaluation.run_report import write_run_report
+
+    bundle = load_bundle(out)
+    pictures = recipe.train.validation_pictures
+    found = measure(bundle, bundle.recipe, split="val", pictures=pictures, quiet=quiet)
+    return write_run_report(out / "report.html", found, out)
+
+
+def _train_seeds(recipe: Recipe, out: Path, count: int, resume: bool, quiet: bool) -> None:
+    from rich.console import Console
+
+    from cascade_clip.cli.tables import seeds_table
+    from cascade_clip.training.run_folder import is_first_process
+    from cascade_clip.training.seeds import SUMMARY_FILE, train_seeds
+
+    summary = train_seeds(recipe, out, count, resume=resume, quiet=quiet)
+    if is_first_process():
+        console = Console()
+        console.print(seeds_table(summary))
+        console.print(f"written: {out / SUMMARY_FILE}", highlight=False)

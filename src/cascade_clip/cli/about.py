@@ -1,0 +1,66 @@
+"""`recipes` and `info`."""
+
+from __future__ import annotations
+
+
+def recipes() -> None:
+    """List the recipes, with what papers report for them."""
+    from rich.console import Console, Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from cascade_clip.recipes import load_recipe, recipe_names
+
+    table = Table(title="published percent; S, U: mIoU of seen, unseen classes; h: harmonic mean")
+    names = recipe_names()
+    table.add_column("recipe", min_width=max(map(len, names)))
+    for column in ("S", "U", "h"):
+        table.add_column(column, justify="right")
+    for name in names:
+        recipe = load_recipe(name)
+        reported = recipe.published
+        values = (reported.seen, reported.unseen, reported.hiou) if reported else ()
+        described = Group(Text(name, "bold"), Padding.indent(Text(recipe.summary), 2))
+        table.add_row(described, *(f"{value:.1f}" for value in values))
+    Console().print(table)
+
+
+def info() -> None:
+    """Show versions, hardware and the embedded model."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cascade_clip.training.logs import describe_environment
+
+    environment = describe_environment()
+    packages = environment.pop("packages")
+    table = Table("", "", show_header=False)
+    for name, value in {**environment, **packages}.items():
+        shown = ", ".join(value) or "none" if isinstance(value, list) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    for name, shown in _embedded_facts():
+        table.add_row(name, shown)
+    Console().print(table)
+
+
+def _embedded_facts() -> list[tuple[str, str]]:
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.places import EMBEDDED
+    from cascade_clip.errors import UserError
+
+    try:
+        bundle = load_bundle(EMBEDDED)
+    except UserError as error:
+        return [("embedded model", f"none: {error}")]
+    clip = bundle.clip
+    trained = sum(p.numel() for p in bundle.network.trained_parameters().values())
+    size = sum(p.numel() for p in clip.model.parameters()) / 1e6
+    facts = [
+        ("embedded CLIP", f"{size:.1f} M weights, {clip.depth} blocks, {clip.image_size} px"),
+        ("embedded model", f"{bundle.recipe.name}, {trained / 1e6:.1f} M trained weights"),
+        ("its classes", ", ".join(bundle.classes.names)),
+        ("unseen in training", ", ".join(bundle.classes.unseen)),
+    ]
+    measured = {k: v for k, v in bundle.metrics.items() if v is not None}
+    return [*facts, *((f"its {key}", f"{value:.3f}") for key, value in measured.items())]

@@ -1,0 +1,61 @@
+"""`demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cascade_clip.demo import DemoResult
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the report and the models.")] = Path(
+        "runs/demo"
+    ),
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps of each method.", show_default="200"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few steps and scenes: to see that everything works.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """Train on the picture book, evaluate, segment, and write a report with pictures."""
+    from rich.console import Console
+
+    from cascade_clip.demo import DemoSettings, run_demo
+
+    settings = DemoSettings.quick() if quick else DemoSettings()
+    if steps is not None:
+        settings = settings.with_steps(steps)
+    result = run_demo(out, settings, quiet=quiet)
+    console = Console()
+    console.print(_demo_table(result))
+    console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _demo_table(result: DemoResult) -> Table:
+    """Methods by pAcc, S, U, h, then S and U of things and of stuff; percent."""
+    from rich.table import Table
+
+    from cascade_clip.demo import GROUPS
+    from cascade_clip.evaluation.report import group_scores, percent
+
+    table = Table(title="percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean")
+    table.add_column("method")
+    groups = [f"{group} {kind}" for group in GROUPS for kind in ("S", "U")]
+    for column in ("pAcc", "S", "U", "h", *groups):
+        table.add_column(column, justify="right")
+    for name, m in result.rows.items():
+        values = [m.pixel_accuracy, m.miou_seen, m.miou_unseen, m.hiou]
+        for members in GROUPS.values():
+            scores = group_scores(m, members, result.classes.unseen)
+            values += [scores.seen, scores.unseen]
+        table.add_row(name, *map(percent, values))
+    return table

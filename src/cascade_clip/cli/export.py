@@ -1,0 +1,69 @@
+"""`export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cascade_clip.checkpoint.places import check_model, is_exported
+from cascade_clip.class_names import parse_classes
+from cascade_clip.errors import UserError
+from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
+
+if TYPE_CHECKING:
+    from cascade_clip.export.check import Agreement
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
+    ],
+    format: Annotated[str, typer.Option(help=" or ".join(SUFFIXES) + ".")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="model.onnx or model.pt2")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Names that become part of the file, e.g. 'cat, sofa|couch, wall'.",
+            show_default="free: text embeddings are inputs",
+        ),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
+) -> None:
+    """Write a model as one file that runs without this package.
+
+    The file is checked against the model over several picture sizes before it is kept.
+    """
+    wanted = read_format(format)
+    chosen = read_precision(precision)
+    target = out or Path(f"model{SUFFIXES[wanted]}")
+    check_ending(target, wanted)
+    typed = None if classes is None else parse_classes(classes)
+    if is_exported(model):
+        raise UserError(f"{model} is an exported file already; give the model that it came from")
+    check_model(model)  # mistakes show before the heavy imports
+
+    from rich.console import Console
+
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.export.write import export_model
+
+    console, notes = Console(), Console(stderr=True)
+    bundle = load_bundle(model)
+    with notes.status(f"writing {target} and checking it"):
+        found = export_model(bundle, target, format=wanted, classes=typed, precision=chosen)
+    console.print(_summary(found), highlight=False)
+    size = target.stat().st_size / 1e6
+    console.print(f"written: {target} ({size:.1f} MB)", highlight=False, soft_wrap=True)
+
+
+def _summary(found: Agreement) -> str:
+    sizes = ", ".join(f"{batch} x {width} x {height}" for batch, height, width in found.sizes)
+    return (
+        f"checked against the model on pictures of {sizes} pixels: mask logits differ by at most "
+        f"{found.logits:.1e} of the largest one, scores by {found.scores:.1e} (allowed: "
+        f"{found.tolerance:.0e}); the best class is the same on {found.labels:.2%} of patches"
+    )

@@ -1,0 +1,154 @@
+"""`label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cascade_clip.class_names import parse_classes
+from cascade_clip.errors import UserError
+
+if TYPE_CHECKING:
+    from cascade_clip.labelling.formats.pictures import Placement
+    from cascade_clip.labelling.task import Job, Task
+
+FORMATS = ("voc", "coco", "yolo-seg", "cvat", "labelstudio", "jsonl", "parquet")
+
+
+def label(
+    pictures: Annotated[
+        list[str], typer.Argument(help="Folders, files, or patterns such as 'photos/*.jpg'.")
+    ],
+    classes: Annotated[str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall'.")],
+    formats: Annotated[
+        str, typer.Option("--format", help=f"Any of {', '.join(FORMATS)}.")
+    ] = "coco",
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
+    model: Annotated[
+        str | None, typer.Option(help="Model or run folder.", show_default="the embedded model")
+    ] = None,
+    background: Annotated[
+        bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
+    ] = None,
+    min_area: Annotated[
+        int, typer.Option(min=1, help="Pieces with fewer pixels are no segments.")
+    ] = 20,
+    place: Annotated[
+        str, typer.Option(help="Pictures beside the labels: copy, or link to where they lie.")
+    ] = "copy",
+    review: Annotated[
+        int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
+    ] = 200,
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Models at once, with --engine ray.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Label a data set: masks and segments in the formats of annotation tools.
+
+    A stopped command goes on where it was when it is repeated.
+    """
+    wanted = _read_formats(formats)
+    typed = parse_classes(classes)
+    placement = _read_placement(place)
+    if engine not in ("local", "ray"):
+        raise UserError(f"--engine is local or ray, got '{engine}'")
+
+    from cascade_clip.picture_files import find_pictures
+
+    files = find_pictures(pictures, out)  # mistakes show before the heavy imports
+
+    from rich.console import Console
+
+    from cascade_clip.checkpoint.places import EMBEDDED
+    from cascade_clip.labelling.formats import WRITERS
+    from cascade_clip.labelling.records import open_store
+    from cascade_clip.labelling.review import write_review
+    from cascade_clip.labelling.run import jobs_of
+    from cascade_clip.labelling.task import Task
+
+    console, notes = Console(), Console(stderr=True)
+    task = Task(
+        model=model or EMBEDDED,
+        classes=typed.groups,
+        background=background if threshold is None else threshold,
+        out=str(out),
+        min_area=min_area,
+    )
+    store = open_store(task)
+    jobs = jobs_of(files)
+    waiting = [job for job in jobs if not store.is_done(job[1])]
+    if len(waiting) < len(jobs):
+        notes.print(f"{len(jobs) - len(waiting)} pictures were labelled before", style="dim")
+    failed = _label(task, waiting, workers if engine == "ray" else None, quiet) if waiting else []
+    for name in wanted:
+        WRITERS[name](store, out / name, placement)
+        console.print(f"written: {out / name}", highlight=False)
+    if review:
+        console.print(
+            f"written: {write_review(store, out / 'review.html', review)}", highlight=False
+        )
+    if failed:
+        for line in failed:
+            notes.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+def _label(task: Task, jobs: list[Job], workers: int | None, quiet: bool) -> list[str]:
+    """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from cascade_clip.labelling.run import Labeller
+
+    columns = (
+        TextColumn("labelling"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        bar = progress.add_task("labelling", total=len(jobs), rate="")
+
+        def advance(pictures: int) -> None:
+            progress.advance(bar, pictures)
+            speed = progress.tasks[0].speed
+            progress.update(bar, rate=f"{speed:.1f} pictures/s" if speed else "")
+
+        if workers is None:
+            return Labeller(task).label_all(jobs, advance)
+
+        from cascade_clip.labelling.on_ray import label_on_ray
+
+        return label_on_ray(task, jobs, workers, advance)
+
+
+def _read_formats(text: str) -> list[str]:
+    formats = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise UserError(f"--format takes any of {', '.join(FORMATS)}; got '{text}'")
+    return formats
+
+
+def _read_placement(text: str) -> Placement:
+    if text == "copy":
+        return "copy"
+    if text == "link":
+        return "link"
+    raise UserError(f"--place is copy or link, got '{text}'")

@@ -1,0 +1,37 @@
+"""A progress bar for pictures: how many, how fast, how long still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Shows a bar on standard error; gives the function that is told how many pictures are done."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+        task = progress.add_task(what, total=total, rate="")
+
+        def advance(pictures: int) -> None:
+            progress.advance(task, pictures)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.1f} pictures/s" if speed else "")
+
+        yield advance

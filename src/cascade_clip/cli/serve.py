@@ -1,0 +1,96 @@
+"""`serve`."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from cascade_clip.errors import UserError
+
+LIMITS = "Limits of one request"
+
+
+def serve(
+    model: Annotated[
+        str | None, typer.Option(help="Model or run folder.", show_default="the embedded model")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 7860,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CASCADE_CLIP_TOKEN",
+            help="Lets only those in who know it.",
+            show_default="everybody is let in",
+        ),
+    ] = None,
+    max_mb: Annotated[
+        float, typer.Option(min=1, help="Size of the upload, MB.", rich_help_panel=LIMITS)
+    ] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option(min=1, help="Millions of pixels.", rich_help_panel=LIMITS)
+    ] = 25.0,
+    max_classes: Annotated[
+        int, typer.Option(min=1, help="Class names, synonyms included.", rich_help_panel=LIMITS)
+    ] = 256,
+    max_name_length: Annotated[
+        int, typer.Option(min=1, help="Characters of a name.", rich_help_panel=LIMITS)
+    ] = 100,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Requests inside at once.", rich_help_panel=LIMITS)
+    ] = 32,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds.", rich_help_panel=LIMITS)] = 60.0,
+) -> None:
+    """Serve a web page and a REST interface that segment pictures."""
+    _require_web()
+    from rich.console import Console
+
+    from cascade_clip.serve.temporary import page_folder
+
+    with page_folder() as folder:
+        import torch
+
+        from cascade_clip.checkpoint.places import EMBEDDED
+        from cascade_clip.segmenter import Segmenter, ShrunkPicture
+        from cascade_clip.serve import server
+        from cascade_clip.serve.access import SIGN_IN, Access
+        from cascade_clip.serve.limits import Limits
+        from cascade_clip.serve.service import Service
+
+        limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
+        access = None if token is None else Access(token)
+        with server.open_port(host, port) as listening:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            segmenter = Segmenter.from_pretrained(model or EMBEDDED, device=device)
+            service = Service(segmenter, limits, model=model or EMBEDDED)
+            app = server.page_app(service, access, folder)
+            warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            if access is None and not server.is_local(host):
+                console.print(
+                    f"warning: whoever reaches {host} can use this server; with --token only those "
+                    "who know it",
+                    style="yellow",
+                )
+            url = server.url(listening) + ("" if access is None else SIGN_IN)
+            line = f"serving {service.model} on {device} at {url}  (Ctrl-C ends)"
+            server.run(app, listening, announce=partial(console.print, line))
+
+
+def _require_web() -> None:
+    """Raises `UserError` unless what the page stands on is installed, and new enough."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    hint = "install it with: pip install 'cascade-clip[web]'"
+    try:
+        gradio = version("gradio")
+        version("prometheus-client")
+    except PackageNotFoundError as error:
+        raise UserError(f"the web page needs {error.name}, which is missing; {hint}") from error
+    if int(gradio.partition(".")[0]) < 6:
+        raise UserError(f"the web page needs gradio 6 or newer, found {gradio}; {hint}")

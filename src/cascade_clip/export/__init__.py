@@ -1,0 +1,1 @@
+"""Networks as files that run without this package: ONNX and torch.export."""

@@ -1,0 +1,71 @@
+"""What is exported: the network between normalised pictures and scores on the patch grid."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.export.request import Precision
+from cascade_clip.export.spectral import RealSpectralPrompt
+from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.spectral_prompts import SpectralPrompt
+
+IMAGE, TEXT, OFFSETS = "image", "text_embeddings", "offsets"
+MASK_LOGITS, SCORES = "mask_logits", "scores"
+
+
+class DynamicGraph(nn.Module):
+    """Pictures and classes in, mask logits and scores out; float32 at both ends."""
+
+    def __init__(self, network: SegmentationNetwork, precision: Precision = "fp32") -> None:
+        super().__init__()
+        self.network = exportable(network, precision)
+        self.inner = torch.float16 if precision == "fp16" else torch.float32
+
+    def forward(
+        self, image: Tensor, text_embeddings: Tensor, offsets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Normalised pictures (B, 3, H, W), sides multiples of the patch size, text embeddings
+        (C, d) and offsets (C,), to mask logits and scores (B, C, h, w) on the patch grid; the
+        scores are sigmoid(mask logits) minus the offsets.
+        """
+        output = self.network(image.to(self.inner), text_embeddings.to(self.inner))
+        mask_logits = output.mask_logits.float()  # (B, C, h, w)
+        return mask_logits, mask_logits.sigmoid() - offsets[:, None, None]
+
+
+class FixedGraph(nn.Module):
+    """As `DynamicGraph`, for classes that are part of the graph."""
+
+    text_embeddings: Tensor
+    offsets: Tensor
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        text_embeddings: Tensor,
+        offsets: Tensor,
+        precision: Precision = "fp32",
+    ) -> None:
+        super().__init__()
+        self.dynamic = DynamicGraph(network, precision)
+        self.register_buffer("text_embeddings", text_embeddings.detach().clone())
+        self.register_buffer("offsets", offsets.detach().clone())
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pictures (B, 3, H, W) to mask logits and scores (B, C, h, w)."""
+        return self.dynamic(image, self.text_embeddings, self.offsets)
+
+
+def exportable(network: SegmentationNetwork, precision: Precision) -> SegmentationNetwork:
+    """A copy on the CPU, in evaluation mode, that computes in `precision` and without complex
+    numbers."""
+    copied = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    if precision == "fp16":
+        copied = copied.half()
+    prompt = network.encoder.spectral_prompt
+    if isinstance(prompt, SpectralPrompt):
+        copied.encoder.spectral_prompt = RealSpectralPrompt(prompt)
+    return copied

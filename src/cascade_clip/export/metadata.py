@@ -1,0 +1,65 @@
+"""What an exported file says about itself, as JSON within the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cascade_clip.checkpoint.native import ModelConfig
+from cascade_clip.config import Settings
+from cascade_clip.errors import UserError
+from cascade_clip.export.request import Precision
+
+METADATA_KEY = "cascade_clip"
+FORMAT_VERSION = 1
+
+
+class ExportedConfig(Settings):
+    """Stored under `cascade_clip` in the metadata of an ONNX file, and in the extra file of this
+    name in a torch.export archive."""
+
+    format_version: int = FORMAT_VERSION
+    precision: Precision
+    patch_size: tuple[int, int]
+    """(height, width); pictures have multiples of these."""
+    classes: tuple[tuple[str, ...], ...] | None = None
+    """Fixed classes, each with its synonyms: the graph's channels, one for each name. None: text
+    embeddings and offsets are inputs of the graph."""
+    offsets: tuple[float, ...] | None = None
+    """What is subtracted from the score of each name, for fixed classes."""
+    model: ModelConfig
+    """As in the `config.json` of a model folder. `model.recipe.data` holds `crop`, `stride`,
+    `short_side`, `mean` and `std`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of fixed classes, in the order of the channels."""
+        return tuple(name for group in self.classes or () for name in group)
+
+
+def to_json(config: ExportedConfig) -> str:
+    return json.dumps(config.model_dump(mode="json"), ensure_ascii=False)
+
+
+def from_json(text: str | None, path: Path) -> ExportedConfig:
+    """Raises `UserError` for a file that `cascade-clip export` of this version did not write."""
+    if not text:
+        raise UserError(f"{path} was not written by cascade-clip export: it holds no description")
+    try:
+        values = json.loads(text)
+        version = values.get("format_version")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: its description can't be read: {error}") from error
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; export "
+            "the model again"
+        )
+    try:
+        return ExportedConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: its description is wrong: {key}: {first['msg']}") from error

@@ -1,0 +1,138 @@
+"""Exported files in the place of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.checkpoint.places import ONNX_SUFFIX
+from cascade_clip.errors import UserError
+from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
+from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json
+
+Run = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
+"""The graph's inputs by name and in order, to mask logits and scores (B, C, h, w)."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What sliding inference asks of an image encoder."""
+
+    patch_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ExportedOutput:
+    """What sliding inference asks of a network's output."""
+
+    mask_logits: Tensor
+    """(B, C, h, w)"""
+
+
+class ExportedNetwork(nn.Module):
+    """A graph in a file; takes the place of a `SegmentationNetwork` in inference.
+
+    With fixed classes, the "text embedding" of a name is the number of its channel: (C, 1).
+    """
+
+    def __init__(self, run: Run, config: ExportedConfig) -> None:
+        super().__init__()
+        self.run = run
+        self.config = config
+        self.encoder = Patches(config.patch_size)
+
+    def forward(self, image: Tensor, text_embeddings: Tensor) -> ExportedOutput:
+        """Normalised pictures (B, 3, H, W) and text embeddings (C, d) to mask logits."""
+        if self.config.classes is not None:
+            mask_logits, _ = self.run({IMAGE: image})  # (B, all names, h, w)
+            return ExportedOutput(mask_logits[:, text_embeddings[:, 0].long()])
+        offsets = torch.zeros(len(text_embeddings), device=image.device)
+        inputs = {IMAGE: image, TEXT: text_embeddings, OFFSETS: offsets}
+        return ExportedOutput(self.run(inputs)[0])
+
+
+def can_run(path: Path, device: torch.device) -> bool:
+    """Whether what runs a file can compute on `device`; ONNX files need an onnxruntime for it."""
+    if path.suffix != ONNX_SUFFIX:
+        return True
+    onnxruntime = _require_onnxruntime()
+    return _provider_name(device) in onnxruntime.get_available_providers()
+
+
+def open_exported(path: Path, device: torch.device) -> ExportedNetwork:
+    """The network in an .onnx or .pt2 file.
+
+    torch.export unpickles its files: open only those from people you trust.
+
+    Raises `UserError` if there is no such file, it can't be read, or what runs it is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    run, text = (_open_onnx if path.suffix == ONNX_SUFFIX else _open_torch_export)(path, device)
+    return ExportedNetwork(run, from_json(text, path))
+
+
+def _open_onnx(path: Path, device: torch.device) -> tuple[Run, str | None]:
+    onnxruntime = _require_onnxruntime()
+    if not can_run(path, device):
+        available = ", ".join(onnxruntime.get_available_providers())
+        raise UserError(
+            f"this onnxruntime can't compute on '{device}' (it has {available}); use device 'cpu', "
+            "or install the onnxruntime built for your device, e.g. onnxruntime-gpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors only
+    providers = dict.fromkeys([_provider_name(device), "CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, options, list(providers))
+    except Exception as error:  # its own exceptions have no common base
+        raise UserError(f"{path} can't be loaded by onnxruntime: {error}") from error
+
+    def run(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        arrays = {name: value.detach().cpu().numpy() for name, value in inputs.items()}
+        mask_logits, scores = session.run([MASK_LOGITS, SCORES], arrays)
+        return torch.from_numpy(mask_logits).to(device), torch.from_numpy(scores).to(device)
+
+    return run, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+
+
+def _require_onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "ONNX files need onnxruntime, which is missing; install it with: "
+            "pip install 'cascade-clip[export]'"
+        ) from error
+    return onnxruntime
+
+
+def _provider_name(device: torch.device) -> str:
+    """onnxruntime's name for what computes on `device`."""
+    return f"{device.type.upper()}ExecutionProvider"
+
+
+def _open_torch_export(path: Path, device: torch.device) -> tuple[Run, str | None]:
+    described: dict[str, Any] = {METADATA_KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=described)
+    except Exception as error:  # anything that its archive and its pickles can raise
+        raise UserError(f"{path} can't be loaded by torch.export: {error}") from error
+    if device.type != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)
+    # Its guards refuse grids of a single row or column; the graph itself serves them.
+    module = program.module(check_guards=False)
+
+    def run(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        mask_logits, scores = module(*inputs.values())
+        return mask_logits, scores
+
+    return run, described[METADATA_KEY]

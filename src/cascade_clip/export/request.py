@@ -1,0 +1,34 @@
+"""What may be asked of an export; imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from cascade_clip.checkpoint.places import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX
+from cascade_clip.errors import UserError
+
+Format = Literal["onnx", "torch-export"]
+Precision = Literal["fp32", "fp16"]
+
+SUFFIXES: dict[Format, str] = {"onnx": ONNX_SUFFIX, "torch-export": TORCH_EXPORT_SUFFIX}
+
+
+def read_format(text: str) -> Format:
+    """Raises `UserError` for an unknown format."""
+    if text not in SUFFIXES:
+        raise UserError(f"the format is {' or '.join(SUFFIXES)}, got '{text}'")
+    return text
+
+
+def read_precision(text: str) -> Precision:
+    """Raises `UserError` for an unknown precision."""
+    if text not in get_args(Precision):
+        raise UserError(f"the precision is {', '.join(get_args(Precision))}, got '{text}'")
+    return cast(Precision, text)
+
+
+def check_ending(out: Path, format: Format) -> None:
+    """Raises `UserError` unless a file's ending fits its format."""
+    if out.suffix != SUFFIXES[format]:
+        raise UserError(f"{format} files end in {SUFFIXES[format]}, got '{out}'")

@@ -1,0 +1,182 @@
+"""Writes a model as one file, and checks it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from cascade_clip.checkpoint.native import Bundle, describe_model
+from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.errors import UserError
+from cascade_clip.export.check import Agreement, check_exported
+from cascade_clip.export.graph import (
+    IMAGE,
+    MASK_LOGITS,
+    OFFSETS,
+    SCORES,
+    TEXT,
+    DynamicGraph,
+    FixedGraph,
+)
+from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, to_json
+from cascade_clip.export.network import open_exported
+from cascade_clip.export.request import Format, Precision, check_ending
+from cascade_clip.imageio import write_whole
+from cascade_clip.query import Query, build_query
+
+ONNX_BYTES = 2**31 - 2**20
+"""An ONNX file is one message of at most 2 GB."""
+
+
+def export_model(
+    bundle: Bundle,
+    out: Path,
+    *,
+    format: Format = "onnx",
+    classes: TypedClasses | None = None,
+    precision: Precision = "fp32",
+) -> Agreement:
+    """Writes the network of `bundle` to `out`, once it is found to compute the same.
+
+    Pictures (B, 3, H, W) may have any batch size and any sides that are multiples of the patch.
+    With `classes`, their text embeddings and offsets are part of the graph; else they are inputs.
+
+    Raises `UserError` if the file's ending does not fit the format, the package that writes the
+    format is missing, the file can't be written, or it computes something else than the network.
+    """
+    check_ending(out, format)
+    if format == "onnx":
+        _require_onnx()
+    config, query = _describe(bundle, classes, precision)
+    graph = _graph(bundle, config, query)
+    program = _trace(graph, config, query)
+    write = _write_onnx if format == "onnx" else _write_torch_export
+    found: list[Agreement] = []
+
+    def write_and_check(path: Path) -> None:
+        write(program, config, path)
+        found.append(_check(bundle, query, path))
+
+    write_whole(out, write_and_check)
+    return found[0]
+
+
+def _describe(
+    bundle: Bundle, classes: TypedClasses | None, precision: Precision
+) -> tuple[ExportedConfig, Query]:
+    """The file's metadata, and names to trace and check with: the classes, or those of training."""
+    query = build_query(
+        bundle.clip,
+        classes or parse_classes(bundle.classes.prompts),
+        trained=bundle.classes.trained_names,
+        seen_score_offset=bundle.recipe.seen_score_offset,
+        trained_templates=bundle.templates,
+        device=torch.device("cpu"),
+    )
+    config = ExportedConfig(
+        precision=precision,
+        patch_size=bundle.network.encoder.patch_size,
+        classes=None if classes is None else classes.groups,
+        offsets=None if classes is None else tuple(query.reduction.tolist()),
+        model=describe_model(
+            bundle.recipe, bundle.classes, bundle.templates, bundle.clip.fingerprint, bundle.metrics
+        ),
+    )
+    return config, query
+
+
+def _graph(bundle: Bundle, config: ExportedConfig, query: Query) -> DynamicGraph | FixedGraph:
+    if config.classes is None:
+        return DynamicGraph(bundle.network, config.precision).eval()
+    network = bundle.network
+    return FixedGraph(network, query.embeddings, query.reduction, config.precision).eval()
+
+
+@torch.no_grad()
+def _trace(
+    graph: DynamicGraph | FixedGraph, config: ExportedConfig, query: Query
+) -> ExportedProgram:
+    # Sides and counts that differ from one another, so that none is taken for another.
+    rows, columns = Dim("rows", min=1), Dim("columns", min=1)
+    patch = config.patch_size
+    image = torch.zeros(2, 3, 5 * patch[0], 7 * patch[1])
+    arguments: tuple[Tensor, ...] = (image,)
+    shapes: dict[str, Any] = {IMAGE: {0: Dim("batch"), 2: patch[0] * rows, 3: patch[1] * columns}}
+    if isinstance(graph, DynamicGraph):
+        count = Dim("classes", min=1)
+        arguments = (image, torch.zeros(3, query.embeddings.shape[1]), torch.zeros(3))
+        shapes |= {TEXT: {0: count}, OFFSETS: {0: count}}
+    return torch.export.export(graph, arguments, dynamic_shapes=shapes)
+
+
+def _write_onnx(program: ExportedProgram, config: ExportedConfig, path: Path) -> None:
+    size = sum(value.numel() * value.element_size() for value in program.state_dict.values())
+    if size > ONNX_BYTES:
+        raise UserError(
+            f"the weights take {size / 1e9:.1f} GB, an ONNX file holds at most 2 GB; use "
+            "precision fp16 or the format torch-export"
+        )
+    inputs = [IMAGE, TEXT, OFFSETS] if config.classes is None else [IMAGE]
+    with _quiet("onnxscript"), _quiet("onnx_ir"), _quiet("torch.onnx"):
+        written = torch.onnx.export(
+            program, input_names=inputs, output_names=[MASK_LOGITS, SCORES], verbose=False
+        )
+    assert written is not None
+    written.rename_axes(_axis_names(program))
+    written.model.metadata_props[METADATA_KEY] = to_json(config)
+    written.save(path, external_data=False)
+
+
+def _write_torch_export(program: ExportedProgram, config: ExportedConfig, path: Path) -> None:
+    torch.export.save(program, path, extra_files={METADATA_KEY: to_json(config)})
+
+
+def _axis_names(program: ExportedProgram) -> dict[Any, str]:
+    """The symbols that tracing made up, and what they stand for."""
+    shapes = {
+        node.name: node.meta["val"].shape
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in (IMAGE, TEXT)
+    }
+    sides = {"batch": shapes[IMAGE][0], "rows": shapes[IMAGE][2], "columns": shapes[IMAGE][3]}
+    if TEXT in shapes:
+        sides["classes"] = shapes[TEXT][0]
+    return {
+        str(symbol): name for name, side in sides.items() for symbol in side.node.expr.free_symbols
+    }
+
+
+def _check(bundle: Bundle, query: Query, path: Path) -> Agreement:
+    exported = open_exported(path, torch.device("cpu"))
+    network = bundle.network.cpu()
+    return check_exported(exported, network, query.embeddings, query.reduction, bundle.recipe.data)
+
+
+def _require_onnx() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"ONNX files need {', '.join(missing)}, which is missing; install it with: "
+            "pip install 'cascade-clip[export]'"
+        )
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps a library's notes on its own progress from the user."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Labels whole data sets with a model, in the formats of annotation tools and trainers."""

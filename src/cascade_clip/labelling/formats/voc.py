@@ -1,0 +1,35 @@
+"""PASCAL VOC's layout: CVAT imports it ("Segmentation mask"), `data.name: folder` reads it."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from cascade_clip.imageio import write_whole
+from cascade_clip.labelling.formats.pictures import Placement, place_picture
+from cascade_clip.labelling.records import Store, write_text
+
+LISTS = "ImageSets/Segmentation"
+
+
+def write(store: Store, out: Path, placement: Placement) -> None:
+    """`JPEGImages/`, `SegmentationClass/` (palette PNGs: class indices, 255 for none),
+    `ImageSets/Segmentation/{train,val}.txt`, `classes.txt` and `labelmap.txt`.
+
+    Both lists hold all pictures: nothing says yet which are to be held out.
+    """
+    names = []
+    for record in store:
+        place_picture(record, out / "JPEGImages", placement)
+        mask = out / "SegmentationClass" / f"{record.name}.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(mask, partial(shutil.copyfile, store.mask(record.name)))
+        names.append(record.name)
+    listing = "".join(f"{name}\n" for name in names)
+    for split in ("train", "val"):
+        write_text(out / LISTS / f"{split}.txt", listing)
+    write_text(out / "classes.txt", "".join(f"{name}\n" for name in store.classes))
+    colours = zip(store.classes, store.colours, strict=True)
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours]
+    write_text(out / "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))

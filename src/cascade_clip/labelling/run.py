@@ -1,0 +1,72 @@
+"""Labels pictures; what is done is not done again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import RGBArray, read_picture
+from cascade_clip.labelling.records import Store
+from cascade_clip.labelling.task import Job, Task
+from cascade_clip.segmenter import Segmenter
+
+BATCH_SIZE = 8
+
+
+def jobs_of(pictures: Sequence[Path]) -> list[Job]:
+    """A name for each picture that stays the same when the command is repeated: its path below the
+    folder that all pictures share, without ending where that is not needed to tell them apart."""
+    resolved = [picture.resolve() for picture in pictures]
+    root = Path(os.path.commonpath([path.parent for path in resolved]))
+    paths = ["__".join(path.relative_to(root).parts) for path in resolved]
+    stems = [path.removesuffix(Path(path).suffix) for path in paths]
+    counts: dict[str, int] = {}
+    for stem in stems:
+        counts[stem] = counts.get(stem, 0) + 1
+    return [
+        (picture, stem if counts[stem] == 1 else path.replace(".", "_"))
+        for picture, path, stem in zip(pictures, paths, stems, strict=True)
+    ]
+
+
+class Labeller:
+    """A model that labels pictures into the store of a task.
+
+    Raises `UserError` for a model that can't be loaded and names that can't be used.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.segmenter = Segmenter.from_pretrained(task.model, device=device)
+        names = ["|".join(group) for group in task.classes]
+        self.query = self.segmenter.query(names, background=task.background)
+        self.store = Store(Path(task.out), task.names)
+
+    def label(self, jobs: Sequence[Job]) -> list[str]:
+        """Labels some pictures together; returns a line for each that could not be read."""
+        readable: list[tuple[Path, str, RGBArray]] = []
+        errors = []
+        for picture, name in jobs:
+            try:
+                readable.append((picture, name, read_picture(picture)))
+            except UserError as error:
+                errors.append(str(error))
+        results = self.segmenter.segment_batch([image for _, _, image in readable], self.query)
+        for (picture, name, _), result in zip(readable, results, strict=True):
+            self.store.add(replace(result, name=name), picture, self.task.min_area)
+        return errors
+
+    def label_all(self, jobs: Sequence[Job], advance: Callable[[int], None]) -> list[str]:
+        """Labels all pictures, batch after batch; returns a line for each unreadable one."""
+        errors: list[str] = []
+        for start in range(0, len(jobs), BATCH_SIZE):
+            batch = jobs[start : start + BATCH_SIZE]
+            errors += self.label(batch)
+            advance(len(batch))
+        return errors

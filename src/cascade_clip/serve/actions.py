@@ -1,0 +1,133 @@
+"""What the page's clicks start: from what stands in its fields to what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from cascade_clip.errors import UserError
+from cascade_clip.imageio import RGBArray
+from cascade_clip.segmentation import Segmentation
+from cascade_clip.serve import views
+from cascade_clip.serve.answers import index_png
+from cascade_clip.serve.service import ALL_STAGES, Ask, Service
+
+MASKS, SCORES, STAGES = "masks", "scores", "stages"
+"""The tabs of the page."""
+SCORE_SIDE = 640
+"""Longest side of the pictures that score maps are computed for, in pixels."""
+_SOURCE = "page"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The request whose result a browser shows."""
+
+    file: Path
+    ask: Ask
+
+
+class PageActions:
+    """One method for each event; `folder` takes what is made for download."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.folder = folder
+
+    async def segment(
+        self, picture: dict[str, Any] | None, names: str, background: bool, threshold: float
+    ) -> list[Any]:
+        """What is shown; masks, class table, both downloads, names for the score map.
+
+        `picture` is gradio's description of an uploaded file; that its `path` is one, and none of
+        another file of this machine, has been checked by gradio.
+        """
+        with _as_messages():
+            async with self.service.request(_SOURCE):
+                if picture is None:
+                    raise UserError("drop a picture first, or click one of the examples")
+                if not names.strip():
+                    raise UserError("type what to look for, e.g. cat, sofa|couch, wall")
+                ask = self.service.ask(names, background=threshold if background else False)
+                file = Path(picture["path"])
+                image = await self._read(file)
+                result = await self.service.segment(image, ask)
+                shown = await asyncio.to_thread(self._show, result)
+                note = self.service.note(image)
+            if note:
+                gr.Info(escape(note))
+            return [Shown(file, ask), *shown]
+
+    async def details(self, shown: Shown | None, tab: str, name: str | None) -> list[Any]:
+        """Score map, its scale and the stages: what the open `tab` needs; the rest empty."""
+        if shown is None or tab == MASKS:
+            return [None, "", ""]
+        if tab == SCORES:
+            return [*await self.scores(shown, name), ""]
+        return [None, "", await self.stages(shown)]
+
+    async def scores(self, shown: Shown | None, name: str | None) -> tuple[RGBArray | None, str]:
+        """The score map of one class, and its scale as HTML."""
+        if shown is None or name is None:
+            return None, ""
+        with _as_messages():
+            async with self.service.request(_SOURCE):
+                typed = shown.ask.typed
+                # No class depends on another, so the one alone has the same scores.
+                ask = self.service.ask("|".join(typed.groups[typed.index(name)]))
+                image = views.fit(await self._read(shown.file), SCORE_SIDE)
+                result = await self.service.segment(image, ask, scores=True)
+            scores = result.scores[0]  # (H, W)
+            return views.score_picture(scores), views.score_legend(name, scores)
+
+    async def stages(self, shown: Shown) -> str:
+        """HTML: the result, and what each stage alone makes of the picture."""
+        with _as_messages():
+            async with self.service.request(_SOURCE):
+                image = await self._read(shown.file)
+                results = {
+                    view: await self.service.segment(image, shown.ask, view=view)
+                    for view in self.service.views
+                }
+                whole = results.pop(ALL_STAGES)
+                return await asyncio.to_thread(views.compared, whole, results)
+
+    async def _read(self, file: Path) -> RGBArray:
+        try:
+            data = await asyncio.to_thread(file.read_bytes)
+        except FileNotFoundError as error:
+            raise UserError("the picture is no longer on the server; drop it again") from error
+        return await self.service.read(data)
+
+    def _show(self, result: Segmentation) -> list[Any]:
+        value, colours = views.annotated(result)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        mask, record = folder / "mask.png", folder / "coco.json"
+        mask.write_bytes(index_png(result))
+        record.write_text(json.dumps(result.to_coco(), ensure_ascii=False), encoding="utf-8")
+        names = views.by_share(result)
+        return [
+            gr.AnnotatedImage(value, color_map=colours),
+            views.class_table(result),
+            gr.DownloadButton(value=str(mask), interactive=True),
+            gr.DownloadButton(value=str(record), interactive=True),
+            gr.Dropdown(choices=names, value=names[0]),
+        ]
+
+
+@contextmanager
+def _as_messages() -> Iterator[None]:
+    """Errors that a user can mend become a message on the page."""
+    try:
+        yield
+    except UserError as error:
+        raise gr.Error(escape(str(error)), print_exception=False) from error

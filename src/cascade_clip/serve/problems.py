@@ -1,0 +1,64 @@
+"""Every error as JSON with a word for programs and a reason for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from cascade_clip.serve.limits import Refused, shortened
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+
+class Problem(BaseModel):
+    """The body of every answer with a status of 400 or more."""
+
+    error: str = Field(description="A word for programs.", examples=["too_many_pixels"])
+    reason: str = Field(description="What came, what is allowed, what to do.")
+
+
+def problem_response(refused: Refused) -> JSONResponse:
+    """The answer to a refused request."""
+    headers = {}
+    if refused.retry_after is not None:
+        headers["Retry-After"] = str(refused.retry_after)
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    problem = Problem(error=refused.code, reason=str(refused))
+    return JSONResponse(problem.model_dump(), status_code=refused.status, headers=headers)
+
+
+def add_problem_handlers(app: FastAPI, count_error: Callable[[str, str], None]) -> None:
+    """Makes `app` answer every error with a `Problem`; `count_error(source, reason)` counts those
+    that happen before a request is let in."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Refused)
+        return problem_response(error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        count_error("rest", "bad_request")
+        reason = shortened(f"{field}: {first['msg']}")
+        return problem_response(Refused(422, "bad_request", reason))
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = _CODES.get(error.status_code, "error")
+        return problem_response(Refused(error.status_code, code, str(error.detail)))
+
+    async def internal(request: Request, error: Exception) -> JSONResponse:
+        reason = "something went wrong in the server; its log says what"
+        return problem_response(Refused(500, "internal_error", reason))
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, internal)

@@ -1,0 +1,181 @@
+"""The REST interface: `/v1/segment`, `/v1/model`, `/healthz`, `/metrics` and their reference."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, File, Form, UploadFile
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from cascade_clip.errors import UserError
+from cascade_clip.serve.access import Access, TokenGuard, add_sign_in
+from cascade_clip.serve.answers import (
+    ModelAnswer,
+    SegmentAnswer,
+    index_png,
+    model_answer,
+    segment_answer,
+)
+from cascade_clip.serve.problems import Problem, add_problem_handlers
+from cascade_clip.serve.reference import reference_page
+from cascade_clip.serve.service import Service
+from cascade_clip.serve.uploads import BodyLimit
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "The server wants a token."},
+    413: {"model": Problem, "description": "Too many bytes or pixels."},
+    422: {"model": Problem, "description": "An unreadable picture, unusable names or numbers."},
+    503: {"model": Problem, "description": "Busy; `Retry-After` says when to come back."},
+}
+_SEGMENT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The masks, in the form that `format` asked for.",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    408: {"model": Problem, "description": "The upload took too long."},
+    **_PROBLEMS,
+}
+
+
+class Health(BaseModel):
+    """The server is up."""
+
+    status: Literal["ok"] = "ok"
+
+
+def create_app(service: Service, access: Access | None = None) -> FastAPI:
+    """The server without its page; `access` is None where everybody may come in."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="cascade-clip",
+        version=service.version,
+        summary="Pictures and class names in, masks out.",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    add_problem_handlers(app, service.metrics.count_error)
+    app.include_router(_model_routes(service))
+    app.include_router(_operator_routes(service))
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(reference_page(app.openapi(), service.limits))
+
+    if access is not None:
+        add_sign_in(app, access)
+        app.add_middleware(TokenGuard, access=access, count_error=service.metrics.count_error)
+    app.add_middleware(
+        BodyLimit, limits=service.limits, count_error=service.metrics.count_error
+    )  # added last, so it stands outermost
+    return app
+
+
+def _model_routes(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/v1")
+
+    @routes.post(
+        "/segment",
+        summary="Segment a picture into classes that you name",
+        response_model=SegmentAnswer,
+        responses=_SEGMENT_ANSWERS,
+    )
+    async def segment(
+        picture: Annotated[
+            UploadFile,
+            File(description="PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, AVIF or PPM."),
+        ],
+        classes: Annotated[
+            str | None,
+            Form(
+                description="Names with commas; | joins names of one class: 'cat, sofa|couch'. "
+                "Default: those of the model's training."
+            ),
+        ] = None,
+        background: Annotated[
+            bool, Form(description="Leave uncertain pixels without a class.")
+        ] = False,
+        threshold: Annotated[
+            float | None,
+            Form(
+                description="Score below which a pixel has no class, 0 to 1; implies background. "
+                "With background alone: 0.5."
+            ),
+        ] = None,
+        thresholds: Annotated[
+            str | None,
+            Form(description='Thresholds of single classes, as JSON: {"cat": 0.4}.'),
+        ] = None,
+        format: Annotated[
+            Literal["coco-rle", "png"],
+            Form(
+                description="coco-rle: JSON with a COCO run-length code for each class. png: class "
+                "indices as a palette PNG, 255 (with more than 255 classes 65535) for no class."
+            ),
+        ] = "coco-rle",
+    ) -> SegmentAnswer | Response:
+        async with service.request("rest"):
+            ask = service.ask(
+                classes,
+                background=background if threshold is None else threshold,
+                thresholds=_read_thresholds(thresholds),
+            )
+            image = await service.read(await picture.read())
+            result = await service.segment(image, ask)
+            if format == "png":
+                png = await asyncio.to_thread(index_png, result)
+                return Response(png, media_type="image/png")
+            note = service.note(image)
+            return await asyncio.to_thread(segment_answer, result, [note] if note else [])
+
+    @routes.get("/model", summary="The model, its classes and the limits", responses=_answers(401))
+    async def model() -> ModelAnswer:
+        return await asyncio.to_thread(model_answer, service)
+
+    return routes
+
+
+def _operator_routes(service: Service) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/healthz", summary="Whether the server is up; never wants a token")
+    async def healthz() -> Health:
+        return Health()
+
+    @routes.get(
+        "/metrics",
+        summary="Counters for Prometheus",
+        response_class=PlainTextResponse,
+        responses=_answers(401),
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: _PROBLEMS[status] for status in statuses}
+
+
+def _read_thresholds(text: str | None) -> dict[str, float]:
+    if text is None or not text.strip():
+        return {}
+    try:
+        values = json.loads(text)
+        return {str(name): float(value) for name, value in values.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            'thresholds are a JSON object of names and numbers, e.g. {"cat": 0.4}'
+        ) from error
