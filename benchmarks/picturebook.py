@@ -1,4 +1,4 @@
-"""The picture book as a benchmark of methods: `python benchmarks/picturebook.py`.
+"""The picture book as a benchmark of methods: `python -m benchmarks.picturebook`.
 
 Every method gets the same steps, the same search over learning rates (chosen on the validation
 split), a seen-score offset chosen on the calibration split, and the same test scenes; the numbers
@@ -16,14 +16,14 @@ import json
 import multiprocessing
 import os
 import platform
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
+from benchmarks.picturebook_page import Row, markdown
 from torch import Tensor, nn
 
 from cascade_clip.checkpoint.native import Bundle, load_bundle
@@ -47,7 +47,6 @@ METHODS = {
     "fusion": "picturebook-fusion",
 }
 OFFSETS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-Row = dict[str, float]
 
 
 def main() -> None:
@@ -62,7 +61,8 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--search-steps", type=int, default=200, help="of the rates' trial runs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3])
     parser.add_argument("--scenes", type=int, default=200, help="scenes of each split")
@@ -76,14 +76,21 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything that the page shows."""
-    train_all(arguments, [(m, rate, 0) for m in arguments.methods for rate in arguments.rates])
+    search = [
+        (m, rate, 0, arguments.search_steps) for m in arguments.methods for rate in arguments.rates
+    ]
+    train_all(arguments, search)
     rates = {method: best_rate(arguments, method) for method in arguments.methods}
-    train_all(arguments, [(m, rates[m][0], s) for m in rates for s in range(arguments.seeds)])
+    seeds = range(arguments.seeds)
+    train_all(arguments, [(m, rates[m][0], seed, arguments.steps) for seed in seeds for m in rates])
     methods = {}
     for method, (best, search) in rates.items():
-        rows = [tested(arguments, method, best, seed) for seed in range(arguments.seeds)]
+        rows = [tested(arguments, method, best, seed) for seed in seeds]
         methods[method] = {"search": search, "lr": best, "seeds": rows}
-    settings = {key: getattr(arguments, key) for key in ("steps", "seeds", "rates", "scenes")}
+    settings = {
+        key: getattr(arguments, key)
+        for key in ("steps", "search_steps", "seeds", "rates", "scenes")
+    }
     return {
         "settings": settings,
         "machine": {
@@ -92,11 +99,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "torch": torch.__version__,
         },
         "raw CLIP": raw_clip(arguments.scenes),
+        "raw CLIP at its own size": raw_clip(arguments.scenes, own_size=True),
         "methods": methods,
     }
 
 
-def train_all(arguments: argparse.Namespace, runs: list[tuple[str, float, int]]) -> None:
+def train_all(arguments: argparse.Namespace, runs: list[tuple[str, float, int, int]]) -> None:
     """Trains what is not yet trained, `--jobs` runs at a time with one core each."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.jobs, context, torch.set_num_threads, (1,)) as pool:
@@ -104,12 +112,14 @@ def train_all(arguments: argparse.Namespace, runs: list[tuple[str, float, int]])
             print(f"{future.result()} is trained", flush=True)
 
 
-def train_one(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> Path:
+def train_one(
+    arguments: argparse.Namespace, method: str, rate: float, seed: int, steps: int
+) -> Path:
     """The run folder of the method at this learning rate and seed, trained unless it was before."""
-    out: Path = arguments.work / f"{method}-{rate:g}-{seed}-{arguments.steps}"
+    out: Path = arguments.work / f"{method}-{rate:g}-{seed}-{steps}"
     if not (out / "model" / "config.json").exists():
         overrides = [
-            f"train.steps={arguments.steps}",
+            f"train.steps={steps}",
             f"train.lr={rate!r}",
             f"train.seed={seed}",
             "train.validate_every=0",
@@ -129,14 +139,15 @@ def best_rate(arguments: argparse.Namespace, method: str) -> tuple[float, dict[f
 
 def validated(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> float:
     """hIoU on the validation split, with the best offset there."""
-    bundle = load_bundle(train_one(arguments, method, rate, seed))
+    bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.search_steps))
     rows = by_offset(bundle.network, bundle.recipe, text_of(bundle), "val", arguments.scenes)
     return max(row["h"] for row in rows.values())
 
 
 def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> Row:
     """The test split at the offset that the calibration split prefers, and the control."""
-    bundle, scenes = load_bundle(train_one(arguments, method, rate, seed)), arguments.scenes
+    bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.steps))
+    scenes = arguments.scenes
     text, network, recipe = text_of(bundle), bundle.network, bundle.recipe
     calibration = by_offset(network, recipe, text, "calibration", scenes)
     offset = max(calibration, key=lambda value: calibration[value]["h"])
@@ -146,15 +157,21 @@ def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -
     return row | {"offset": offset, "control S": control["S"], "control U": control["U"]}
 
 
-def raw_clip(scenes: int) -> Row:
-    """CLIP without training, on the test split."""
+def raw_clip(scenes: int, own_size: bool = False) -> Row:
+    """CLIP without training, on the test split; `own_size` shrinks the scenes to the size of its
+    pretraining, where its patches are at their best but fewer."""
     recipe = load_recipe(METHODS["cascade"])
     clip = load_clip(recipe.model.clip)
+    if own_size:
+        side = clip.image_size
+        sizes = [f"data.{key}={side}" for key in ("crop", "stride", "short_side")]
+        recipe = load_recipe(METHODS["cascade"], sizes)
     names = open_dataset(recipe.data, "test").classes.names
     network, text = RawClip(clip.visual), encode_classes(clip, names)
-    row = by_offset(network, raw_clip_recipe(recipe, clip), text, "test", scenes, [0.0])[0.0]
+    its_recipe = raw_clip_recipe(recipe, clip)
+    row = by_offset(network, its_recipe, text, "test", scenes, [0.0])[0.0]
     exchanged = exchange_unseen(text, open_dataset(recipe.data, "test").classes.unseen_indices)
-    control = by_offset(network, recipe, exchanged, "test", scenes, [0.0])[0.0]
+    control = by_offset(network, its_recipe, exchanged, "test", scenes, [0.0])[0.0]
     return row | {"offset": 0.0, "control S": control["S"], "control U": control["U"]}
 
 
@@ -203,7 +220,7 @@ def as_row(metric: SegmentationMetrics, unseen: tuple[str, ...]) -> Row:
     result = metric.compute()
     iou = result.iou_per_class
     groups = {
-        f"{part} {group}": mean(iou[name] for name in members if (name in unseen) == (part == "U"))
+        f"{part} {group}": fmean(iou[name] for name in members if (name in unseen) == (part == "U"))
         for group, members in (("things", THINGS), ("stuff", STUFF))
         for part in ("S", "U")
     }
@@ -215,99 +232,6 @@ def as_row(metric: SegmentationMetrics, unseen: tuple[str, ...]) -> Row:
         **groups,
     }
     return {name: 100.0 * value for name, value in row.items()}
-
-
-def mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
-
-
-def markdown(result: Mapping[str, Any]) -> str:
-    """The page `docs/picturebook.md`."""
-    settings, machine = result["settings"], result["machine"]
-    columns = ["pAcc", "S", "U", "h", "S things", "S stuff", "U things", "U stuff"]
-    lines = [
-        PAGE_HEAD.format(
-            steps=settings["steps"],
-            seeds=settings["seeds"],
-            scenes=settings["scenes"],
-            rates=", ".join(f"{rate:g}" for rate in settings["rates"]),
-            command=command(settings),
-            cores=machine["cores"],
-            torch=machine["torch"],
-        ),
-        "| method | lr | " + " | ".join([*columns, "offset", "control U"]) + " |",
-        "|---" * (len(columns) + 4) + "|",
-        table_row("raw CLIP", "", [result["raw CLIP"]], [*columns, "offset", "control U"]),
-    ]
-    for method, found in result["methods"].items():
-        rows = found["seeds"]
-        lines.append(table_row(method, f"{found['lr']:g}", rows, [*columns, "offset", "control U"]))
-    return "\n".join([*lines, "", verdict(result["methods"]), ""])
-
-
-def command(settings: Mapping[str, Any]) -> str:
-    """What to type for a page with these settings."""
-    rates = " ".join(f"{rate:g}" for rate in settings["rates"])
-    return (
-        f"python benchmarks/picturebook.py --steps {settings['steps']} "
-        f"--seeds {settings['seeds']} --scenes {settings['scenes']} --rates {rates}"
-    )
-
-
-def table_row(method: str, rate: str, rows: list[Row], columns: list[str]) -> str:
-    cells = [spread([row[column] for row in rows], 2 if column == "offset" else 1)
-             for column in columns]  # fmt: skip
-    return f"| {method} | {rate} | " + " | ".join(cells) + " |"
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Mean and, over several seeds, sample standard deviation."""
-    centre = f"{statistics.fmean(values):.{digits}f}"
-    if len(values) < 2:
-        return centre
-    return f"{centre} ± {statistics.stdev(values):.{digits}f}"
-
-
-def verdict(methods: Mapping[str, Any]) -> str:
-    """One sentence on the paper's ordering, computed from the numbers."""
-    if not {"cascade", "single", "fusion"} <= methods.keys():
-        return ""
-    h = {name: [row["h"] for row in found["seeds"]] for name, found in methods.items()}
-    centre = {name: statistics.fmean(values) for name, values in h.items()}
-    noise = max(statistics.stdev(values) if len(values) > 1 else 0.0 for values in h.values())
-    order = sorted(centre, key=lambda name: -centre[name])
-    gaps = [centre[a] - centre[b] for a, b in pairwise(order)]
-    clear = "more" if min(gaps) > noise else "not all more"
-    holds = order == ["cascade", "single", "fusion"]
-    return (
-        f"Order by hIoU here: {' > '.join(order)}, with gaps of "
-        f"{' and '.join(f'{gap:.1f}' for gap in gaps)} points, {clear} than the largest spread "
-        f"over seeds ({noise:.1f}). The paper's order, cascade > single > fusion, is "
-        f"{'reproduced' if holds else 'not reproduced'}"
-        f"{'' if min(gaps) > noise else ', but not settled by this many seeds'}."
-    )
-
-
-PAGE_HEAD = """# The picture book as a benchmark
-
-<!-- Written by `python benchmarks/picturebook.py`; don't edit. -->
-
-Scenes of 16 things on 6 kinds of stuff; the masks of cat, boat, mushroom, umbrella, star, sand and
-brick are withheld from training. All methods stand on the embedded CLIP, which has seen words for
-all classes but no mask. Numbers are percent of mIoU over seen (S) and unseen (U) classes and their
-harmonic mean (h), mean ± standard deviation over {seeds} seeds.
-
-Same for every method: {steps} steps of 8 scenes; the learning rate with the best hIoU among
-{rates} on the validation split (one seed); the seen-score offset with the best hIoU on the
-calibration split; {scenes} test scenes that neither has seen. *Control U* is mIoU(U) after the text
-embeddings of the unseen classes were exchanged among each other: what remains then is chance.
-
-Measured on {cores} CPU cores with torch {torch} by
-
-```sh
-{command}
-```
-"""
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import pytest
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.picturebook import CLASSES, UNSEEN
-from cascade_clip.demo import RAW, DemoSettings, choose_scenes, run_demo
+from cascade_clip.demo import RAW, DemoSettings, run_demo
 from cascade_clip.errors import UserError
+from cascade_clip.evaluation.chosen import choose_scenes
 from cascade_clip.recipes import load_recipe
 
 

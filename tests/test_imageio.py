@@ -1,5 +1,9 @@
 """Any picture to RGB."""
 
+import os
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,7 @@ import torch
 from PIL import Image
 
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import read_picture, write_whole
+from cascade_clip.imageio import TooManyPixels, read_picture, read_picture_bytes, write_whole
 
 GREY = np.array([[0, 100, 255], [10, 20, 30]], dtype=np.uint8)
 
@@ -58,14 +62,73 @@ def test_cmyk(tmp_path: Path) -> None:
     assert red > 200 > 60 > max(green, blue)
 
 
-def test_exif_orientation_turns_the_picture(tmp_path: Path) -> None:
-    image = Image.fromarray(np.repeat(GREY[..., None], 3, axis=2))
+@pytest.mark.parametrize("suffix", ["png", "tiff", "webp", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_picture(tmp_path: Path, suffix: str, orientation: int) -> None:
+    # Blocks of 16 x 16 survive JPEG; no turn of them looks like another one.
+    upright = np.kron(np.array([[250, 10, 200], [90, 160, 50]]), np.ones((16, 16))).astype(np.uint8)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).T,
+        8: np.rot90(upright, -1),
+    }[orientation]
     exif = Image.Exif()
-    exif[0x0112] = 6  # stored lying on its left side
-    path = save(tmp_path, image, "turned.png", exif=exif)
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.repeat(stored[..., None], 3, axis=2))
+    path = save(tmp_path, image, f"turned.{suffix}", exif=exif, quality=100)
     turned = read_picture(path)
-    assert turned.shape == (3, 2, 3)
-    assert np.array_equal(turned[..., 0], np.rot90(GREY, -1))
+    assert turned.shape == (32, 48, 3)
+    assert np.abs(turned[..., 0].astype(int) - upright).max() <= 3
+
+
+def test_damaged_exif_around_sound_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.repeat(GREY[..., None], 3, axis=2))
+    path = save(tmp_path, image, "odd.jpg", exif=exif)
+    whole = path.read_bytes()
+    start = whole.index(b"Exif") + 6
+    assert whole[start : start + 4] == b"MM\0*"
+    for damaged in (b"XX\0*", b"MM\0\0"):
+        path.write_bytes(whole[:start] + damaged + whole[start + 4 :])
+        assert read_picture(path).shape == (2, 3, 3)
+
+
+def png_of_sixteen_bits(colour_type: int, values: list[int]) -> bytes:
+    """A PNG of one pixel; Pillow can't write these."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0)
+    pixel = zlib.compress(b"\0" + np.array(values, ">u2").tobytes())
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_in_colour_and_with_transparency(tmp_path: Path) -> None:
+    path = tmp_path / "16.png"
+    expected = {
+        (2, (0, 257 * 100, 65535)): [0, 100, 255],
+        (4, (257 * 100, 65535)): [100, 100, 100],
+        (4, (257 * 100, 0)): [255, 255, 255],
+        (6, (0, 257 * 100, 65535, 65535)): [0, 100, 255],
+    }
+    for (colour_type, values), pixel in expected.items():
+        path.write_bytes(png_of_sixteen_bits(colour_type, list(values)))
+        assert read_picture(path)[0, 0].tolist() == pixel
+
+
+def test_grey_with_transparency_lies_on_white(tmp_path: Path) -> None:
+    bands = [Image.fromarray(np.array([row], np.uint8)) for row in ((0, 128, 40), (255, 0, 255))]
+    path = save(tmp_path, Image.merge("LA", bands), "la.png")
+    assert read_picture(path)[0].tolist() == [[0] * 3, [255] * 3, [40] * 3]
 
 
 def test_of_an_animation_the_first_frame(tmp_path: Path) -> None:
@@ -165,3 +228,39 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="can't write"):
         write_whole(tmp_path / "file" / "a.txt", lambda path: path.write_text("x"))
+
+
+def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:
+    rotated = Image.fromarray(np.stack([GREY] * 3, axis=2))
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    path = save(tmp_path, rotated, "rotated.png", exif=exif)
+    assert read_picture_bytes(path.read_bytes()).shape == (3, 2, 3)
+    assert np.array_equal(read_picture_bytes(path.read_bytes()), read_picture(path))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n"]
+)
+def test_bytes_that_are_no_picture_name_their_source(data: bytes) -> None:
+    with pytest.raises(UserError, match="upload 'a'"):
+        read_picture_bytes(data, "upload 'a'")
+
+
+def test_too_many_pixels_are_told_apart(tmp_path: Path) -> None:
+    path = save(tmp_path, Image.new("1", (200, 100)), "large.png")
+    with pytest.raises(TooManyPixels, match="at most 19,999"):
+        read_picture_bytes(path.read_bytes(), max_pixels=19_999)
+    assert read_picture_bytes(path.read_bytes(), max_pixels=20_000).shape == (100, 200, 3)
+
+
+def test_files_written_by_many_threads_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    umask = os.umask(0o027)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: write_whole(tmp_path / f"{i}.txt", Path.touch), range(200)))
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(umask)
+    modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {0o640}

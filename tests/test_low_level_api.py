@@ -43,6 +43,7 @@ def test_the_loss_takes_logits_at_low_resolution(model: SegmentationNetwork) -> 
     labels[:, :16] = 1
     terms = SegmentationLoss(LossSettings())(out.mask_logits, labels)
     torch.testing.assert_close(terms.total, terms.focal + terms.dice)
+    assert terms.ssim == 0
     terms.total.backward()
     for name, parameter in model.trained_parameters().items():
         assert parameter.grad is not None, name

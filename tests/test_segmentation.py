@@ -1,10 +1,15 @@
 """The result of segmenting one picture."""
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.path import Path as Path2D
 from PIL import Image
 
 from cascade_clip import coco
@@ -117,6 +122,43 @@ def test_polygons_enclose_their_regions(scene: Segmentation) -> None:
     assert outline[0].tolist() == outline[-1].tolist()
     assert outline.min(axis=0) == pytest.approx((5, 4))
     assert outline.max(axis=0) == pytest.approx((15, 12))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 9))
+def test_polygons_hold_the_centres_of_their_pixels_and_no_others(
+    seed: int, height: int, width: int
+) -> None:
+    labels = np.random.default_rng(seed).integers(-1, 3, (height, width))
+    scene = result(labels, ["a", "b", "c"])
+    y, x = np.mgrid[:height, :width] + 0.5
+    centres = np.column_stack([x.ravel(), y.ravel()])
+    for name, lines in scene.to_polygons().items():
+        inside = np.zeros(labels.size, dtype=bool)
+        for line in lines:  # even-odd: a hole lies within its outline
+            inside ^= Path2D(line).contains_points(centres)
+        assert np.array_equal(inside.reshape(labels.shape), scene.mask(name))
+
+
+def test_supervision_gets_masks_boxes_and_names(scene: Segmentation) -> None:
+    confidence = np.where(scene.labels == 1, 0.75, 0.25).astype(np.float16)
+    detections = replace(scene, confidence=confidence).to_supervision()
+    assert detections["class_name"].tolist() == ["grass", "sofa"]
+    assert detections.class_id is not None and detections.class_id.tolist() == [0, 1]
+    assert detections.xyxy.tolist() == [[0, 1, 30, 20], [5, 4, 15, 12]]
+    assert detections.confidence is not None and detections.confidence.tolist() == [0.25, 0.75]
+    assert isinstance(detections.mask, np.ndarray)
+    assert np.array_equal(detections.mask[1], scene.mask("sofa"))
+    assert detections[detections["class_name"] == "sofa"].area.tolist() == [80]
+    nothing = result(np.full((4, 5), -1), ["cat"]).to_supervision()
+    assert len(nothing) == 0 and nothing.confidence is None
+
+
+def test_supervision_is_asked_for_when_missing(
+    scene: Segmentation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(UserError, match="pip install supervision"):
+        scene.to_supervision()
 
 
 def test_saving_by_suffix(scene: Segmentation, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from cascade_clip.clip.load import load_clip
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.errors import UserError
-from cascade_clip.inference.sliding import windows
+from cascade_clip.inference.windows import windows
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.picture_sizes import capped_size
 from cascade_clip.recipes import load_recipe
-from cascade_clip.segmenter import Segmenter, capped_size
+from cascade_clip.segmenter import Segmenter
 
 PICTURE = draw_scene(7, 0, (40, 50)).image
 
@@ -58,8 +59,9 @@ def test_any_size_comes_back_at_its_size(seg: Segmenter, side: tuple[int, int]) 
 
 
 def test_a_very_long_picture_is_shrunk_with_a_warning(seg: Segmenter) -> None:
-    with pytest.warns(UserWarning, match="10000 x 1 pixels .* shrunk"):
+    with pytest.warns(UserWarning, match="10000 x 1 pixels .* shrunk") as caught:
         result = seg(np.zeros((1, 10_000, 3), np.uint8), "cat, grass")
+    assert len(caught) == 1
     assert result.labels.shape == (1, 10_000)
 
 
@@ -76,10 +78,18 @@ def test_capped_sizes_fit(height: int, width: int, crop: int, share: float, most
     assert min(size) >= 1
     counts = [max(side - crop + stride - 1, 0) // stride + 1 for side in (height, width)]
     if counts[0] * counts[1] <= most:
-        assert size == [height, width]
+        assert size == (height, width)
     else:
-        assert len(windows((size[0], size[1]), crop, stride).origins) <= most
+        assert len(windows(size, crop, stride).origins) <= most
         assert size[0] <= height and size[1] <= width
+
+
+def test_a_model_is_asked_with_the_words_of_its_training(seg: Segmenter) -> None:
+    classes = ClassSet(("tvmonitor", "cat", "sky"), ("cat",), ("television", "cat", "blue sky"))
+    nicer = Segmenter(seg.network, seg.clip, classes, seg.recipe)
+    assert [entry.name for entry in nicer(PICTURE).legend] == ["television", "cat", "blue sky"]
+    known = nicer.query("TV monitor, televisions, cat, sky, blue sky, water")
+    assert known.seen == (True, True, False, True, True, False)
 
 
 def test_trained_names_carry_the_offset_and_the_legend_says_so(seg: Segmenter) -> None:
@@ -134,6 +144,22 @@ def test_all_kinds_of_pictures_give_the_same(seg: Segmenter, tmp_path: Path) -> 
     assert results[0].file_name == "scene.png"
     for result in results[1:]:
         assert np.array_equal(result.labels, results[0].labels)
+
+
+def test_a_batch_of_mixed_sizes_gives_what_its_pictures_give_alone(seg: Segmenter) -> None:
+    sizes = [(40, 50), (33, 70), (40, 50), (40, 50), (33, 70), (20, 20), *[(40, 50)] * 9]
+    pictures = [draw_scene(8, index, size).image for index, size in enumerate(sizes)]
+    query = seg.query("cat, grass|lawn, sky", background=0.45)
+    together = seg.segment_batch(pictures, query)
+    assert [result.name for result in together][:2] == ["picture-0", "picture-1"]
+    for picture, result in zip(pictures, together, strict=True):
+        alone = seg.segment(picture, query)
+        assert np.array_equal(result.image, picture)
+        assert np.mean(result.labels == alone.labels) > 0.999  # rounding at equal scores
+        assert [entry.share for entry in result.legend] == pytest.approx(
+            [(result.labels == index).mean() for index in range(3)]
+        )
+    assert seg.segment_batch([], query) == []
 
 
 def test_a_query_is_made_once_for_many_pictures(seg: Segmenter) -> None:

@@ -1,8 +1,12 @@
 """`segment` as a person calls it."""
 
+import io
 import json
+import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from cascade_clip.checkpoint.native import save_model
 from cascade_clip.cli.app import main
@@ -19,6 +24,7 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import load_recipe
+from cascade_clip.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +88,7 @@ def test_a_folder_with_bad_files_among_good_ones(
     written = {file.name for file in out.iterdir()}
     results = ("overlay.png", "labels.png")
     expected = {f"scene-{i}-{kind}" for i in range(2) for kind in results}
-    assert written == expected | {"scene-0.npz", "scene-1.npz", "coco.json"}
+    assert written == expected | {"scene-0.npz", "scene-1.npz", "coco.json", "segmented.jsonl"}
     record = json.loads((out / "coco.json").read_text())
     assert [image["file_name"] for image in record["images"]] == ["scene-0.png", "scene-1.png"]
     assert sum(annotation["area"] for annotation in record["annotations"]) == 2 * 40 * 48
@@ -110,9 +116,14 @@ def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> No
         (".", ["--classes", " , "], "no class names"),
         (".", ["--classes", "cat, Cat"], "twice"),
         (".", ["--classes", "cat,\u200b"], "empty class name"),
+        (".", ["--classes", "cat,,dog"], "empty class name"),
+        (".", ["--classes", "가" * 10_000], "too long: 10,000 characters"),
         (".", ["--classes", "cat", "--save", "gif"], "--save takes"),
         (".", ["--classes", "cat", "--threshold", "2"], "between 0 and 1"),
         (".", ["--classes", "cat", "--model", "nowhere"], "nowhere"),
+        (".", ["--classes", "cat", "--model", "nowhere.onnx"], "no such file: nowhere.onnx"),
+        (".", ["--classes", "cat", "--fps", "0"], "--fps is a number above 0"),
+        (".", ["--classes", "cat", "--fps", "2", "--every", "3"], "give one of them"),
     ],
 )
 def test_mistakes_take_one_line_and_exit_code_2(
@@ -139,7 +150,7 @@ def test_an_output_folder_that_is_a_file(model: Path, photos: Path, segment: Seg
 def test_as_a_program_of_its_own(photos: Path) -> None:
     code = "from cascade_clip.cli.app import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "segment", str(photos), "--classes", "cat,, Cat"],
+        [sys.executable, "-c", code, "segment", str(photos), "--classes", "cat, Cat,"],
         capture_output=True,
         text=True,
         check=False,
@@ -148,6 +159,171 @@ def test_as_a_program_of_its_own(photos: Path) -> None:
     assert done.stderr == "error: class name 'Cat' is given twice; name each class once\n"
 
 
-def test_help_and_mistakes_do_not_wait_for_torch() -> None:
-    code = "import sys, cascade_clip.cli.segment; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_mistakes_do_not_wait_for_torch(photos: Path) -> None:
+    code = (
+        "import sys; from cascade_clip.cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
+    )
+    code += "sys.exit('torch' in sys.modules)"
+    for mistake in (["--help"], [str(photos), "--model", "nowhere"], [str(photos / "no.png")]):
+        arguments = [sys.executable, "-c", code, "segment", *mistake]
+        assert subprocess.run(arguments, check=False, capture_output=True).returncode == 0, mistake
+
+
+def test_a_folder_that_cannot_be_written_to(photos: Path, segment: Segment) -> None:
+    (photos.parent / "file").write_text("")
+    done = segment(photos, "--out", photos.parent / "file" / "out", "--classes", "cat")
+    assert done.returncode == 2
+    assert "can't write to" in done.stderr and "model:" not in done.stderr  # before it is loaded
+
+
+def results(out: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
+
+
+def test_a_repeated_command_goes_on_where_it_was(
+    model: Path, photos: Path, segment: Segment
+) -> None:
+    out = photos.parent / "out"
+    common = [photos, "--model", model, "--out", out]
+    cat = ["--classes", "cat, grass"]
+    assert segment(*common, *cat).returncode == 0
+    first = results(out)
+
+    Image.fromarray(draw_scene(3, 7, (40, 48)).image).save(photos / "scene-2.png")
+    (out / "scene-1-overlay.png").unlink()
+    journal = out / "segmented.jsonl"
+    journal.write_text(journal.read_text() + '{"name": "cut sho')
+    again = segment(*common, *cat)
+    assert again.returncode == 0 and "1 were segmented before" in again.stderr
+    assert "3 pictures segmented" in again.stdout
+    second = results(out)
+    assert set(second) == {f"scene-{index}-overlay.png" for index in range(3)}
+    assert second["scene-0-overlay.png"] == first["scene-0-overlay.png"]
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [line.get("name") for line in lines] == [None, "scene-0", "scene-1", "scene-2"]
+    assert sum(lines[1]["shares"].values()) == pytest.approx(1)
+
+    Image.fromarray(draw_scene(3, 8, (40, 48)).image).save(photos / "scene-2.png")
+    assert "2 were segmented before" in segment(*common, *cat).stderr  # the changed one is not
+    assert "3 were segmented before" in segment(*common, *cat).stderr
+    assert "before" not in segment(*common, *cat, "--overwrite").stderr
+    assert "before" not in segment(*common, "--classes", "cat, sky").stderr
+    assert "before" not in segment(*common, "--classes", "cat, sky", "--threshold", "0.4").stderr
+
+    coco = ["--classes", "cat, sky", "--threshold", "0.4", "--save", "overlay,coco"]
+    assert "before" not in segment(*common, *coco).stderr  # no records were kept
+    assert "3 were segmented before" in segment(*common, *coco).stderr
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 3
+
+
+def test_other_weights_are_another_model(model: Path, photos: Path, segment: Segment) -> None:
+    copy = photos.parent / "copy"
+    shutil.copytree(model, copy)
+    options = ["--model", copy, "--out", photos.parent / "out", "--classes", "cat"]
+    assert segment(photos, *options).returncode == 0
+    assert "2 were segmented before" in segment(photos, *options).stderr
+    weights = load_file(copy / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + 1}, copy / "model.safetensors")
+    assert "before" not in segment(photos, *options).stderr
+
+
+def test_a_list_on_standard_input(
+    model: Path, photos: Path, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = photos.parent / "out"
+    names = [photos / "scene-1.png", photos / "gone.png", "", photos / "scene-0.png"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, names)) + "\n"))
+    done = segment("-", "--model", model, "--out", out, "--classes", "cat", "--save", "coco")
+    assert done.returncode == 1
+    assert "skipped: no such picture" in done.stderr and "gone.png" in done.stderr
+    record = json.loads((out / "coco.json").read_text())
+    assert [image["file_name"] for image in record["images"]] == ["scene-1.png", "scene-0.png"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert "names no pictures" in segment("-", "--model", model, "--out", out).stderr
+
+
+def write_film(path: Path, frames: int, rate: int = 4) -> list[np.ndarray]:
+    """A film of drawn scenes, and its frames as they come back."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=rate)  # lossless
+        stream.width, stream.height, stream.pix_fmt = 48, 40, "bgr0"
+        for index in range(frames):
+            image = draw_scene(5, index, (40, 48)).image
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return [draw_scene(5, index, (40, 48)).image for index in range(frames)]
+
+
+def test_films(model: Path, photos: Path, segment: Segment) -> None:
+    out, film = photos.parent / "out", photos / "film.mkv"
+    images = write_film(film, frames=9)
+    common = [film, "--model", model, "--out", out, "--classes", "cat, grass, sky"]
+    done = segment(*common, "--every", "4", "--save", "npz,coco")
+    assert done.returncode == 0, done.stderr
+    assert "3 pictures segmented" in done.stdout
+    assert {file.name for file in out.glob("*.npz")} == {f"film-00000{i}.npz" for i in (0, 4, 8)}
+    expected = Segmenter.from_pretrained(model)(images[4], "cat, grass, sky").labels
+    assert np.mean(np.load(out / "film-000004.npz")["labels"] == expected) > 0.999
+    record = json.loads((out / "coco.json").read_text())
+    assert record["images"][1]["file_name"] == "film-000004.png"
+
+    more = segment(*common, "--fps", "2", "--save", "npz")  # 4 a second: each second frame
+    assert "3 were segmented before" in more.stderr
+    assert {file.stem[-1] for file in out.glob("*.npz")} == set("02468")
+
+
+def test_damaged_films_among_pictures(model: Path, photos: Path, segment: Segment) -> None:
+    write_film(photos / "film.mkv", frames=9)
+    data = (photos / "film.mkv").read_bytes()
+    (photos / "film.mkv").write_bytes(data[: len(data) // 2])
+    (photos / "none.mp4").write_bytes(b"no film")
+    out = photos.parent / "out"
+    files = [photos / "film.mkv", photos / "none.mp4", photos / "scene-0.png"]
+    done = segment(*files, "--model", model, "--out", out, "--classes", "cat, sky")
+    assert done.returncode == 1
+    assert "none.mp4 is damaged or no video" in done.stderr
+    assert (out / "film-000000-overlay.png").exists() and (out / "scene-0-overlay.png").exists()
+
+
+def test_odd_pictures(model: Path, photos: Path, segment: Segment) -> None:
+    """A dot, a line, a bomb, half a file, an animation and a folder named like a picture."""
+    for file in photos.iterdir():
+        file.unlink()
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    Image.new("L", (10_000, 1)).save(photos / "line.png")
+    scenes = [Image.fromarray(draw_scene(3, i, (40, 48)).image) for i in range(2)]
+    scenes[0].save(photos / "moving.gif", save_all=True, append_images=scenes[1:])
+    data = (photos / "moving.gif").read_bytes()
+    (photos / "half.gif").write_bytes(data[: len(data) // 4])
+    (photos / "bomb.png").write_bytes(_png_header(60_000, 60_000))
+    (photos / "folder.png").mkdir()
+    out = photos.parent / "out"
+    done = segment(photos, "--model", model, "--out", out, "--classes", "cat, sky", "--save", "npz")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    shapes = {file.stem: np.load(file)["labels"].shape for file in out.glob("*.npz")}
+    assert shapes == {"dot": (1, 1), "line": (1, 10_000), "moving": (40, 48)}
+    skipped = [line for line in done.stderr.splitlines() if line.startswith("skipped")]
+    assert len(skipped) == 2
+    assert "10000 x 1 pixels" in done.stderr and "shrunk" in done.stderr
+
+
+def _png_header(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+        for part in (head, b"IDAT")
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_ten_thousand_classes(model: Path, photos: Path, segment: Segment) -> None:
+    names = ", ".join(f"thing {index}" for index in range(10_000))
+    out = photos.parent / "out"
+    options = ["--model", model, "--out", out, "--classes", names, "--save", "labels"]
+    done = segment(photos / "scene-0.png", *options)
+    assert done.returncode == 0, done.stderr
+    with Image.open(out / "scene-0-labels.png") as image:
+        assert image.mode.startswith("I;16") and np.asarray(image).max() < 10_000

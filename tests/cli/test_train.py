@@ -103,7 +103,7 @@ def test_sigterm_then_resume(here: CommandLine, tiny_overrides: list[str]) -> No
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") > 1):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert errors.count("\n") == 1
     assert "go on with: cascade-clip train run/recipe.yaml --out run --resume" in errors
@@ -125,6 +125,19 @@ def test_training_on_a_folder(here: CommandLine, tiny_overrides: list[str]) -> N
     assert json.loads((here.folder / "run/metrics.json").read_text())["data"]["root"] == "book"
 
 
+def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str]) -> None:
+    settings = ["train.steps=1", "train.sanity=false", *tiny_overrides[1:]]
+    clip = tiny_overrides[0].removeprefix("model.clip.model=")
+    arguments = ["train", "picturebook-inductive", *settings, "--clip", clip, "-q"]
+    out = here.works(*arguments, "--seeds", "2", "--out", "series")
+    assert "mean ± spread" in out
+    summary = json.loads((here.folder / "series" / "seeds.json").read_text())
+    assert list(summary["seeds"]) == ["0", "1"]
+    mean, spread = (f"{100 * summary[name]['pixel_accuracy']:.1f}" for name in ("mean", "spread"))
+    assert f"{mean} ± {spread}" in out
+    assert here.works(*arguments, "--seeds", "2", "--out", "series", "--resume") == out
+
+
 def test_recipes_and_info(here: CommandLine) -> None:
     assert "picturebook-transductive" in here.works("recipes")
     assert "torchvision" in here.works("info")
@@ -140,6 +153,17 @@ def test_recipes_and_info(here: CommandLine) -> None:
         (["train", "picturebook-inductive", "data.name=folder", "data.root=."], "is no data set"),
         (["train", "picturebook-inductive", "train.start_from=gone"], "no model in gone"),
         (["train", "picturebook-inductive", "--resume"], "no run of picturebook-inductive"),
+        (["train", "picturebook-inductive", "--resume", "--out", "gone"], "gone holds no run"),
+        (["train", "picturebook-inductive", "trainer.devices=4"], "did you mean 'train.devices'?"),
+        (["train", "picturebook-inductive", "--clip", "ViT-B-16"], "needs weights"),
+        (
+            ["train", "picturebook-inductive", "--clip", "ViT-B-16", "--pretrained", "gone.pt"],
+            "'gone.pt' is neither a weights file nor published weights",
+        ),
+        (
+            ["train", "picturebook-inductive", "--pretrained", "openai"],
+            "'picturebook' comes with its weights",
+        ),
         (["evaluate", "nowhere"], "no model in nowhere"),
         (["picturebook", ".", "--count", "2"], "is not an empty folder"),
     ],

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cascade_clip.data.picturebook.export import export_voc
+
+COMMAND = [sys.executable, "-m", "cascade_clip", "label"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=500, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    export_voc(folder, 3, seed=1, size=48)
+    return folder / "JPEGImages"
+
+
+def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes((scenes / "000000.jpg").read_bytes()[:200])
+    out = tmp_path / "out"
+    arguments = (str(scenes), str(broken), "--classes", "cat, grass", "--out", str(out))
+    first = run(*arguments, "--format", "coco,jsonl", "--review", "2")
+    assert first.returncode == 1
+    assert "broken.jpg" in first.stderr
+    records = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    assert len(records) == 3
+    assert len((out / "jsonl/labels.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    broken.unlink()
+    again = run(str(scenes), "--classes", "cat, grass", "--out", str(out), "--format", "cvat")
+    assert again.returncode == 0, again.stderr
+    assert "written:" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--classes", "cat", "--format", "vok"), "--format takes any of voc, coco"),
+        (("--classes", "cat", "--engine", "spark"), "--engine is local or ray"),
+        (("--classes", " , "), "no class names given"),
+    ],
+)
+def test_mistakes_are_one_line(scenes: Path, arguments: tuple[str, ...], message: str) -> None:
+    finished = run(str(scenes), *arguments)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("error: ") and message in finished.stderr
+
+
+@pytest.mark.proof
+def test_two_ray_workers_do_what_one_process_does(scenes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    classes = ("--classes", "cat, grass, sky|heaven", "--format", "jsonl", "--review", "0")
+    local = run(str(scenes), *classes, "--out", str(tmp_path / "local"))
+    assert local.returncode == 0, local.stderr
+    on_ray = ("--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray"))
+    there = run(str(scenes), *classes, *on_ray)
+    assert there.returncode == 0, there.stderr
+    for path in (tmp_path / "local/records").iterdir():
+        ours, theirs = (json.loads((tmp_path / kind / "records" / path.name).read_text())
+                        for kind in ("local", "ray"))  # fmt: skip
+        assert [s["rle"] for s in ours["segments"]] == [s["rle"] for s in theirs["segments"]]
+    again = run(str(scenes), *classes, *on_ray)
+    assert again.returncode == 0 and "3 pictures were labelled before" in again.stderr

@@ -1,0 +1,82 @@
+"""`serve`: mistakes that show before a server starts."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+from cascade_clip.cli.app import main
+from tests.serve.conftest import needs_page
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`cascade-clip serve ARGUMENTS` within this process: exit code and stderr."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["cascade-clip", "serve", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, capsys.readouterr().err
+
+    return call
+
+
+@needs_page
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--token", "short"], "at least 8 ASCII characters"),
+        (["--model", "nowhere", "--port", "0"], "nowhere"),
+        (["--host", "999.1.1.1"], "can't listen at 999.1.1.1"),
+        (["--host", "192.0.2.1"], "can't listen at 192.0.2.1"),
+    ],
+)
+def test_mistakes_take_one_line(serve: Any, arguments: list[str], message: str) -> None:
+    code, stderr = serve(*arguments)
+    assert code == 2
+    assert stderr.count("\n") == 1 and message in stderr
+
+
+@needs_page
+def test_a_port_that_is_taken(serve: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, stderr = serve("--port", str(port))
+    assert code == 2
+    assert f"port {port}" in stderr and "--port" in stderr
+
+
+@pytest.mark.parametrize("option", ["--max-mb", "--max-classes", "--queue", "--timeout"])
+def test_limits_are_at_least_one(serve: Any, option: str) -> None:
+    code, stderr = serve(option, "0")
+    assert code == 2 and option in stderr
+
+
+@pytest.mark.parametrize(("installed", "message"), [(None, "missing"), ("5.49.1", "found 5.49.1")])
+def test_without_the_extra_it_says_what_to_install(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, installed: str | None, message: str
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise metadata.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(metadata, "version", version)
+    code, stderr = serve()
+    assert code == 2
+    assert message in stderr and "pip install 'cascade-clip[web]'" in stderr
+
+
+def test_help_does_not_wait_for_heavy_libraries() -> None:
+    code = (
+        "import sys, cascade_clip.cli.serve; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'gradio', 'fastapi')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,44 @@
+"""The embedded model in lower precision."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from cascade_clip.data.dataset import open_dataset
+from cascade_clip.segmentation import Segmentation
+from cascade_clip.segmenter import Segmenter
+
+PICTURES = 6
+
+
+@cache
+def segmented(precision: str) -> list[Segmentation]:
+    segmenter = Segmenter.from_pretrained(precision=precision)  # type: ignore[arg-type]
+    data = open_dataset(segmenter.recipe.data, "test", PICTURES)
+    pictures = [data[index].image.permute(1, 2, 0).numpy() for index in range(PICTURES)]
+    return segmenter(pictures)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "auto",
+        "bf16",
+        pytest.param(
+            "int8",
+            marks=pytest.mark.skipif(
+                not torch.backends.mkldnn.is_available(), reason="8-bit products need oneDNN"
+            ),
+        ),
+    ],
+)
+def test_nearly_all_pixels_keep_their_class(precision: str) -> None:
+    shares = [
+        np.mean(low.labels == full.labels)
+        for low, full in zip(segmented(precision), segmented("fp32"), strict=True)
+    ]
+    assert np.mean(shares) > (0.98 if precision == "int8" else 0.995)
