@@ -26,7 +26,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     """A recipe by name, or from a YAML file, with overrides such as `train.steps=100`.
 
     A recipe file holds the settings that differ from its `base` (another recipe's name, or a path
-    relative to the file); without `base` they differ from the defaults in `config.py`.
+    relative to the file); without `base` they differ from the defaults in `config`.
     Override values are read as YAML: `model.head.stages=[[12]]`, `data.root=null`.
 
     Raises `UserError` for an unknown recipe or key (naming the nearest), and for a bad value.

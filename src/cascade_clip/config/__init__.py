@@ -1,0 +1,80 @@
+"""Every setting of the toolkit, typed and documented: `model.py`, `data.py` and `train.py`.
+
+A `Recipe` is read once (from a YAML delta plus `key=value` overrides, see `recipes.py`), checked
+here, and handed on unchanged; nothing downstream has settings of its own. Block numbers are
+1-based, as in the Cascade-CLIP paper (arXiv 2406.00670): block 12 is the last one of a ViT-B.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat
+
+from cascade_clip.config.base import Settings
+from cascade_clip.config.data import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NO_AUGMENTATION,
+    RGB,
+    AugmentSettings,
+    CropRule,
+    DataSettings,
+    PicturebookSettings,
+    PreparedName,
+)
+from cascade_clip.config.model import ClipSettings, EncoderSettings, HeadSettings, ModelSettings
+from cascade_clip.config.train import LossSettings, Setting, TrainSettings
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "NO_AUGMENTATION",
+    "RGB",
+    "AugmentSettings",
+    "ClipSettings",
+    "CropRule",
+    "DataSettings",
+    "EncoderSettings",
+    "HeadSettings",
+    "LossSettings",
+    "ModelSettings",
+    "PicturebookSettings",
+    "PreparedName",
+    "Published",
+    "Recipe",
+    "Setting",
+    "Settings",
+    "TrainSettings",
+]
+
+
+class Published(Settings):
+    """What a paper reports for a recipe: mIoU in percent over a data set's validation pictures."""
+
+    seen: Annotated[float, Field(ge=0.0, le=100.0)]
+    unseen: Annotated[float, Field(ge=0.0, le=100.0)]
+    source: str
+    """Who reports it."""
+
+    @property
+    def hiou(self) -> float:
+        """Harmonic mean of `seen` and `unseen`."""
+        total = self.seen + self.unseen
+        return 2 * self.seen * self.unseen / total if total else 0.0
+
+
+class Recipe(Settings):
+    """Everything that decides a run."""
+
+    name: str
+    summary: str = ""
+    published: Published | None = None
+    """Not inherited from a recipe's `base`."""
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+    loss: LossSettings = LossSettings()
+    seen_score_offset: NonNegativeFloat = 0.1
+    """Subtracted from the scores of seen classes before arg-max: 0.1 as released in the inductive
+    setting, 0 in the transductive and full ones."""

@@ -1,0 +1,131 @@
+"""Data sets and what is done to their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from cascade_clip.config.base import Probability, Settings
+
+RGB = tuple[float, float, float]
+CropRule = Literal["visible", "released", "off"]
+PreparedName = Literal["voc20", "context59", "coco-stuff"]
+
+IMAGENET_MEAN: RGB = (123.675 / 255, 116.28 / 255, 103.53 / 255)
+IMAGENET_STD: RGB = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+
+
+class PicturebookSettings(Settings):
+    """The drawn world; scenes are drawn while training, none is stored."""
+
+    seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
+    """Seed of the training scenes; the other splits are drawn from seeds 10,000 apart."""
+    size: PositiveInt = 128
+    """Side of a scene in pixels."""
+    eval_scenes: PositiveInt = 300
+    """Scenes in the test split."""
+    things: tuple[NonNegativeInt, NonNegativeInt] = (1, 3)
+    """Fewest and most things in a scene."""
+    thing_size: tuple[PositiveFloat, PositiveFloat] = (0.45, 0.82)
+    """Smallest and largest longer side of a thing, as a share of the scene's side."""
+    stuff: tuple[PositiveInt, PositiveInt] = (1, 3)
+    """Fewest and most regions of stuff in a scene."""
+    max_overlap: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
+    """Largest share of a thing's box that another thing's box may cover."""
+
+
+class AugmentSettings(Settings):
+    """Random changes to training pictures: size, crop, mirroring, colours.
+
+    Defaults are the released augmentation of ZegCLIP and Cascade-CLIP. Without settings of its own
+    the picture book has `NO_AUGMENTATION`, since none of its scenes is ever drawn twice.
+    """
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    """Smallest and largest factor on `data.short_side` and `long_side`; drawn evenly."""
+    long_side: PositiveInt = 2048
+    """Pictures are scaled to a short side of `data.short_side`, or less where the long side would
+    become longer than this, in pixels (both before the factor)."""
+    crop_rule: CropRule = "visible"
+    """Crops are drawn again, up to 10 times, until they hold two classes or more and none fills 75%
+    of the labelled pixels. `visible`: only labels that training may see count; `released`: all do,
+    unseen classes included, as in the released code; `off`: the first crop is taken."""
+    flip: Probability = 0.5
+    """Probability of mirroring left and right."""
+    photometric: bool = True
+    """Brightness, contrast, saturation and hue, each changed in half of the pictures."""
+
+    @field_validator("crop_rule", mode="before")
+    @classmethod
+    def _off_as_yaml_reads_it(cls, value: Any) -> Any:
+        return "off" if value is False else value
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentSettings:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is (smallest, largest) factor, got {list(self.scale)}")
+        return self
+
+
+NO_AUGMENTATION = AugmentSettings(scale=(1.0, 1.0), crop_rule="off", flip=0.0, photometric=False)
+
+
+class DataSettings(Settings):
+    """What to train and evaluate on."""
+
+    name: Literal["picturebook", "folder", PreparedName] = "picturebook"
+    """`picturebook`; `folder`, one's own pictures; or what `cascade-clip prepare` has prepared."""
+    root: Path | None = None
+    """Folder of the data set; none for the picture book."""
+    split: str = "standard"
+    """Name of the seen/unseen split of the data set's classes."""
+    synonyms: bool = False
+    """Prompts say `potted plant` instead of the label's name `pottedplant`, where the class list
+    has such synonyms. The papers' prompts use the labels' names."""
+    templates: Literal["single", "many"] = "single"
+    """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
+    crop: PositiveInt = 512
+    """Side of training crops and of sliding windows, in pixels."""
+    stride: PositiveInt = 426
+    """Step between sliding windows, in pixels."""
+    short_side: PositiveInt = 512
+    """Pictures are scaled to this short side for inference, in pixels."""
+    mean: RGB = IMAGENET_MEAN
+    std: RGB = IMAGENET_STD
+    """Normalisation of RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""
+    augment: AugmentSettings = AugmentSettings()
+    picturebook: PicturebookSettings = PicturebookSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scenes_are_not_augmented(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("name", "picturebook") != "picturebook":
+            return values
+        augment = values.get("augment", {})
+        if isinstance(augment, dict):
+            augment = {**NO_AUGMENTATION.model_dump(), **augment}
+        return {**values, "augment": augment}
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if self.stride > self.crop:
+            raise ValueError(
+                f"stride ({self.stride}) is larger than crop ({self.crop}): pixels between "
+                "windows would get no score"
+            )
+        if self.name == "folder" and self.root is None:
+            raise ValueError("data.name 'folder' needs data.root, the folder of the data set")
+        if self.name == "picturebook" and self.root is not None:
+            raise ValueError(
+                "the picture book is drawn and has no data.root; for a data set set data.name, too"
+            )
+        return self

@@ -1,0 +1,92 @@
+"""Training: setting, schedule, devices, loss."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from cascade_clip.config.base import Settings
+
+Setting = Literal["inductive", "transductive", "full"]
+
+
+class TrainSettings(Settings):
+    """Optimisation. Defaults are the released schedule of VOC."""
+
+    setting: Setting = "inductive"
+    start_from: Path | None = None
+    """Folder of a trained model to start from (transductive self-training starts from an
+    inductive one)."""
+    steps: PositiveInt = 20_000
+    batch_size: PositiveInt = 16
+    """Pictures per step over all devices."""
+    lr: PositiveFloat = 2e-4
+    min_lr: NonNegativeFloat = 1e-6
+    power: PositiveFloat = 0.9
+    warmup_steps: NonNegativeInt = 1500
+    warmup_ratio: PositiveFloat = 1e-6
+    weight_decay: NonNegativeFloat = 0.01
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    compile: Literal["auto"] | bool = "auto"
+    """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
+    checkpoint_activations: bool = False
+    """Keeps less for the backward pass, which runs the image encoder's blocks again: a fraction of
+    the memory, about a third more time."""
+    accumulate: PositiveInt = 1
+    """Forward passes per step; each takes an equal share of the batch."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: PositiveInt = 1
+    """GPUs, or processes on the CPU, per node."""
+    nodes: PositiveInt = 1
+    """Machines that train together, each with `devices` GPUs."""
+    workers: NonNegativeInt = 0
+    """Processes that load data; 0 loads in the training process."""
+    keep_model_at: tuple[PositiveInt, ...] = ()
+    """Steps after which the model is written to `RUN/model-STEP`, too. Transductive training starts
+    from an inductive model of half its steps."""
+    checkpoint_every: PositiveInt = 1000
+    """Steps between checkpoints."""
+    validate_every: NonNegativeInt = 1000
+    """Steps between validations; 0 never validates."""
+    validation_pictures: PositiveInt = 100
+    """Pictures of the validation split that are looked at each time."""
+    sample_pictures: NonNegativeInt = 4
+    """Of these, so many are drawn with truth and prediction each time; 0 draws none."""
+    sanity: bool = True
+    """Checks data, classes and leaks before the first step."""
+    wandb: str | None = None
+    """Project in Weights & Biases to log to as well; needs the package wandb."""
+    seed: NonNegativeInt = 0
+    """Decides initial weights, batches, augmentation and dropout."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainSettings:
+        parts = (self.accumulate, self.devices, self.nodes)
+        if self.batch_size % math.prod(parts):
+            raise ValueError(
+                f"batch_size ({self.batch_size}), the pictures per step over all devices, must be "
+                "divisible by accumulate x devices x nodes "
+                f"({self.accumulate} x {self.devices} x {self.nodes})"
+            )
+        return self
+
+
+class LossSettings(Settings):
+    """Weights of `focal_weight * focal + dice_weight * dice + ssim_weight * ssim`."""
+
+    focal_weight: NonNegativeFloat = 100.0
+    dice_weight: NonNegativeFloat = 1.0
+    ssim_weight: NonNegativeFloat = 0.0
+    """Structural similarity, the third term of SPT-SEG (arXiv 2312.12754); 0 for all others."""
+    focal_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
+    focal_gamma: NonNegativeFloat = 2.0
