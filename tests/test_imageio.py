@@ -101,15 +101,20 @@ def test_damaged_exif_around_sound_pixels(tmp_path: Path) -> None:
 
 def png_of_sixteen_bits(colour_type: int, values: list[int]) -> bytes:
     """A PNG of one pixel; Pillow can't write these."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checksum = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-
-    header = struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0)
     pixel = zlib.compress(b"\0" + np.array(values, ">u2").tobytes())
-    signature = b"\x89PNG\r\n\x1a\n"
-    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+    header = png_of_size(1, 1, bits=16, colour_type=colour_type)
+    return header + png_chunk(b"IDAT", pixel) + png_chunk(b"IEND", b"")
+
+
+def png_of_size(width: int, height: int, bits: int = 8, colour_type: int = 2) -> bytes:
+    """The beginning of a PNG."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def test_sixteen_bits_in_colour_and_with_transparency(tmp_path: Path) -> None:
@@ -212,6 +217,23 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path) -> None:
     bomb = save(tmp_path, Image.new("1", (20_000, 20_000)), "bomb.png")
     with pytest.raises(UserError, match=r"bomb\.png"):
         read_picture(bomb)
+
+
+@pytest.mark.parametrize("rest", ["", "IDAT", "damaged"])
+def test_a_decompression_bomb_is_called_too_large(tmp_path: Path, rest: str) -> None:
+    """A few bytes that declare billions of pixels."""
+    data = png_of_size(60_000, 50_000) + (png_chunk(b"IDAT", b"") if rest == "IDAT" else b"")
+    (tmp_path / "bomb.png").write_bytes(data[:-4] + b"????" if rest == "damaged" else data)
+    bomb = r"bomb\.png has .* pixels; at most 150,000,000 are taken; shrink it first"
+    with pytest.raises(TooManyPixels, match=bomb):
+        read_picture(tmp_path / "bomb.png")
+    with pytest.raises(TooManyPixels, match=r"60,000 x 50,000|3,000,000,000"):
+        read_picture_bytes(data, max_pixels=1000)
+
+
+def test_a_png_that_ends_with_its_header_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the picture is damaged or cut short"):
+        read_picture_bytes(png_of_size(60, 50))
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -30,6 +31,9 @@ MAX_PIXELS = 150_000_000
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read from bytes: those with a suffix above. Others run
 programs (EPS) or are no pictures that people send."""
+
+_PNG_HEADER = 24
+"""Bytes of a PNG up to and with its size."""
 
 # Pillow's readers raise these on damaged files, depending on the format.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
@@ -139,13 +143,31 @@ def _open(
     except (FileNotFoundError, PermissionError):
         raise
     except UnidentifiedImageError as error:
+        if (size := _png_size(source)) is not None:
+            _check_size(*size, name, max_pixels)
+            raise UserError(f"{name} is damaged or cut short") from error
         raise UserError(f"{name} is not a picture of any known format") from error
-    except Image.DecompressionBombError as error:
+    except Image.DecompressionBombError as error:  # Pillow's own limit; its words hold the number
+        declared = re.search(r"(\d+) pixels", str(error))
+        pixels = f"{int(declared[1]):,}" if declared else "too many"
         raise TooManyPixels(
-            f"{name} has too many pixels; at most {max_pixels:,} are taken"
+            f"{name} has {pixels} pixels; at most {max_pixels:,} are taken; shrink it first"
         ) from error
     except _DAMAGE as error:
         raise UserError(f"{name} is damaged or cut short: {error}") from error
+
+
+def _png_size(source: Path | BytesIO) -> tuple[int, int] | None:
+    """(width, height) that the header of a PNG declares, whatever comes after it."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(_PNG_HEADER)
+    else:
+        head = source.getvalue()[:_PNG_HEADER]
+    if len(head) < _PNG_HEADER or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", head[16:])
+    return width, height
 
 
 def _decode(image: Image.Image, source: str, max_pixels: int) -> RGBArray:

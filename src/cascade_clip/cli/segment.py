@@ -118,7 +118,13 @@ def segment(
         if not entries and len(files) == 1:
             raise UserError(failed[0])
         for line in failed:
-            notes.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)
+            notes.print(
+                f"skipped: {line}",
+                style="yellow",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         raise typer.Exit(1)
 
 
@@ -169,7 +175,7 @@ def _run(
             f"{before} were segmented before; --overwrite segments them again", style="dim"
         )
     for line in notes:
-        console.print(f"note: {line}", highlight=False, markup=False)
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return entries, failed
 
 
