@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cascade_clip.errors import UserError
@@ -30,7 +32,19 @@ def stop_at_failure(findings: Sequence[Finding]) -> None:
         raise UserError(f"the sanity report stops the run: {told} (train.sanity=false goes on)")
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def show_findings(findings: Sequence[Finding], quiet: bool) -> None:
+    """All checks as a table on stderr; if `quiet`, what is noteworthy alone, one line each."""
+    console = Console(stderr=True)
+    if not quiet:
+        console.print(_table(findings))
+        return
+    for finding in findings:
+        if finding.outcome == "note":
+            text = f"note: {finding.check}: {finding.detail}"
+            console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(findings: Sequence[Finding]) -> Table:
     """One row per check."""
     table = Table(title="sanity report", title_justify="left")
     for column in ("check", "", "detail"):
@@ -38,7 +52,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     styles = {"ok": "green", "note": "yellow", "skipped": "dim", "failed": "bold red"}
     for finding in findings:
         outcome = f"[{styles[finding.outcome]}]{finding.outcome}[/]"
-        table.add_row(finding.check, outcome, finding.detail)
+        table.add_row(finding.check, outcome, escape(finding.detail))
     return table
 
 

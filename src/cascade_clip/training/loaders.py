@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch.utils.data import DataLoader
 
 from cascade_clip.config import Recipe
@@ -35,7 +36,7 @@ def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> Data
         collate_fn=collate,
         num_workers=settings.workers,
         persistent_workers=settings.workers > 0,
-        pin_memory=settings.accelerator != "cpu",
+        pin_memory=settings.accelerator != "cpu" and torch.cuda.is_available(),
     )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
 from torch import nn
 
 from cascade_clip.checkpoint.native import Bundle, load_bundle, save_model
@@ -25,7 +24,7 @@ from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
-from cascade_clip.training.findings import findings_json, findings_table, stop_at_failure
+from cascade_clip.training.findings import findings_json, show_findings, stop_at_failure
 from cascade_clip.training.kept_models import KeptModels
 from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
@@ -38,6 +37,7 @@ from cascade_clip.training.run_folder import (
 )
 from cascade_clip.training.samples import SamplePictures
 from cascade_clip.training.sanity import inspect_run
+from cascade_clip.training.start import check_start, describe_start
 from cascade_clip.training.trainer import build_trainer, without_noise
 from cascade_clip.training.unreadable import UnreadableFiles
 
@@ -83,9 +83,11 @@ def _begin(recipe: Recipe, parts: _Parts, out: Path, quiet: bool) -> None:
     findings = []
     if recipe.train.sanity:
         dataset = open_dataset(recipe.data, "train")
-        findings = inspect_run(parts.module, parts.clip, dataset)
-        if not quiet:
-            Console(stderr=True).print(findings_table(findings))
+        findings = [
+            describe_start(parts.start, recipe, dataset.classes),
+            *inspect_run(parts.module, parts.clip, dataset),
+        ]
+        show_findings(findings, quiet)
         stop_at_failure(findings)
     describe_run(recipe, out)
     if findings:
@@ -147,7 +149,7 @@ def _build(recipe: Recipe) -> _Parts:
     start = None if recipe.train.start_from is None else load_bundle(recipe.train.start_from)
     visual: nn.Module = clip.visual
     if start is not None:
-        _check_start(start, recipe, expected)
+        check_start(start, recipe, expected)
         visual = start.network.encoder.visual
     with seeded(recipe.train.seed):
         network = SegmentationNetwork(visual, recipe.model)
@@ -155,22 +157,6 @@ def _build(recipe: Recipe) -> _Parts:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
     text = encode_classes(clip, classes.prompts, TEMPLATES[recipe.data.templates])
     return _Parts(clip, TrainingModule(network, recipe, classes, text), start)
-
-
-def _check_start(start: Bundle, recipe: Recipe, fingerprint: str) -> None:
-    source = f"train.start_from {recipe.train.start_from}"
-    if start.clip_fingerprint not in (None, fingerprint):
-        raise UserError(
-            f"{source} stands on another CLIP than model.clip {recipe.model.clip.model}"
-        )
-    for part in ("encoder", "head"):
-        theirs = getattr(start.recipe.model, part)
-        for key, value in getattr(recipe.model, part):
-            if getattr(theirs, key) != value:
-                raise UserError(
-                    f"{source} has model.{part}.{key} = {getattr(theirs, key)}, this recipe "
-                    f"{value}; they must be equal"
-                )
 
 
 def _save(model: Path, recipe: Recipe, parts: _Parts) -> str:
