@@ -82,7 +82,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         for name in COMMANDS
         for part, text in (("table", table), ("found", sentences), ("setup", setup))
     }
-    values["resamples"] = RESAMPLES
+    values["resamples"] = str(RESAMPLES)
     values |= {f"command_{name}": shown(command) for name, command in COMMANDS.items()}
     return TEMPLATE.format(**values)
 

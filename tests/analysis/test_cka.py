@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.cka import batch_hsic, block_cka, cka_from_hsic, deal
+from cascade_clip.analysis.cka.compute import batch_hsic, block_cka, cka_from_hsic, deal
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import network_input, window_batches
 from cascade_clip.data.dataset import PicturebookDataset

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_clip.analysis.localization import localize, map_examples
-from cascade_clip.analysis.report_localization import summarise
-from cascade_clip.analysis.seeds import choose_seeds, find_objects
-from cascade_clip.analysis.similarity import score_maps
+from cascade_clip.analysis.localization.compute import localize, map_examples
+from cascade_clip.analysis.localization.report import summarise
+from cascade_clip.analysis.localization.seeds import choose_seeds, find_objects
+from cascade_clip.analysis.localization.similarity import score_maps
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import central_window, network_input, window_batches
 from cascade_clip.data.dataset import PicturebookDataset, Sample

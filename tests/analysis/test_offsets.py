@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.calibration import BINS, ReliabilityCount
-from cascade_clip.analysis.confusion import largest_confusions, outcomes
-from cascade_clip.analysis.offsets import OffsetCurve
-from cascade_clip.analysis.pixels import PixelBest, best_pixels
-from cascade_clip.analysis.stages import ALL, measure, seen_mask, stage_views
+from cascade_clip.analysis.stages.calibration import BINS, ReliabilityCount
+from cascade_clip.analysis.stages.compute import ALL, measure, seen_mask, stage_views
+from cascade_clip.analysis.stages.confusion import largest_confusions, outcomes
+from cascade_clip.analysis.stages.offsets import OffsetCurve
+from cascade_clip.analysis.stages.pixels import PixelBest, best_pixels
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import PicturebookDataset

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.boundary import boundary_f, outline, tolerance_pixels
-from cascade_clip.analysis.similarity import LEVELS, score_maps
+from cascade_clip.analysis.localization.boundary import boundary_f, outline, tolerance_pixels
+from cascade_clip.analysis.localization.similarity import LEVELS, score_maps
 from tests.naive import analysis as naive
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from cascade_clip.analysis.bootstrap import draw_pictures, resampled_means
-from cascade_clip.analysis.pixels import StackedViews
-from cascade_clip.analysis.stages import (
+from cascade_clip.analysis.stages.compute import (
     ALL,
     class_gains,
     gain_in_h_over,
@@ -18,6 +17,7 @@ from cascade_clip.analysis.stages import (
     stage_examples,
     stage_views,
 )
+from cascade_clip.analysis.stages.pixels import StackedViews
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.checkpoint.native import Bundle
 from cascade_clip.clip.load import load_clip

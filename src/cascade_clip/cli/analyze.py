@@ -94,8 +94,8 @@ def cka(
     """
     task = _open("cka", model, against, _DataOptions(data, root, scenes, seed, split), out)
 
-    from cascade_clip.analysis.cka import block_cka, deal
-    from cascade_clip.analysis.report_cka import write_cka
+    from cascade_clip.analysis.cka.compute import block_cka, deal
+    from cascade_clip.analysis.cka.report import write_cka
     from cascade_clip.analysis.subjects import common_blocks
     from cascade_clip.cli.progress import picture_bar
 
@@ -125,8 +125,8 @@ def localization(
     """How well each block's patches tell an object from its surroundings."""
     task = _open("localization", model, against, _DataOptions(data, root, scenes, seed, split), out)
 
-    from cascade_clip.analysis.localization import localize, map_examples
-    from cascade_clip.analysis.report_localization import write_localization
+    from cascade_clip.analysis.localization.compute import localize, map_examples
+    from cascade_clip.analysis.localization.report import write_localization
     from cascade_clip.analysis.subjects import common_blocks
     from cascade_clip.cli.progress import picture_bar
 
@@ -156,13 +156,13 @@ def stages(
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
     task = _open("stages", model, against, _DataOptions(data, root, scenes, seed, split), out)
 
-    from cascade_clip.analysis.report_stages import StageFindings, write_stages
-    from cascade_clip.analysis.stages import (
+    from cascade_clip.analysis.stages.compute import (
         level_weights,
         measure,
         stage_examples,
         stage_views,
     )
+    from cascade_clip.analysis.stages.report import StageFindings, write_stages
     from cascade_clip.cli.progress import picture_bar
     from cascade_clip.evaluation.transfer import judge
 

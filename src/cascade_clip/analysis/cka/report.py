@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from cascade_clip.analysis import plots_cka
-from cascade_clip.analysis.cka import CKAResult, Features
+from cascade_clip.analysis.cka import plots
+from cascade_clip.analysis.cka.compute import CKAResult, Features
 from cascade_clip.analysis.output import (
     Folder,
     Row,
@@ -33,7 +33,7 @@ def write_cka(
 ) -> tuple[Summary, Path]:
     """Writes `cka.png`, `cka.csv`, `cka.json` and `cka.html`; returns the summary and the page."""
     folder, summary = Folder(out), summarise(result)
-    figure = folder.figure("cka", plots_cka.heat_maps(result))
+    figure = folder.figure("cka", plots.heat_maps(result))
     folder.table("cka", ("first", "block", "second", "block", "cka"), _pairs(result))
     numbers = {"features": features, "batches": len(result.hsic), "blocks": list(result.blocks)}
     folder.summary("cka", setup, summary, numbers)

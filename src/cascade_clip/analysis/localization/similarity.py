@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.boundary import boundary_f, tolerance_pixels
+from cascade_clip.analysis.localization.boundary import boundary_f, tolerance_pixels
 from cascade_clip.upsample import BilinearResize
 
 LEVELS = 1024

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from cascade_clip.analysis.cka import CKAResult
+from cascade_clip.analysis.cka.compute import CKAResult
 from cascade_clip.evaluation import plots
 
 Matrix = npt.NDArray[np.float64]

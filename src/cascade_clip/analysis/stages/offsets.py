@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.pixels import PixelBest
+from cascade_clip.analysis.stages.pixels import PixelBest
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import harmonic_mean
 from cascade_clip.training.targets import IGNORE

@@ -1,9 +1,8 @@
-"""Plots of how well blocks localise."""
+"""Plots of how well blocks localise, and pictures of their similarity maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cascade_clip.analysis.localization import Curve, Localization, Query
-from cascade_clip.analysis.similarity import MEASURES
+from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Query
+from cascade_clip.analysis.localization.similarity import MEASURES
+from cascade_clip.analysis.picture_grid import picture_grid
 from cascade_clip.evaluation import plots
 
 COLOURS: dict[Query, str] = {
@@ -27,6 +27,10 @@ MARKERS: dict[Query, str] = {
     "class name": "D",
 }
 DASHES = ("-", "--")
+FILLS = (None, "white")
+"""Of marks, by subject, as `DASHES`."""
+SIMILARITY = "viridis"
+CROSS = "#D55E00"
 
 
 def curves(result: Localization) -> Figure:
@@ -59,8 +63,8 @@ def curves(result: Localization) -> Figure:
 
 def _line(axes: Axes, curve: Curve, values: npt.NDArray[np.float64], place: int) -> None:
     axes.plot(
-        curve.blocks, values, DASHES[place % len(DASHES)], color=COLOURS[curve.query], lw=1.7,
-        marker=MARKERS[curve.query], ms=4.5, mfc="white" if place else None,
+        curve.blocks, values, DASHES[place], color=COLOURS[curve.query], lw=1.7,
+        marker=MARKERS[curve.query], ms=4.5, mfc=FILLS[place],
     )  # fmt: skip
 
 
@@ -71,8 +75,43 @@ def _legend(found: Sequence[Curve], subjects: Sequence[str]) -> list[Line2D]:
         for query in queries
     ]
     if len(subjects) > 1:
+        styles = zip(subjects, DASHES, FILLS, strict=False)
         handles += [
-            Line2D([], [], color=plots.SOFT, ls=dashes, lw=1.7, label=subject)
-            for subject, dashes in zip(subjects, cycle(DASHES))
+            Line2D(
+                [], [], c=plots.SOFT, lw=1.7, ls=dashes, marker="o", ms=4.5, mfc=fill, label=name
+            )
+            for name, dashes, fill in styles
         ]
     return handles
+
+
+def similarity_maps(examples: Sequence[MapExample], subject: str) -> Figure:
+    """One row for each chosen patch: the picture with the patch (cross) and its object (outline),
+    then the cosine similarity of all patches to it, block by block. Colours of a map go from its
+    1st to its 97th percentile, since the patch itself is always at 1."""
+    blocks = list(examples[0].maps[subject])
+    columns = 1 + len(blocks)
+    figure, grid = picture_grid(len(examples), columns, cell=0.98)
+    for row, example in zip(grid, examples, strict=True):
+        side = example.image.shape[0]
+        for panel, block in zip(row, [None, *blocks], strict=True):
+            if block is None:
+                panel.imshow(example.image)
+            else:
+                values = example.maps[subject][block].numpy()
+                low, high = np.quantile(values, [0.01, 0.97])
+                panel.imshow(
+                    values, cmap=SIMILARITY, vmin=low, vmax=high, interpolation="bilinear",
+                    extent=(0, side, side, 0),
+                )  # fmt: skip
+            panel.contour(
+                np.arange(side) + 0.5, np.arange(side) + 0.5, example.mask.numpy(), levels=[0.5],
+                colors="white", linewidths=0.9,
+            )  # fmt: skip
+            panel.plot(*example.seed, "P", ms=6, mfc=CROSS, mec="white", mew=0.8)
+            panel.set_xlim(0, side)
+            panel.set_ylim(side, 0)
+        row[0].set_title(example.name, fontsize=9, color=plots.INK)
+    for panel, block in zip(grid[0][1:], blocks, strict=True):
+        panel.set_title(f"block {block}", fontsize=9, color=plots.INK)
+    return figure

@@ -1,4 +1,4 @@
-"""Plots of stages, offsets, calibration, confusion, and gains by class."""
+"""Plots of stages, offsets, calibration, confusion, and gains by class; masks of each stage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from cascade_clip.analysis.calibration import BINS, Reliability
-from cascade_clip.analysis.confusion import Outcome
-from cascade_clip.analysis.offsets import OffsetCurve
 from cascade_clip.analysis.output import signed
-from cascade_clip.analysis.stages import ClassGains, LevelWeights
+from cascade_clip.analysis.picture_grid import picture_grid
+from cascade_clip.analysis.stages.calibration import BINS, Reliability
+from cascade_clip.analysis.stages.compute import ClassGains, LevelWeights
+from cascade_clip.analysis.stages.confusion import Outcome
+from cascade_clip.analysis.stages.offsets import OffsetCurve
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation import plots
 from cascade_clip.evaluation.metrics import Metrics
-from cascade_clip.palette import SEEN_COLOUR, UNSEEN_COLOUR
+from cascade_clip.evaluation.report import Example
+from cascade_clip.overlay import paint_labels
+from cascade_clip.palette import IGNORED, SEEN_COLOUR, UNSEEN_COLOUR, class_colours, to_hex
 
 H_COLOUR, PALE = plots.INK, "#c9d2dc"
 GROUP_COLOURS = {
@@ -92,7 +95,8 @@ def offset_curves(curve: OffsetCurve, own: float) -> Figure:
     right.set_title("share of pixels, percent", fontsize=10.5, color=plots.INK, loc="left")
     right.set_ylim(bottom=0)
     for axes in (left, right):
-        axes.legend(frameon=False, fontsize=9)
+        # A white ground, since the dotted line may lie behind.
+        axes.legend(fontsize=9, framealpha=0.9, edgecolor="none")
     return figure
 
 
@@ -209,4 +213,31 @@ def outcome_bars(rows: Mapping[str, Mapping[str, Outcome]]) -> Figure:
         handles=handles, title="taken by", alignment="left", loc="lower left",
         bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=9, title_fontsize=9,
     )  # fmt: skip
+    return figure
+
+
+def stage_pictures(examples: Sequence[Example], classes: ClassSet) -> Figure:
+    """One row for each picture: picture, truth, then the labels that each version of the network
+    gives, in class colours; below them the classes that occur, unseen ones in italics."""
+    colours = class_colours(classes.names)
+    names = list(examples[0].predictions)
+    figure, grid = picture_grid(len(examples), 2 + len(names), cell=1.25)
+    present: set[int] = set()
+    for row, example in zip(grid, examples, strict=True):
+        row[0].imshow(example.image)
+        row[1].imshow(paint_labels(example.truth, colours, other=IGNORED))
+        for panel, name in zip(row[2:], names, strict=True):
+            panel.imshow(paint_labels(example.predictions[name], colours))
+        for labels in (example.truth, *example.predictions.values()):
+            present.update(np.unique(labels).tolist())
+    for panel, title in zip(grid[0], ["picture", "truth", *names], strict=True):
+        lines = title.replace("without ", "without\n").replace(" alone", "\nalone")
+        panel.set_title(lines, fontsize=9, color=plots.INK)
+    shown = sorted(label for label in present if label < len(classes.names))
+    handles = [Patch(color=to_hex(colours[label]), label=classes.names[label]) for label in shown]
+    legend = figure.legend(
+        handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8.5
+    )
+    for text in legend.get_texts():
+        text.set_fontstyle("italic" if text.get_text() in classes.unseen else "normal")
     return figure

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cascade_clip.analysis import plots_localization
-from cascade_clip.analysis.localization import Curve, Localization, MapExample, Query
+from cascade_clip.analysis.localization import plots
+from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Query
+from cascade_clip.analysis.localization.similarity import MEASURES
 from cascade_clip.analysis.output import (
     Folder,
     Row,
@@ -16,8 +17,6 @@ from cascade_clip.analysis.output import (
     points_between,
     settled,
 )
-from cascade_clip.analysis.plots_pictures import similarity_maps
-from cascade_clip.analysis.similarity import MEASURES
 from cascade_clip.evaluation import html
 
 SHORT = ("AP", "IoU", "F")
@@ -36,7 +35,7 @@ def write_localization(
     """Writes `localization.png`, `.csv`, `.json` and `.html`, `classes.csv` and `maps-N.png` for
     each subject; returns the summary and the page."""
     folder, summary = Folder(out), summarise(result)
-    figure = folder.figure("localization", plots_localization.curves(result))
+    figure = folder.figure("localization", plots.curves(result))
     header = ("network", "query", "block", "measure", "mean", "low", "high")
     folder.table("localization", header, _means(result))
     folder.table("classes", ("network", "query", "block", "class", *MEASURES), _by_class(result))
@@ -45,7 +44,7 @@ def write_localization(
     pictures = []
     subjects = list(examples[0].maps) if examples else []
     for number, name in enumerate(subjects, start=1):
-        shown = folder.figure(f"maps-{number}", similarity_maps(examples, name))
+        shown = folder.figure(f"maps-{number}", plots.similarity_maps(examples, name))
         pictures.append(html.figure(shown, name))
     caption = (
         f"Means over {len(result.labels)} objects; bands: 95 % interval over pictures. Best IoU is "

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_clip.analysis import plots_stages
-from cascade_clip.analysis.confusion import largest_confusions, outcomes
 from cascade_clip.analysis.output import (
     Folder,
     Row,
@@ -18,14 +16,15 @@ from cascade_clip.analysis.output import (
     settled,
     signed,
 )
-from cascade_clip.analysis.plots_pictures import stage_pictures
-from cascade_clip.analysis.stages import (
+from cascade_clip.analysis.stages import plots
+from cascade_clip.analysis.stages.compute import (
     ALL,
     LevelWeights,
     Measured,
     class_gains,
     gain_in_h_over,
 )
+from cascade_clip.analysis.stages.confusion import largest_confusions, outcomes
 from cascade_clip.evaluation import html
 from cascade_clip.evaluation.report import Example, percent, pictures_section
 
@@ -168,7 +167,7 @@ def _calibration_sentence(found: StageFindings) -> str:
 
 def _versions(folder: Folder, found: StageFindings) -> Iterator[str]:
     intervals = found.ours.intervals()
-    figure = folder.figure("stages", plots_stages.versions(found.ours.metrics, intervals))
+    figure = folder.figure("stages", plots.versions(found.ours.metrics, intervals))
     header = ["version", "pixel_accuracy", "miou", "miou_seen", "miou_unseen", "hiou"]
     header += ["hiou_low", "hiou_high"]
     rows = [
@@ -181,7 +180,7 @@ def _versions(folder: Folder, found: StageFindings) -> Iterator[str]:
     )
     if found.examples:
         classes = found.ours.classes
-        folder.figure("pictures", stage_pictures(found.examples, classes))
+        folder.figure("pictures", plots.stage_pictures(found.examples, classes))
         note = (
             "Chosen by what they show, not by how well they went. Under each mask: the share of "
             "pixels that are right."
@@ -192,7 +191,7 @@ def _versions(folder: Folder, found: StageFindings) -> Iterator[str]:
 def _weights(folder: Folder, found: StageFindings) -> Iterator[str]:
     if not found.weights:
         return
-    figure = folder.figure("weights", plots_stages.weight_bars(found.weights))
+    figure = folder.figure("weights", plots.weight_bars(found.weights))
     rows = [
         (stage.stage, block, start, learned)
         for stage in found.weights
@@ -207,7 +206,7 @@ def _gains(folder: Folder, found: StageFindings) -> Iterator[str]:
     if found.theirs is None:
         return
     gains, classes = class_gains(found.ours, found.theirs), found.ours.classes
-    figure = folder.figure("gains", plots_stages.gain_bars(gains, classes, found.name, found.other))
+    figure = folder.figure("gains", plots.gain_bars(gains, classes, found.name, found.other))
     low, high = gains.intervals.tolist()
     kinds = ["unseen" if name in classes.unseen else "seen" for name in gains.names]
     rows = zip(gains.names, kinds, gains.gains.tolist(), low, high, strict=True)
@@ -222,7 +221,7 @@ def _confusion(folder: Folder, found: StageFindings) -> Iterator[str]:
         name: outcomes(measured.confusion, measured.classes)
         for name, measured in found.measured.items()
     }
-    figure = folder.figure("confusion", plots_stages.outcome_bars(by_network))
+    figure = folder.figure("confusion", plots.outcome_bars(by_network))
     folder.table("confusion", ("truth", *classes.names), _confusion_rows(found.ours))
     largest = largest_confusions(found.ours.confusion, classes, CONFUSIONS)
     body = [(c.truth, c.predicted, percent(c.share), f"{c.pixels:,}") for c in largest]
@@ -241,7 +240,7 @@ def _confusion_rows(measured: Measured) -> Iterator[Row]:
 
 def _offsets(folder: Folder, found: StageFindings) -> Iterator[str]:
     curve = found.ours.curve
-    figure = folder.figure("offsets", plots_stages.offset_curves(curve, found.ours.offset))
+    figure = folder.figure("offsets", plots.offset_curves(curve, found.ours.offset))
     lines = [vars(point) for point in curve.points()]
     folder.table("offsets", list(lines[0]), [list(line.values()) for line in lines])
     caption = (
@@ -255,7 +254,7 @@ def _calibration(folder: Folder, found: StageFindings) -> Iterator[str]:
     groups = {
         name: group for name, group in found.ours.reliability.items() if group.pixels.sum() > 0
     }
-    figure = folder.figure("reliability", plots_stages.reliability_diagram(groups))
+    figure = folder.figure("reliability", plots.reliability_diagram(groups))
     rows = [
         (name, bin_, int(pixels), confidence, accuracy)
         for name, group in groups.items()

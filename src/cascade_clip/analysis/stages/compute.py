@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cascade_clip.analysis.bootstrap import draw_pictures, interval
-from cascade_clip.analysis.calibration import Reliability, ReliabilityCount
-from cascade_clip.analysis.offsets import OFFSETS, OffsetCurve
-from cascade_clip.analysis.pixels import PixelBest, View, best_pixels
+from cascade_clip.analysis.stages.calibration import Reliability, ReliabilityCount
+from cascade_clip.analysis.stages.offsets import OFFSETS, OffsetCurve
+from cascade_clip.analysis.stages.pixels import PixelBest, View, best_pixels
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cascade_clip.analysis.bootstrap import interval, resampled_means
-from cascade_clip.analysis.seeds import Objects, choose_seeds, find_objects
-from cascade_clip.analysis.similarity import score_maps
+from cascade_clip.analysis.localization.seeds import Objects, choose_seeds, find_objects
+from cascade_clip.analysis.localization.similarity import score_maps
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import (
     central_window,

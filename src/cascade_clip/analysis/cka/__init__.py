@@ -1,0 +1,1 @@
+"""`analyze cka`: how alike the blocks of image encoders see."""

@@ -1,0 +1,1 @@
+"""`analyze localization`: how well the patches of each block tell objects apart."""

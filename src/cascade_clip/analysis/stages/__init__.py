@@ -1,0 +1,1 @@
+"""`analyze stages`: what each stage of a cascade gives."""
