@@ -158,7 +158,7 @@ def test_transductive_and_full_have_no_score_offset() -> None:
         (lambda s, m: s.clear(), {}, "neither a Cascade-CLIP nor a ZegCLIP"),
         (lambda s, m: m.update(CLASSES=("a", "b")), {}, "2 class names .* 7 classes"),
         (lambda s, m: m.update(config="import os"), {}, "import os"),
-        (edit_config("[5, 6, 7, 8, 9, 10],\n        num", "[5, 6],\n        num"), {}, "inner_bl"),
+        (edit_config("[5, 6, 7, 8, 9, 10],\n        num", "[5, 6],\n        num"), {}, "inner-bl"),
         (edit_config("seen_idx=[0, 1, 2, 4, 6]", "seen_idx=[0, 9]"), {}, "make no split"),
         (edit_config("seen_idx=[0, 1, 2, 4, 6]", "seen_idx='all'"), {}, "expected numbers"),
         (lambda s, m: None, {"decoder_heads": 5}, "5 decoder heads"),
@@ -203,9 +203,11 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
 
 def test_config_text_is_read_as_plain_values() -> None:
     text = "a = [1, (2, -3.5)]\nb = dict(c=range(2, 5), d={'e': None, 'f': list((1,))}, g='x')\n"
+    text += "h = dict({'i.j': dict(k=1)}, l=2)\n"
     expected = {
         "a": [1, (2, -3.5)],
         "b": {"c": [2, 3, 4], "d": {"e": None, "f": [1]}, "g": "x"},
+        "h": {"i.j": {"k": 1}, "l": 2},
     }
     assert read_released_config(text) == expected
 
@@ -217,6 +219,9 @@ def test_config_text_is_read_as_plain_values() -> None:
         "a = __import__('os').system('true')",
         "a = dict(**b)",
         "a = {**b}",
+        "a = {[1]: 2}",
+        "a = dict([(1, 2)])",
+        "a = dict({}, {})",
         "a = b",
         "a = 1 + 1",
         "a = 9 ** 9 ** 9",

@@ -1,22 +1,49 @@
-"""The golden files: a released checkpoint and what the released code made of it."""
+"""Golden cases: a released checkpoint and what the released code made of it.
+
+Each is a pair of files of one name, `.pth` and `.safetensors`. Tried are all that lie in `data` or
+in the folder that the environment variable `CASCADE_CLIP_GOLDEN` names, and cases of other sizes
+that are made here (`synthetic.py`).
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cascade_clip.checkpoint.official import ReleasedModel, build_released, load_released
+from cascade_clip.checkpoint.official import ReleasedModel, build_released, convert_released
+from cascade_clip.checkpoint.official_infer import Overrides
 from cascade_clip.model.network import SegmentationNetwork
+from tests.golden.synthetic import SYNTHETIC, synthetic
 from tests.naive.network import NaiveOutput, NaiveSizes, naive_forward
 
 DATA = Path(__file__).parent / "data"
-CASES = ("cascade", "zeg")
 SETTINGS = ("inductive", "transductive")
+SEEN_SCORE_OFFSET = {"inductive": 0.1, "transductive": 0.0}
+
+
+def cases_in(folder: Path) -> dict[str, Path]:
+    """Name -> checkpoint of the golden cases in a folder."""
+    return {path.stem: path for path in sorted(folder.glob("*.pth"))}
+
+
+FILES = cases_in(DATA)
+if "CASCADE_CLIP_GOLDEN" in os.environ:
+    FILES |= cases_in(Path(os.environ["CASCADE_CLIP_GOLDEN"]))
+CASES = (*FILES, *SYNTHETIC)
+STEPS = [(case, setting) for case in FILES for setting in SETTINGS] + [
+    (case, setting)
+    for case, sizes in SYNTHETIC.items()
+    for setting in (SETTINGS if sizes.unseen else SETTINGS[:1])
+]
+"""Cases with the settings in which they were trained; without unseen classes there is but one."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +51,8 @@ class Golden:
     """One released checkpoint with its reference numbers."""
 
     values: dict[str, Tensor]
+    state: Mapping[str, Tensor]
+    """The released `state_dict`."""
     model: ReleasedModel
 
     def network(self) -> SegmentationNetwork:
@@ -43,8 +72,28 @@ class Golden:
     def unseen(self) -> Tensor:
         return torch.tensor(self.model.classes.unseen)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """To which the released code upsamples mask logits: its training size."""
+        height, width = self.values["mask_logits"].shape[2:]
+        return height, width
+
 
 @cache
 def golden(case: str) -> Golden:
-    values = load_file(DATA / f"{case}_small.safetensors")
-    return Golden(values, load_released(DATA / f"{case}_small.pth"))
+    if case in SYNTHETIC:
+        return golden_from(*synthetic(SYNTHETIC[case]))
+    return golden_file(FILES[case])
+
+
+def golden_file(checkpoint: Path) -> Golden:
+    """The case of a `.pth`, whose numbers lie beside it."""
+    content = torch.load(checkpoint, weights_only=True)
+    values = load_file(checkpoint.with_suffix(".safetensors"))
+    return golden_from(values, content["state_dict"], content["meta"])
+
+
+def golden_from(
+    values: dict[str, Tensor], state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> Golden:
+    return Golden(values, state, convert_released(state, meta, Overrides()))

@@ -1,4 +1,5 @@
-"""Features, mask logits, scores and sliding windows against the released code's numbers."""
+"""Features, mask logits, scores and sliding windows against the released code's numbers, and at
+other sizes against the reference's."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
-from tests.golden.cases import CASES, SETTINGS, Golden, golden
+from tests.golden.cases import CASES, SEEN_SCORE_OFFSET, STEPS, Golden, golden
 from tests.naive import sliding as naive_sliding
 
 TOLERANCE = 1e-5
@@ -43,17 +44,17 @@ def test_features_logits_and_scores(case: str, twin: str) -> None:
     for index, feature in enumerate(features):
         assert_close(feature, values[f"features.{index}"].flatten(2).transpose(1, 2))
     assert_close(global_embedding, values["cls_embedding"])
-    size = values["mask_logits"].shape[2:]
-    upsampled = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False)
+    upsampled = F.interpolate(
+        mask_logits, size=reference.image_size, mode="bilinear", align_corners=False
+    )
     assert_close(upsampled, values["mask_logits"])
     scores = upsampled.sigmoid()
     assert_close(scores, values["transductive.scores"])
-    scores[:, reference.seen] -= 0.1
+    scores[:, reference.seen] -= SEEN_SCORE_OFFSET["inductive"]
     assert_close(scores, values["inductive.scores"])
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "setting"), STEPS)
 def test_sliding_windows(case: str, setting: str) -> None:
     reference = golden(case)
     expected = reference.values[f"{setting}.slide.scores"]
@@ -65,8 +66,7 @@ def test_sliding_windows(case: str, setting: str) -> None:
     assert_same_labels(labels, reference, setting)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "setting"), STEPS)
 def test_sliding_windows_of_the_naive_twin(case: str, setting: str) -> None:
     reference = golden(case)
     text, state = reference.values["text_embeddings"], reference.model.network_state
@@ -83,19 +83,27 @@ def test_sliding_windows_of_the_naive_twin(case: str, setting: str) -> None:
 
 def assert_same_labels(labels: Tensor, reference: Golden, setting: str) -> None:
     """Wherever the reference itself is decided by more than the tolerance."""
-    top = reference.values[f"{setting}.slide.scores"].topk(2, dim=1).values
-    decided = top[:, 0] - top[:, 1] > 1e-5
-    assert decided.float().mean() > 0.99
+    decided = decided_pixels(reference.values[f"{setting}.slide.scores"])
+    assert decided.float().mean() > 0.9
     expected = reference.values[f"{setting}.slide.labels"].long()
     assert torch.equal(labels[decided], expected[decided])
 
 
+def decided_pixels(maps: Tensor) -> Tensor:
+    """Where the best of the maps (B, C, H, W) leads by more than the tolerance: (B, H, W)."""
+    if maps.shape[1] == 1:
+        return torch.ones_like(maps[:, 0], dtype=torch.bool)
+    best, second = maps.topk(2, dim=1).values.unbind(1)
+    return best - second > TOLERANCE
+
+
 def slide_options(reference: Golden, setting: str) -> dict[str, Any]:
-    preprocessing, classes = reference.model.preprocessing, reference.model.classes
+    preprocessing = reference.model.preprocessing
     return {
         "crop": preprocessing.crop,
         "stride": preprocessing.stride,
         "output_size": tuple(reference.values[f"{setting}.slide.scores"].shape[2:]),
         "seen": reference.seen,
-        "seen_score_offset": classes.seen_score_offset if setting == "inductive" else 0.0,
+        "seen_score_offset": SEEN_SCORE_OFFSET[setting],
+        "logit_size": reference.image_size,
     }

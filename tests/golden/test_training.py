@@ -1,4 +1,5 @@
-"""Losses, pseudo-labels and gradients against the released code's numbers (dropout off)."""
+"""Losses, pseudo-labels and gradients against the released code's numbers, and at other sizes
+against the reference's (dropout off)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from cascade_clip.checkpoint.official_keys import to_released
 from cascade_clip.config import LossSettings
 from cascade_clip.losses import SegmentationLoss
 from cascade_clip.training.targets import inductive_targets, transductive_targets
-from tests.golden.cases import CASES, SETTINGS, Golden, golden
+from tests.golden.cases import DATA, FILES, STEPS, Golden, cases_in, golden
+from tests.golden.test_forward import decided_pixels
 from tests.naive.losses import focal_and_dice
 
 RELATIVE, FLOOR = 1e-4, 1e-6
@@ -21,6 +23,22 @@ def assert_near(actual: Tensor, expected: Tensor, name: str) -> None:
     allowed = (RELATIVE * expected.abs()).clamp(min=FLOOR)
     worst = ((actual - expected).abs() / allowed).max().item()
     assert worst <= 1, f"{name} is off by {worst} times what is allowed"
+
+
+def assert_near_to_largest(actual: Tensor, expected: Tensor, name: str) -> None:
+    """In units of the largest element, for cases whose reference is itself rounded by more than
+    1e-6 (as comparing it with float64 shows)."""
+    allowed = max(RELATIVE / 5 * expected.abs().max().item(), FLOOR)
+    worst = (actual - expected).abs().max().item() / allowed
+    assert worst <= 1, f"{name} is off by {worst} times what is allowed"
+
+
+def assert_same_pseudo_labels(targets: Tensor, case: Golden) -> None:
+    """Wherever the reference's own logits of unseen classes are decided."""
+    expected = case.values["transductive.train.pseudo_labels"].squeeze(1).long()
+    decided = decided_pixels(case.values["mask_logits"][:, case.unseen])
+    assert decided.float().mean() > 0.9
+    assert torch.equal(targets[decided], expected[decided])
 
 
 def training_text(case: Golden, setting: str) -> Tensor:
@@ -36,11 +54,11 @@ def naive_targets(labels: Tensor, mask_logits: Tensor, case: Golden, setting: st
         return targets
     size = labels.shape[1:]
     logits = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False)
-    for image, row, column in (labels != 255).nonzero().tolist():
-        label = labels[image, row, column]
-        if label in case.unseen:
-            label = case.unseen[logits[image, case.unseen, row, column].argmax()]
-        targets[image, row, column] = label
+    best = logits[:, case.unseen].argmax(1)
+    for index in range(mask_logits.shape[1]):
+        targets[labels == index] = index
+        if index in case.unseen:
+            targets[labels == index] = case.unseen[best[labels == index]]
     return targets
 
 
@@ -76,8 +94,7 @@ def naive_step(case: Golden, setting: str) -> tuple[Tensor, Tensor, Tensor, dict
 
 
 @pytest.mark.parametrize("step", [fast_step, naive_step])
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "setting"), STEPS)
 def test_losses_pseudo_labels_and_gradients(case: str, setting: str, step) -> None:
     reference = golden(case)
     values = reference.values
@@ -85,16 +102,23 @@ def test_losses_pseudo_labels_and_gradients(case: str, setting: str, step) -> No
     assert_near(focal.detach(), values[f"{setting}.train.loss_mask"][0], "focal")
     assert_near(dice.detach(), values[f"{setting}.train.loss_dice"][0], "dice")
     if setting == "transductive":
-        pseudo = values["transductive.train.pseudo_labels"].squeeze(1).long()
-        assert torch.equal(targets, pseudo)
+        assert_same_pseudo_labels(targets, reference)
     released = to_released(grads, reference.model.sizes)
     norms = {name: value for name, value in values.items() if f"{setting}.grad_norm." in name}
-    assert len(norms) > 30
+    assert norms
     for name, expected in norms.items():
         actual = released[name.removeprefix(f"{setting}.grad_norm.")].norm()
         assert_near(actual, expected[0], name)
     for name, expected in values.items():
         if name.startswith(f"{setting}.grad."):
-            assert_near(released[name.removeprefix(f"{setting}.grad.")], expected, name)
-    listed = {name.removeprefix(f"{setting}.grad_norm.") for name in norms}
-    assert released.keys() == listed
+            compare = assert_near if case in FILES else assert_near_to_largest
+            compare(released[name.removeprefix(f"{setting}.grad.")], expected, name)
+
+
+@pytest.mark.parametrize("case", cases_in(DATA))
+def test_what_trains_is_what_the_released_code_trains(case: str) -> None:
+    reference = golden(case)
+    names = reference.network().trained_parameters()
+    released = to_released(names, reference.model.sizes).keys()
+    listed = {name.partition(".grad_norm.")[2] for name in reference.values if "norm." in name}
+    assert released == {name for name in listed if name}

@@ -83,7 +83,7 @@ def convert_released(
         settings=infer.settings(state, sizes, config, overrides),
         sizes=sizes,
         vision=vision,
-        text=infer.text(state, sizes, config),
+        text=infer.text(state, sizes, config, overrides),
         network_state=to_native(state, sizes),
         text_state=to_native_text(state, sizes),
         classes=infer.classes(config, meta, overrides),

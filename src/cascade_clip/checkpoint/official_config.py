@@ -1,11 +1,15 @@
-"""Reads the settings text that mmcv stores in a checkpoint, without running it."""
+"""The settings text that mmcv stores in a checkpoint, read without running it; values in it."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
+from cascade_clip.config import RGB
 from cascade_clip.errors import UserError
+
+Config = Mapping[str, Any]
 
 _CONSTRUCTORS = {"range": range, "list": list, "tuple": tuple}
 
@@ -13,9 +17,10 @@ _CONSTRUCTORS = {"range": range, "list": list, "tuple": tuple}
 def read_released_config(text: str) -> dict[str, Any]:
     """Top-level assignments of `text` as plain values; a `range` comes as a list.
 
-    Understood are `name = value` with literals, `dict(key=value, ...)`, and `range`, `list` and
-    `tuple` of literals. Anything else (imports, other calls, names, arithmetic) is refused: a
-    checkpoint's text is data of unknown origin.
+    Understood are `name = value` with literals, `dict(key=value, ...)`, `dict({...})` (as mmcv
+    writes keys that are no names), and `range`, `list` and `tuple` of literals. Anything else
+    (imports, other calls, names, arithmetic) is refused: a checkpoint's text is data of unknown
+    origin.
 
     Raises `UserError` naming the line.
     """
@@ -43,17 +48,28 @@ def _value(node: ast.expr) -> Any:
             return [_value(item) for item in node.elts]
         case ast.Tuple():
             return tuple(_value(item) for item in node.elts)
-        case ast.Dict() if None not in node.keys:
-            return {_value(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
+        case ast.Dict():
+            return dict(
+                (_key(key, node), _value(value))
+                for key, value in zip(node.keys, node.values, strict=True)
+            )
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return -number
-        case ast.Call(func=ast.Name(id="dict"), args=[]):
+        case ast.Call(func=ast.Name(id="dict"), args=[] | [ast.Dict()]):
             if any(keyword.arg is None for keyword in node.keywords):
                 raise _refusal(node)
-            return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+            mapping = _value(node.args[0]) if node.args else {}
+            return mapping | {keyword.arg: _value(keyword.value) for keyword in node.keywords}
         case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _CONSTRUCTORS:
             return _construct(node, name)
     raise _refusal(node)
+
+
+def _key(key: ast.expr | None, node: ast.Dict) -> Any:
+    """A key of a literal dict; None stands for `**`."""
+    if not isinstance(key, ast.Constant):
+        raise _refusal(node)
+    return key.value
 
 
 def _construct(node: ast.Call, name: str) -> Any:
@@ -75,3 +91,40 @@ def _refusal(node: ast.AST) -> UserError:
         f"the checkpoint's config, line {line}: '{ast.unparse(node)[:80]}' is not a plain setting; "
         "allowed are literals, dict(...), range(...), list(...) and tuple(...)"
     )
+
+
+def section(config: Config, *path: str) -> Config:
+    """The dict at a path of keys; what is missing or None is empty."""
+    for key in path:
+        value = config.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise UserError(f"the checkpoint's config holds '{key}' = {value!r}; expected a dict")
+        config = value
+    return config
+
+
+def index_list(value: Any, what: str) -> tuple[int, ...]:
+    """A list of integers."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
+        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected numbers")
+    return tuple(value)
+
+
+def square_side(value: Any, what: str) -> int:
+    """The side of a square, given as one number or as a pair."""
+    sides = list(value) if isinstance(value, list | tuple) else [value]
+    whole = bool(sides) and all(isinstance(side, int) and side > 0 for side in sides)
+    if not whole or len(set(sides)) != 1:
+        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected a square")
+    return int(sides[0])
+
+
+def rgb_values(value: Any) -> RGB:
+    """Three values on the scale 0..255, as values in [0, 1]."""
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    if not numbers or len(value) != 3:
+        raise UserError(f"the checkpoint's config normalises with {value!r}; expected three values")
+    red, green, blue = (channel / 255 for channel in value)
+    return red, green, blue

@@ -14,6 +14,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from cascade_clip.checkpoint.official_config import (
+    Config,
+    index_list,
+    rgb_values,
+    section,
+    square_side,
+)
 from cascade_clip.checkpoint.official_keys import (
     DEEP_PROMPTS,
     FIRST_PROMPTS,
@@ -36,7 +43,6 @@ RELEASED_SCORE_OFFSET = 0.1
 """What the released code subtracts from the scores of seen classes in the inductive setting."""
 
 State = Mapping[str, Tensor]
-Config = Mapping[str, Any]
 Templates = Literal["single", "many"]
 
 
@@ -46,6 +52,7 @@ class Overrides:
 
     vision_heads: int | None = None
     decoder_heads: int | None = None
+    text_heads: int | None = None
     inner_blocks: tuple[int, ...] | None = None
     """Level blocks before the last one, 1-based."""
     class_names: tuple[str, ...] | None = None
@@ -91,7 +98,7 @@ def sizes(state: State, config: Config) -> ReleasedSizes:
     if LOSS_BUFFER in state:
         loss_classes = state[LOSS_BUFFER].numel() - 1
     else:
-        loss_classes = len(_section(config, "model", "decode_head").get("seen_idx", ()))
+        loss_classes = len(section(config, "model", "decode_head").get("seen_idx", ()))
     found = ReleasedSizes(
         depth=_count(state, "backbone.transformer.resblocks."),
         inner_levels=_count(state, "backbone.ln_layers."),
@@ -118,21 +125,25 @@ def vision(
     side = math.isqrt(positions)
     if side * side != positions:
         raise UserError(f"the checkpoint's {positions} patch positions are not a square grid")
-    heads = overrides.vision_heads or _section(config, "model", "backbone").get("heads", 12)
+    heads = overrides.vision_heads or section(config, "model", "backbone").get("heads", 12)
     return {
         "layers": sizes.depth,
         "width": width,
-        "head_width": _divide(width, heads, "vision heads (give vision_heads)"),
+        "head_width": _divide(width, heads, "vision heads (give --vision-heads)"),
         "patch_size": patch,
         "image_size": side * patch,
     }
 
 
-def text(state: State, sizes: ReleasedSizes, config: Config) -> dict[str, int]:
+def text(
+    state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
+) -> dict[str, int]:
     """The text encoder, as fields of open_clip's `CLIPTextCfg`."""
     vocabulary, width = _shape(state, f"{TEXT_PREFIX}token_embedding.weight", 2)
-    heads = _section(config, "model", "text_encoder").get("transformer_heads", 8)
-    _divide(width, heads, "text heads")
+    heads = overrides.text_heads or section(config, "model", "text_encoder").get(
+        "transformer_heads", 1 if width % 8 else 8
+    )
+    _divide(width, heads, "text heads (give --text-heads)")
     return {
         "context_length": _shape(state, f"{TEXT_PREFIX}positional_embedding", 2)[0],
         "vocab_size": vocabulary,
@@ -153,9 +164,9 @@ def settings(
             f"the checkpoint has prompts for {first + deep} of {sizes.depth} blocks; only deep "
             "prompts in all blocks can be read"
         )
-    head = _section(config, "model", "decode_head")
+    head = section(config, "model", "decode_head")
     decoder_heads = overrides.decoder_heads or head.get("num_heads", 8)
-    _divide(sizes.embed_dim, decoder_heads, "decoder heads (give decoder_heads)")
+    _divide(sizes.embed_dim, decoder_heads, "decoder heads (give --decoder-heads)")
     return ModelSettings(
         encoder=EncoderSettings(prompts=prompts, class_embedding_twice=True),
         head=HeadSettings(
@@ -172,25 +183,28 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     `seen_idx` and `all_idx` of the decode head are what the released scores were made with; the
     segmentor's `base_class` and `both_class`, or the number of names, replace what is missing.
     """
-    model, head = _section(config, "model"), _section(config, "model", "decode_head")
-    given = overrides.class_names or meta.get("CLASSES") or model.get("class_names")
-    names = tuple(str(name) for name in given or ())
+    model, head = section(config, "model"), section(config, "model", "decode_head")
+    given = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
+    if not isinstance(given, list | tuple):
+        raise UserError(f"the checkpoint's class names are {given!r}; give --class-names")
+    names = tuple(str(name) for name in given)
     listed = head.get("all_idx") or model.get("both_class") or list(range(len(names)))
-    every = _indices(listed, "all_idx")
+    every = index_list(listed, "all_idx")
     if overrides.unseen_names is not None:
         seen = _without(names, overrides.unseen_names)
     else:
         named = overrides.seen or head.get("seen_idx") or model.get("base_class")
         if named is None:
-            raise UserError("the checkpoint's config names no seen classes; give unseen")
-        seen = _indices(named, "seen_idx")
+            raise UserError("the checkpoint's config names no seen classes; give --unseen")
+        seen = index_list(named, "seen_idx")
     if sorted(every) != list(range(len(every))) or not set(seen) <= set(every):
         raise UserError(
             f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"
         )
     if len(names) != len(every):
         raise UserError(
-            f"{len(names)} class names for the checkpoint's {len(every)} classes; give class_names"
+            f"{len(names)} class names for the checkpoint's {len(every)} classes; "
+            "give --class-names"
         )
     unseen = tuple(index for index in range(len(every)) if index not in seen)
     setting: Setting = "transductive" if model.get("self_training") else "inductive"
@@ -203,21 +217,21 @@ def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
 
 def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Preprocessing:
     """Sliding windows (by default of the training size, 426 px steps for 512) and normalisation."""
-    test = _section(config, "model", "test_cfg") or _section(config, "test_cfg")
-    crop = overrides.crop or _side(test.get("crop_size", image_size), "crop_size")
-    stride = overrides.stride or _side(test.get("stride", crop * 426 // 512), "stride")
-    norm = _section(config, "img_norm_cfg")
+    test = section(config, "model", "test_cfg") or section(config, "test_cfg")
+    crop = overrides.crop or square_side(test.get("crop_size", image_size), "crop_size")
+    stride = overrides.stride or square_side(test.get("stride", crop * 426 // 512), "stride")
+    norm = section(config, "img_norm_cfg")
     return Preprocessing(
         crop,
         stride,
-        mean=_rgb(norm["mean"]) if "mean" in norm else IMAGENET_MEAN,
-        std=_rgb(norm["std"]) if "std" in norm else IMAGENET_STD,
+        mean=rgb_values(norm["mean"]) if "mean" in norm else IMAGENET_MEAN,
+        std=rgb_values(norm["std"]) if "std" in norm else IMAGENET_STD,
     )
 
 
 def templates(config: Config, overrides: Overrides) -> Templates:
     """Prompt templates, told by the file of text embeddings: `..._single.npy`, `..._multi.npy`."""
-    file = PurePosixPath(str(_section(config, "model").get("load_text_embedding", "")))
+    file = PurePosixPath(str(section(config, "model").get("load_text_embedding", "")))
     return overrides.templates or ("many" if file.stem.endswith("multi") else "single")
 
 
@@ -226,8 +240,8 @@ def _stages(
 ) -> tuple[tuple[int, ...], ...]:
     if not sizes.cascade:
         return ((sizes.depth,),)
-    indices = _section(config, "model", "backbone").get("out_indices")
-    blocks = overrides.inner_blocks or tuple(i + 1 for i in _indices(indices, "out_indices"))
+    indices = section(config, "model", "backbone").get("out_indices")
+    blocks = overrides.inner_blocks or tuple(i + 1 for i in index_list(indices, "out_indices"))
     lengths = [
         _shape(state, f"decode_head.weights_s{stage + 1}", 1)[0]
         for stage in range(sizes.stages - 1)
@@ -235,7 +249,7 @@ def _stages(
     if len(blocks) != sum(lengths) or len(blocks) != sizes.inner_levels:
         raise UserError(
             f"the checkpoint has {sizes.inner_levels} inner levels in stages of {lengths}, but "
-            f"blocks {list(blocks)} are named; give inner_blocks"
+            f"blocks {list(blocks)} are named; give --inner-blocks"
         )
     stages, start = [], 0
     for length in lengths:
@@ -262,35 +276,6 @@ def _shape(state: State, name: str, dims: int) -> tuple[int, ...]:
             "Cascade-CLIP nor a ZegCLIP checkpoint with deep prompts"
         )
     return tuple(state[name].shape)
-
-
-def _section(config: Config, *path: str) -> Config:
-    for key in path:
-        value = config.get(key, {})
-        if not isinstance(value, Mapping):
-            raise UserError(f"the checkpoint's config holds '{key}' = {value!r}; expected a dict")
-        config = value
-    return config
-
-
-def _indices(value: Any, what: str) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
-        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected numbers")
-    return tuple(value)
-
-
-def _side(value: Any, what: str) -> int:
-    sides = set(value) if isinstance(value, list | tuple) else {value}
-    if len(sides) != 1 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected a square")
-    return int(sides.pop())
-
-
-def _rgb(value: Any) -> RGB:
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise UserError(f"the checkpoint's config normalises with {value!r}; expected three values")
-    red, green, blue = (float(channel) / 255 for channel in value)
-    return red, green, blue
 
 
 def _divide(width: int, heads: Any, what: str) -> int:

@@ -74,6 +74,15 @@ def convert(
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
+    text_heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Attention heads of the text encoder.",
+            show_default="8 if not said",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None,
     inner_blocks: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +112,7 @@ def convert(
     overrides = Overrides(
         vision_heads=vision_heads,
         decoder_heads=decoder_heads,
+        text_heads=text_heads,
         inner_blocks=None if inner_blocks is None else _numbers(inner_blocks),
         class_names=None if class_names is None else _names(class_names),
         unseen_names=None if unseen is None else _names(unseen),
@@ -140,8 +150,8 @@ def _table(released: ReleasedModel, dead: str) -> Table:
         "method": method_name(released),
         "image encoder": f"{vision['layers']} blocks of width {vision['width']}, {heads} heads, "
         f"patch {vision['patch_size']}, positions for {side} x {side} patches",
-        "text encoder": f"{text['layers']} blocks of width {text['width']}, {text['vocab_size']} "
-        f"tokens; embeddings of width {released.embed_dim}",
+        "text encoder": f"{text['layers']} blocks of width {text['width']}, {text['heads']} heads, "
+        f"{text['vocab_size']} tokens; embeddings of width {released.embed_dim}",
         "prompts": f"{released.settings.encoder.prompts} per block",
         "stages": " ".join("{" + ", ".join(map(str, stage)) + "}" for stage in head.stages),
         "decoders": f"{head.decoder_layers} layers, {head.decoder_heads} heads",
