@@ -37,6 +37,7 @@ USUAL = {
     "cpu": ("peaks", "inference", "training", "memory", "scaling", "profile", "agreement"),
     "cuda": ("peaks", "batches", "memory", "profile", "agreement"),
 }
+USUAL_SHAPES = {"cpu": ("ViT-B/16",), "cuda": ("ViT-B/16", "ViT-L/14")}
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     device = torch.device(arguments.device)
     out = arguments.out or RESULTS / f"performance-{device.type}.json"
     console = Console(stderr=True)
-    for shape in arguments.shapes or (("ViT-B/16",) if device.type == "cpu" else SHAPES_ON_GPU):
+    for shape in arguments.shapes or USUAL_SHAPES[device.type]:
         context = Context(
             shape=SHAPES[shape],
             device=device,
@@ -63,9 +64,6 @@ def main() -> None:
             store(out, shape, part, measured)
     if out.parent == RESULTS:
         write_page(PAGE, RESULTS)
-
-
-SHAPES_ON_GPU = ("ViT-B/16", "ViT-L/14")
 
 
 def parse_arguments() -> argparse.Namespace:

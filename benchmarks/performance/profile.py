@@ -57,7 +57,7 @@ def shares(run: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Kind of operator -> share of all operators' own time, of the second run."""
     run()
     activity = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
-    with profile(activities=[ProfilerActivity.CPU, activity]) as found:
+    with profile(activities=list(dict.fromkeys([ProfilerActivity.CPU, activity]))) as found:
         run()
     times: dict[str, float] = {}
     for event in found.key_averages():

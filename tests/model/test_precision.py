@@ -13,7 +13,7 @@ from cascade_clip.clip.load import build_clip
 from cascade_clip.errors import UserError
 from cascade_clip.model.blocks import BFloat16Linear
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.precision import Int8Linear, at_precision, choose_precision
+from cascade_clip.model.precision import Int8Linear, at_precision, choose_precision, quantise
 from tests.model.build import build_network, build_settings, random_text
 
 CPU = torch.device("cpu")
@@ -100,11 +100,27 @@ def test_8_bit_layer_equals_the_formula(scale: float) -> None:
     weight, bias = torch.randn(16, 32), torch.randn(16)
     weight[3] = 0.0  # an output that takes nothing in
     inputs = scale * torch.randn(2, 7, 32)
-    steps = inputs.abs().max() / 127, weight.abs().amax(1) / 127 + (weight.abs().amax(1) == 0)
-    quantised = (inputs / steps[0]).round() @ (weight / steps[1][:, None]).round().T
-    expected = quantised * steps[0] * steps[1] + bias
+    step, weight_steps = scale_of(inputs), weight.abs().amax(1).clamp(min=1e-30) / 127
+    quantised = (inputs / step).round() @ (weight / weight_steps[:, None]).round().T
+    expected = quantised * step * weight_steps + bias
     actual = Int8Linear(weight, bias)(inputs).float()
     torch.testing.assert_close(actual, expected, rtol=1e-2, atol=1e-2 * expected.std().item())
+
+
+def scale_of(values: Tensor) -> float:
+    """Two of the 256 steps are left for rounding."""
+    return float(values.max().clamp(min=0) - values.min().clamp(max=0)) / 253
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("low, high", [(-3.0, 5.0), (0.0, 1.0), (2.0, 9.0), (-7.0, -1e-3)])
+def test_integers_stand_for_the_values(low: float, high: float, dtype: torch.dtype) -> None:
+    values = torch.linspace(low, high, 1001).to(dtype).unflatten(0, (7, 143))
+    integers, scale, zero = quantise(values)
+    restored = scale * (integers.float() - zero)
+    assert integers.dtype == torch.uint8
+    assert scale == pytest.approx(scale_of(values.float()), rel=1e-3)
+    assert (restored - values.float()).abs().max() <= 0.501 * scale
 
 
 @needs_onednn

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cascade_clip.model.attention import attend
+
 QUICK_GELU_SLOPE = 1.702
 """QuickGELU(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702. Both factors go into the matrix
 products beside it: one pass over a block's widest tensor, and one copy of it for the backward."""
@@ -125,7 +127,7 @@ def _attend(queries: Tensor, key_value: Tensor, heads: int) -> Tensor:
         part.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, heads, ., d_head)
         for part in (queries, *key_value.chunk(2, dim=-1))
     )
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return attend(query, key, value).transpose(1, 2).flatten(2)
 
 
 def can_be_lowered(block: Any) -> bool:

@@ -25,7 +25,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
 class Int8Linear(nn.Module):
     """A linear layer over 8-bit integers, for CPUs: outputs bfloat16.
 
-    Weights are scaled per output channel, inputs per call by their largest absolute value.
+    Weights are scaled per output channel, inputs per call by their range.
     """
 
     weight: Tensor
@@ -43,15 +43,28 @@ class Int8Linear(nn.Module):
         self.register_buffer("zero_points", torch.zeros(len(scale), dtype=torch.int64))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        low, high = torch.aminmax(inputs)
-        scale = torch.maximum(-low, high).float().clamp(min=1e-12) / 127
-        integers = inputs.mul(1 / scale).round_().to(torch.int8)
+        integers, scale, zero = quantise(inputs.flatten(0, -2))
         outputs: Tensor = torch.ops.onednn.qlinear_pointwise(
-            integers.flatten(0, -2), float(scale), 0,
+            integers, scale, zero,
             self.weight, self.weight_scale, self.zero_points, self.bias,
             1.0, 0, torch.bfloat16, "none", [], "",
         )  # fmt: skip
         return outputs.unflatten(0, inputs.shape[:-1])
+
+
+def quantise(values: Tensor) -> tuple[Tensor, float, int]:
+    """uint8 integers, scale and zero, with values = scale * (integers - zero), nearly.
+
+    Unsigned, because signed inputs have no fast product on processors without AMX. They are rounded
+    as signed ones and moved by a flip of the highest bit, which takes half the time of a conversion
+    to uint8. Of the 256 steps two are left, so that no rounding leaves the range.
+    """
+    low, high = (bound.item() for bound in torch.aminmax(values))
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / 253, 1e-12)
+    zero = 1 + round(-low / scale)
+    signed = torch.add(torch.tensor(zero - 128.0), values.float(), alpha=1 / scale).round_()
+    return signed.to(torch.int8).view(torch.uint8).bitwise_xor_(128), scale, zero
 
 
 def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
