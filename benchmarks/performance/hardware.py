@@ -14,7 +14,7 @@ from benchmarks.performance.timing import timed
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.training.logs import describe_environment
+from cascade_clip.environment import describe_environment
 
 Build = Callable[[int, int, int, torch.device], Callable[[], Tensor]]
 
@@ -97,14 +97,14 @@ def _product(dtype: torch.dtype) -> Build:
 def _int8_product(
     rows: int, inputs: int, outputs: int, device: torch.device
 ) -> Callable[[], Tensor]:
-    x = torch.randint(-127, 128, (rows, inputs), dtype=torch.int8)
+    x = torch.randint(0, 256, (rows, inputs), dtype=torch.uint8)
     weight = torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     scale, zero = torch.ones(outputs), torch.zeros(outputs, dtype=torch.int64)
 
     def run() -> Tensor:
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            x, 1.0, 0, packed, scale, zero, None, 1.0, 0, torch.bfloat16, "none", [], ""
+            x, 1.0, 128, packed, scale, zero, None, 1.0, 0, torch.bfloat16, "none", [], ""
         )
         return product
 

@@ -20,6 +20,7 @@ from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, open_dataset
 from cascade_clip.data.picturebook import STUFF, THINGS
+from cascade_clip.environment import describe_environment
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation import html
 from cascade_clip.evaluation.chosen import choose_scenes, visible_labels
@@ -46,7 +47,6 @@ from cascade_clip.evaluation.report import (
 from cascade_clip.recipes import dump_recipe, load_recipe
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
-from cascade_clip.training.logs import describe_environment
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import RECIPE_FILE
 

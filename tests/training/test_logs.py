@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cascade_clip import environment
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
 from cascade_clip.palette import IGNORED, class_colours
 from cascade_clip.recipes import load_recipe
-from cascade_clip.training import logs
 from cascade_clip.training.logs import CsvLog
 from cascade_clip.training.run import train
 from cascade_clip.training.samples import PANEL, draw_comparison
@@ -60,7 +60,7 @@ def test_the_revision_is_that_of_this_source_and_of_no_repository_around_it(
         ],
     ):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    copy = Path(shutil.copy(logs.__file__, tmp_path / "installed.py"))
+    copy = Path(shutil.copy(environment.__file__, tmp_path / "installed.py"))
     spec = importlib.util.spec_from_file_location("installed", copy)
     assert spec is not None and spec.loader is not None
     installed = importlib.util.module_from_spec(spec)

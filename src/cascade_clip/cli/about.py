@@ -31,7 +31,7 @@ def info() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.training.logs import describe_environment
+    from cascade_clip.environment import describe_environment
 
     environment = describe_environment()
     packages = environment.pop("packages")

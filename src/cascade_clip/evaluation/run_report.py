@@ -17,6 +17,7 @@ from torch import Tensor
 from cascade_clip.config import Recipe
 from cascade_clip.data.dataset import SegmentationDataset
 from cascade_clip.data.picturebook import STUFF, THINGS
+from cascade_clip.environment import describe_environment
 from cascade_clip.evaluation.contenders import Contender, make_examples
 from cascade_clip.evaluation.plots import IGNORE
 from cascade_clip.evaluation.report import (
@@ -32,7 +33,6 @@ from cascade_clip.evaluation.report import (
 )
 from cascade_clip.evaluation.transfer import Judgement
 from cascade_clip.recipes import dump_recipe
-from cascade_clip.training.logs import describe_environment
 
 SHOWN = 4
 """Worst pictures in a report, and as many best ones."""

@@ -1,20 +1,16 @@
-"""Where a run logs to: `metrics.csv`, TensorBoard, Weights & Biases; and what it ran on."""
+"""Where a run logs to: `metrics.csv`, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
 import csv
 import netrc
 import os
-import platform
-import subprocess
 import uuid
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -23,10 +19,6 @@ from cascade_clip.errors import UserError
 COLUMNS = (
     "step", "loss", "loss_focal", "loss_dice", "lr",
     "val_pAcc", "val_mIoU", "val_S", "val_U", "val_h", "unreadable",
-)  # fmt: skip
-PACKAGES = (
-    "cascade-clip", "torch", "torchvision", "open_clip_torch", "lightning", "torchmetrics",
-    "numpy", "pillow", "safetensors", "pydantic",
 )  # fmt: skip
 
 
@@ -123,42 +115,3 @@ class CsvLog(Logger):
             if not append:
                 writer.writeheader()
             writer.writerows(rows)
-
-
-def describe_environment() -> dict[str, Any]:
-    """Versions and hardware, for `versions.json`."""
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _package_version(name) for name in PACKAGES},
-        "git_revision": _git_revision(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpu_cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-    }
-
-
-def _package_version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """The revision of this source tree; None for an installed package and without git."""
-    here = Path(__file__)
-    tracked = _git(here.parent, "ls-files", "--error-unmatch", here.name)
-    # An installed package may lie within some other repository, of which nothing is said here.
-    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12") if tracked else None
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None if it fails."""
-    command = ["git", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None

@@ -12,11 +12,11 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from cascade_clip.config import Recipe
+from cascade_clip.environment import describe_environment
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import write_whole
 from cascade_clip.recipes import dump_recipe, load_recipe
 from cascade_clip.training.checkpoints import has_checkpoint, newest_checkpoint
-from cascade_clip.training.logs import describe_environment
 
 RECIPE_FILE = "recipe.yaml"
 FREE_TO_CHANGE = (
