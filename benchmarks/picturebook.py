@@ -91,6 +91,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         key: getattr(arguments, key)
         for key in ("steps", "search_steps", "seeds", "rates", "scenes")
     }
+    settings["crop"] = load_recipe(METHODS["cascade"]).data.crop
     return {
         "settings": settings,
         "machine": {
@@ -159,12 +160,13 @@ def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -
 
 def raw_clip(scenes: int, own_size: bool = False) -> Row:
     """CLIP without training, on the test split; `own_size` shrinks the scenes to the size of its
-    pretraining, where its patches are at their best but fewer."""
+    pretraining, where its patches are at their best but fewer. Windows shift in both."""
     recipe = load_recipe(METHODS["cascade"])
     clip = load_clip(recipe.model.clip)
     if own_size:
         side = clip.image_size
-        sizes = [f"data.{key}={side}" for key in ("crop", "stride", "short_side")]
+        room = recipe.data.short_side - recipe.data.crop
+        sizes = [f"data.crop={side}", f"data.stride={side}", f"data.short_side={side + room}"]
         recipe = load_recipe(METHODS["cascade"], sizes)
     names = open_dataset(recipe.data, "test").classes.names
     network, text = RawClip(clip.visual), encode_classes(clip, names)
@@ -208,6 +210,7 @@ def by_offset(
             text,
             crop=recipe.data.crop,
             stride=recipe.data.stride,
+            shifts=recipe.data.shifts,
             output_size=(batch.labels.shape[1], batch.labels.shape[2]),
         )  # (B, C, H, W)
         for offset, metric in metrics.items():

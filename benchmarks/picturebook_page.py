@@ -23,6 +23,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             search_steps=settings["search_steps"],
             rates=", ".join(f"{rate:g}" for rate in settings["rates"]),
             command=command(settings),
+            crop=settings["crop"],
             cores=machine["cores"],
             torch=machine["torch"],
         ),
@@ -107,8 +108,9 @@ PAGE_HEAD = """# The picture book as a benchmark
 Scenes of 16 things on 6 kinds of stuff; the masks of cat, boat, mushroom, umbrella, star, sand and
 brick are withheld from training. All methods stand on the embedded CLIP, which has seen words for
 all classes but no mask. Numbers are percent of mIoU over seen (S) and unseen (U) classes and their
-harmonic mean (h), mean ± standard deviation over {seeds} seeds. Scenes
-are segmented at 144 pixels; the embedded CLIP was pretrained at 96, and is at its best there.
+harmonic mean (h), mean ± standard deviation over {seeds} seeds. The
+networks see windows of {crop} pixels; the embedded CLIP was pretrained at 96, and is at its best
+there. Scores of windows half a patch apart are averaged (`data.shifts`), for CLIP alone as well.
 
 Same for every method: {steps} steps of 8 scenes; the learning rate with the best hIoU among
 {rates} on the validation split (one seed, {search_steps} steps); the seen-score

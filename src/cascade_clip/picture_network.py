@@ -68,6 +68,7 @@ class PictureNetwork:
         return {
             "crop": self.data.crop,
             "stride": self.data.stride,
+            "shifts": self.data.shifts,
             "output_size": (images[0].shape[0], images[0].shape[1]),
             "seen": torch.arange(len(query.embeddings), device=self.device),
             "seen_score_offset": query.reduction,

@@ -20,14 +20,15 @@ class PictureSizes:
     short_side: int
     crop: int
     stride: int
+    shifts: int = 1
     max_windows: int = MAX_WINDOWS
     """Larger pictures are shrunk until they fit."""
 
     def in_network(self, picture: Size) -> Size:
         """The size to which a picture is scaled for the network."""
-        return capped_size(
-            short_side_size(picture, self.short_side), self.crop, self.stride, self.max_windows
-        )
+        unshifted = max(1, self.max_windows // self.shifts**2)
+        wanted = short_side_size(picture, self.short_side)
+        return capped_size(wanted, self.crop, self.stride, unshifted)
 
     def note(self, picture: Size) -> str | None:
         """What a user should know about how a picture is treated; None: nothing."""
@@ -49,7 +50,7 @@ class PictureSizes:
             by_size.setdefault(picture, []).append(index)
         for picture, members in by_size.items():
             places = windows(self.in_network(picture), self.crop, self.stride)
-            together = max(1, WINDOW_BATCH // len(places.origins))
+            together = max(1, WINDOW_BATCH // (len(places.origins) * self.shifts**2))
             for start in range(0, len(members), together):
                 yield members[start : start + together]
 

@@ -77,7 +77,7 @@ class Segmenter:
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
         data = recipe.data
-        self.sizes = PictureSizes(data.short_side, data.crop, data.stride, max_windows)
+        self.sizes = PictureSizes(data.short_side, data.crop, data.stride, data.shifts, max_windows)
         self.pictures = PictureNetwork(self.network, data, self.sizes, self.device)
 
     @classmethod

@@ -49,6 +49,7 @@ def draw(batch: int, size: tuple[int, int], classes: int, seed: int) -> tuple[Te
     overlap=st.integers(0, 5),
     output=st.tuples(st.integers(1, 50), st.integers(1, 50)),
     logit_size=st.none() | st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    shifts=st.integers(1, 3),
     window_batch=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
@@ -59,6 +60,7 @@ def test_equals_naive_twin(
     overlap: int,
     output: tuple[int, int],
     logit_size: tuple[int, int] | None,
+    shifts: int,
     window_batch: int,
     seed: int,
 ) -> None:
@@ -71,6 +73,7 @@ def test_equals_naive_twin(
         "seen": torch.tensor([0, 1, 4]),
         "seen_score_offset": 0.1,
         "logit_size": logit_size,
+        "shifts": shifts,
     }
     expected = naive.sliding_scores(
         lambda window: network(window, text).mask_logits, image, patch=PATCH, **shared
@@ -111,6 +114,13 @@ def test_a_picture_smaller_than_the_crop_is_one_window() -> None:
     place = windows((30, 100), crop=64, stride=48)
     assert place.size == (30, 64)
     assert place.origins == ((0, 0), (0, 36))
+
+
+def test_shifted_windows_lie_parts_of_a_patch_apart_where_there_is_room() -> None:
+    place = windows((68, 132), crop=64, stride=48, shifts=2, patch=(8, 16))
+    assert {top for top, _ in place.origins} == {0, 4}
+    assert {left for _, left in place.origins} == {0, 8, 48, 56, 68}
+    assert windows((64, 40), crop=64, stride=48, shifts=3, patch=(8, 8)).origins == ((0, 0),)
 
 
 @pytest.mark.parametrize(("crop", "stride"), [(8, 9), (8, 0), (0, 0)])

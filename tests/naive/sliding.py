@@ -22,15 +22,15 @@ def sliding_scores(
     seen: Tensor,
     seen_score_offset: float,
     logit_size: Size | None = None,
+    shifts: int = 1,
 ) -> Tensor:
     """(B, 3, H, W) -> (B, C, H0, W0)."""
     height, width = image.shape[2:]
     total: Tensor | float = 0.0
     count = torch.zeros(height, width)
-    for row in range(max(height - crop + stride - 1, 0) // stride + 1):
-        for column in range(max(width - crop + stride - 1, 0) // stride + 1):
-            bottom, right = min(row * stride + crop, height), min(column * stride + crop, width)
-            top, left = max(bottom - crop, 0), max(right - crop, 0)
+    for top in starts(height, crop, stride, patch, shifts):
+        for left in starts(width, crop, stride, patch, shifts):
+            bottom, right = min(top + crop, height), min(left + crop, width)
             window = image[:, :, top:bottom, left:right]
             padding = (0, -window.shape[3] % patch, 0, -window.shape[2] % patch)
             window = F.pad(window, padding, mode="replicate")
@@ -41,6 +41,16 @@ def sliding_scores(
             total = total + F.pad(scores, (left, width - right, top, height - bottom))
             count[top:bottom, left:right] += 1
     return resize(total / count, output_size)
+
+
+def starts(side: int, crop: int, stride: int, patch: int, shifts: int) -> set[int]:
+    found = set()
+    for step in range(max(side - crop + stride - 1, 0) // stride + 1):
+        for shift in range(shifts):
+            end = min(step * stride + crop, side)
+            end = min(end + shift * patch // shifts, side)
+            found.add(max(end - crop, 0))
+    return found
 
 
 def resize(maps: Tensor, size: Size) -> Tensor:

@@ -97,6 +97,10 @@ class DataSettings(Settings):
     """Side of training crops and of sliding windows, in pixels."""
     stride: PositiveInt = 426
     """Step between sliding windows, in pixels."""
+    shifts: PositiveInt = 1
+    """2 or more: in inference each window is repeated so many times along each side, moved by equal
+    parts of a patch, and scores are averaged. Finer edges for `shifts` x `shifts` the time; needs
+    pictures a patch larger than `crop`, see `short_side`. The papers use 1."""
     short_side: PositiveInt = 512
     """Pictures are scaled to this short side for inference, in pixels."""
     mean: RGB = IMAGENET_MEAN

@@ -70,6 +70,7 @@ def predict(
         text_embeddings,
         crop=recipe.data.crop,
         stride=recipe.data.stride,
+        shifts=recipe.data.shifts,
         output_size=(images.shape[-2], images.shape[-1]),
         seen=torch.tensor(classes.seen_indices, dtype=torch.long, device=text_embeddings.device),
         seen_score_offset=recipe.seen_score_offset,

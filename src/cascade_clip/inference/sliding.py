@@ -37,6 +37,9 @@ class SlidingOptions(TypedDict, total=False):
     """Size to which logits are upsampled before the sigmoid; the scores are then resized to the
     window. The released code does so with its training size. None, the default: the window's size,
     which is the same for windows of the training size."""
+    shifts: int
+    """How many times each window is repeated along each side, moved by equal parts of a patch;
+    default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
     window_batch: int
     """How many windows go through the network at once; default 8."""
 
@@ -118,13 +121,14 @@ def _predict(
     seen: Tensor | None = None,
     seen_score_offset: float | Tensor = 0.0,
     logit_size: Size | None = None,
+    shifts: int = 1,
     window_batch: int = 8,
 ) -> WindowLogits:
     """Run the network over all windows of the pictures (B, 3, H, W)."""
     picture = (image.shape[2], image.shape[3])
-    places = windows(picture, crop, stride)
-    height, width = places.size
     patch = network.encoder.patch_size
+    places = windows(picture, crop, stride, shifts, patch)
+    height, width = places.size
     padding = (-height % patch[0], -width % patch[1])
     per_pass = max(1, window_batch // len(image))
     passes = []

@@ -99,6 +99,7 @@ def best_pixels(
         text,
         crop=data.crop,
         stride=data.stride,
+        shifts=data.shifts,
         output_size=(images.shape[-2], images.shape[-1]),
     )
     for chunks in pictures:
