@@ -63,7 +63,7 @@ class DemoSettings:
 
     steps: int = 200
     """Training steps of each method: fewer than the recipes say, to be done in some minutes."""
-    scenes: int = 200
+    scenes: int = 100
     """Scenes that are evaluated."""
     shown: int = 8
     """Scenes in the report's table of pictures."""
