@@ -1,4 +1,4 @@
-"""Peak memory of one run, above what the model and the pictures take, in a process of its own."""
+"""Peak memory of one run, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from benchmarks.performance.subjects import (
@@ -19,6 +20,7 @@ from benchmarks.performance.subjects import (
     random_text,
 )
 
+Task = Literal["inference", "training"]
 STATUS = Path("/proc/self/status")
 MIB = 2**20
 
@@ -28,43 +30,44 @@ class Probe:
     """One measurement of memory."""
 
     subject: str
-    task: str
-    """`inference` or `training`."""
+    task: Task
     shape: str
     classes: int
-    pictures: int
     height: int
     width: int
     device: str
     threads: int
 
 
-def peak_in_subprocess(probe: Probe) -> float:
-    """MiB. Raises `RuntimeError` with what the process said if it fails."""
+def peak_in_subprocess(probe: Probe) -> dict[str, float]:
+    """As `peak_here`. Raises `RuntimeError` with what the process said if it fails."""
     command = [sys.executable, "-m", "benchmarks.performance.memory", json.dumps(asdict(probe))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{probe} failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
-def peak_here(probe: Probe) -> float:
-    """MiB, in this process, which is to have done nothing else."""
+def peak_here(probe: Probe) -> dict[str, float]:
+    """MiB of this process, which is to have done nothing else: `above` model and picture, and in
+    the whole `process` (on a GPU: in its memory)."""
     device = torch.device(probe.device)
     shape = SHAPES[probe.shape]
     network = build_network(shape, device).train(probe.task == "training")
     subject = SUBJECTS[probe.subject](network, shape)
     del network
-    pictures = random_pictures(probe.pictures, (probe.height, probe.width), device)
+    pictures = random_pictures(1, (probe.height, probe.width), device)
     text = random_text(shape, probe.classes, device)
-    labels = random_labels(probe.pictures, probe.height, probe.classes, device)
     before = _start(device)
-    for _ in range(2):  # in training the second step finds the optimizer's state
-        if probe.task == "training":
+    if probe.task == "inference":
+        subject.labels(pictures, text)
+    else:
+        labels = random_labels(1, probe.height, probe.classes, device)
+        for _ in range(2):  # the second step finds the optimizer's state
             subject.train_step(pictures, labels, text)
-        else:
-            subject.labels(pictures, text)
-    return (_peak(device) - before) / MIB
+    peak = _peak(device)
+    return {"above": (peak - before) / MIB, "process": peak / MIB}
 
 
 def _start(device: torch.device) -> int:
@@ -100,4 +103,4 @@ def _give_back_free_memory() -> None:
 if __name__ == "__main__":
     given = Probe(**json.loads(sys.argv[1]))
     torch.set_num_threads(given.threads)
-    print(peak_here(given))
+    print(json.dumps(peak_here(given)))

@@ -70,8 +70,8 @@ def inference(result: Json, parts: Json) -> str:
     rate = parts["peaks"]["result"] if "peaks" in parts else {}
     rows = []
     for name, row in result["rows"].items():
-        reached = result["gflop"] / row["encoder_s"]
-        peak = rate.get(name if name in rate else "fp32")
+        reached = result["encoder_gflop"] / row["encoder_s"]
+        peak = rate.get(peak_name(name))
         rows.append(
             [
                 name,
@@ -80,7 +80,7 @@ def inference(result: Json, parts: Json) -> str:
                 f"{row['wall_ratio']:.2f}",
                 f"{milliseconds(row['encoder_s'])} ({row['encoder_ratio']:.2f})",
                 f"{milliseconds(row['after_encoder_s'])} ({row['after_encoder_ratio']:.1f})",
-                f"{reached:.0f} ({reached / peak:.0%})" if peak and "autocast" not in name else "",
+                f"{reached:.0f} ({reached / peak:.0%})" if peak else "",
                 f"{row['agreement']:.2%}",
             ]
         )
@@ -112,7 +112,7 @@ def training(result: Json, parts: Json) -> str:
 
 
 def memory(result: Json, parts: Json) -> str:
-    """Both tasks side by side."""
+    """Both tasks side by side, above model and picture; then whole processes with many classes."""
     rows = []
     for name in dict.fromkeys([*result["inference"], *result["training"]]):
         cells = [name]
@@ -120,10 +120,13 @@ def memory(result: Json, parts: Json) -> str:
             if name not in result[task]:
                 cells += ["", ""]
                 continue
-            own, base = result[task][name], next(iter(result[task].values()))
+            own, base = result[task][name]["above"], next(iter(result[task].values()))["above"]
             cells += [f"{own:.0f}", f"1/{base / own:.1f}" if own != base else "1"]
         rows.append(cells)
-    return markdown(["", f"inference, {MIB}", "share", f"training step, {MIB}", "share"], rows)
+    heads = ["", f"inference, {MIB}", "share", f"training step, {MIB}", "share"]
+    many = [[name, f"{own['process']:.0f}"] for name, own in result["many classes"].items()]
+    large = markdown(["1,000 classes, 2048 x 1536 pixels", f"whole process, {MIB}"], many)
+    return f"{markdown(heads, rows)}\n\n{large}"
 
 
 def scaling(result: Json, parts: Json) -> str:
@@ -142,22 +145,35 @@ def scaling(result: Json, parts: Json) -> str:
 
 
 def batches(result: Json, parts: Json) -> str:
-    """Pictures per second and ratio, a row for each implementation, a column for each batch."""
+    """Pictures per second and ratio, a row for each implementation, a column for each batch; of
+    inference also the share of the machine's peak that the encoder's products alone make up."""
+    peaks_of = parts["peaks"]["result"] if "peaks" in parts else {}
     tables = []
-    for task, points in result.items():
-        rows = [
-            [
-                name,
-                *(
-                    f"{rows[name]['pictures_per_s']:.1f} ({rows[name]['ratio']:.2f})"
-                    for rows in points.values()
-                ),
-            ]
-            for name in next(iter(points.values()))
-        ]
-        heads = [f"{task}, pictures/s (times faster)", *(f"batch {batch}" for batch in points)]
-        tables.append(markdown(heads, rows))
+    for task in ("inference", "training"):
+        points = result[task]
+        rows = []
+        for name in next(iter(points.values())):
+            peak = peaks_of.get(peak_name(name)) if task == "inference" else None
+            cells = [name]
+            for found in points.values():
+                row = found[name]
+                text = f"{row['pictures_per_s']:.1f} ({row['ratio']:.2f})"
+                if peak:
+                    text += f" {row['pictures_per_s'] * result['encoder_gflop'] / peak:.0%}"
+                cells.append(text)
+            rows.append(cells)
+        share = " share of the peak" if task == "inference" and peaks_of else ""
+        heads = [f"{task}, pictures/s (times faster){share}"]
+        tables.append(markdown([*heads, *(f"batch {batch}" for batch in points)], rows))
     return "\n\n".join(tables)
+
+
+def peak_name(implementation: str) -> str:
+    """The kind of matrix product that bounds an implementation."""
+    for part, kind in (("TF32", "tf32"), ("autocast", "bf16"), ("bf16", "bf16"), ("int8", "int8")):
+        if part in implementation:
+            return kind
+    return "fp32"
 
 
 def profile(result: Json, parts: Json) -> str:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -20,14 +21,16 @@ class Samples:
     processor: list[float] = field(default_factory=list)
     """Time of all cores on this process. On a GPU that of the GPU."""
     first: float = 0.0
-    """Wall-clock seconds of the first, run: with compilation, where there is any."""
+    """Wall-clock seconds of the first run: with compilation, where there is any."""
+    result: Any = None
+    """What the first run gave."""
 
 
 def in_turns(
     ways: Mapping[str, Callable[[], object]], rounds: int, device: torch.device
 ) -> dict[str, Samples]:
     """Times each way once a round, after a first run; each round begins with another one."""
-    samples = {name: Samples(first=timed(run, device)[0]) for name, run in ways.items()}
+    samples = {name: _first(run, device) for name, run in ways.items()}
     names = list(ways)
     for number in range(rounds):
         start = number % len(names)
@@ -36,6 +39,12 @@ def in_turns(
             samples[name].wall.append(wall)
             samples[name].processor.append(processor)
     return samples
+
+
+def _first(run: Callable[[], object], device: torch.device) -> Samples:
+    results: list[object] = []
+    wall, _ = timed(lambda: results.append(run()), device)
+    return Samples(first=wall, result=results[0])
 
 
 def timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
