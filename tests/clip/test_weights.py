@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cascade_clip.clip import hub
 from cascade_clip.clip.load import build_clip, load_clip
 from cascade_clip.clip.torchscript import read_torchscript
 from cascade_clip.config import ClipSettings
@@ -242,10 +243,10 @@ def test_the_same_weights_embed_as_in_transformers(tmp_path: Path, act: str) -> 
 def test_offline_the_file_to_bring_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import huggingface_hub.constants as hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError) as refused:
         load_clip(ClipSettings(model="ViT-B-16", pretrained="openai"))
     message = str(refused.value)
@@ -255,6 +256,22 @@ def test_offline_the_file_to_bring_is_named(
     assert f"models--timm--vit_base_patch16_clip_224.openai from its hub cache into {tmp_path}" in (
         message
     )
+
+
+def test_without_a_connection_nothing_is_tried_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def refuse(url: str) -> None:
+        asked.append(url)
+        raise RuntimeError("nobody answers")  # no OSError, as those of the hub's HTTP client
+
+    monkeypatch.setattr(hub, "get_hf_file_metadata", refuse)
+    with pytest.raises(UserError, match="the hub can't be reached: nobody answers"):
+        hub.find_on_hub("nobody/nothing/", quick_gelu=True)
+    assert len(asked) == 1
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from cascade_clip.errors import UserError
@@ -31,12 +31,18 @@ def find_on_hub(address: str, quick_gelu: bool) -> Path:
     reason = ""
     for name in files:
         try:
+            # Asked first: without a connection a download would try again for half a minute.
+            get_hf_file_metadata(hf_hub_url(repository, name))
             return Path(hf_hub_download(repository, name))
         except LocalEntryNotFoundError:
-            reason = "there is no connection to the hub"
+            reason = "the connection to the hub broke off"
             break
-        except (EntryNotFoundError, OSError) as error:  # the file may have the other name
-            reason = str(error).splitlines()[0]
+        except EntryNotFoundError:  # it may have the other name
+            reason = "the hub holds no such file"
+        except Exception as error:  # which ones, is up to the hub's HTTP client of the day
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            reason = first if isinstance(error, OSError) else f"the hub can't be reached: {first}"
+            break
     raise UserError(_explain(repository, files[0], quick_gelu, reason))
 
 
