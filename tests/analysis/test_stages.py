@@ -11,7 +11,7 @@ from cascade_clip.analysis.bootstrap import draw_pictures, resampled_means
 from cascade_clip.analysis.stages.compute import (
     ALL,
     class_gains,
-    gain_in_h_over,
+    gain_over,
     level_weights,
     measure,
     stage_examples,
@@ -118,12 +118,12 @@ def test_gains_over_itself_and_over_others(
     ours, theirs = (measure(s, scenes, classes, {ALL: stage_views(s)[ALL]}) for s in subjects)
     same = class_gains(ours, ours)
     assert not bool(same.gains.nan_to_num().any() or same.intervals.nan_to_num().any())
-    assert gain_in_h_over(ours, ours) == (0, 0, 0)
+    assert gain_over(ours, ours) == (0, 0, 0)
     gains = class_gains(ours, theirs)
     for name, gain in zip(gains.names, gains.gains.tolist(), strict=True):
         expected = ours.metrics[ALL].iou_per_class[name] - theirs.metrics[ALL].iou_per_class[name]
         assert gain == pytest.approx(expected, nan_ok=True)
-    value, low, high = gain_in_h_over(ours, theirs)
+    value, low, high = gain_over(ours, theirs)
     assert value == pytest.approx(ours.metrics[ALL].hiou - theirs.metrics[ALL].hiou)
     assert low <= high
 
@@ -155,6 +155,8 @@ def test_one_kind_of_classes_alone(
     known = m.miou_unseen if kinds == "unseen" else m.miou_seen
     assert known == pytest.approx(m.miou)
     assert m.hiou != m.hiou  # undefined
+    assert found.judged_by == f"mIoU of {kinds} classes"
+    assert found.judged(ALL)[0] == pytest.approx(m.miou)
     assert found.reliability[f"{kinds} classes"].error == pytest.approx(
         found.reliability["all classes"].error
     )

@@ -67,6 +67,16 @@ def test_cka(place: CommandLine) -> None:
     assert content["setup"]["pictures"] == 8
 
 
+def test_cka_of_a_single_block(place: CommandLine) -> None:
+    out = place.works(
+        "analyze", "cka", "inductive", "--scenes", "4", "--blocks", "12", "--out", "one", "-q"
+    )
+    words = " ".join(out.split())
+    assert "With one block there is no pair of blocks" in words
+    assert "nan" not in words and "is not settled" not in words
+    assert "block 12: its CKA with itself" in words
+
+
 def test_cka_of_pictures_without_masks(place: CommandLine) -> None:
     place.works(
         "analyze", "cka", "inductive", "--data", "photos", "--features", "class-token",
@@ -111,6 +121,15 @@ def test_stages(place: CommandLine) -> None:
     content = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     assert "umbrella" in (folder / "stages.html").read_text(encoding="utf-8")
     assert content["best"]["hiou"] is None or 0 <= content["best"]["hiou"] <= 1
+
+
+def test_stages_where_no_unseen_class_is_shown(place: CommandLine) -> None:
+    out = place.works("analyze", "stages", "inductive", "--scenes", "1", "--out", "seen-only", "-q")
+    words = " ".join(out.split())
+    assert "The pictures don't show both seen and unseen classes" in words
+    assert "Without blocks 6-8, mIoU of seen classes changes by" in words
+    assert "changes by –" not in words
+    assert not (place.folder / "seen-only/offsets.png").exists()
 
 
 def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:

@@ -61,7 +61,9 @@ class Setup:
     @property
     def lead(self) -> str:
         """First words of a page."""
-        words = f"{self.model} on {self.pictures} pictures of {self.data} ({self.split})."
+        words = (
+            f"{self.model} on {counted(self.pictures, 'picture')} of {self.data} ({self.split})."
+        )
         return f"{words} {CAUTION}" if self.embedded_clip else words
 
 
@@ -107,6 +109,12 @@ class Folder:
     def page(self, name: str, title: str, setup: Setup, sections: Sequence[str]) -> Path:
         """Writes `NAME.html`."""
         return write_report(self.path / f"{name}.html", title, setup.lead, sections)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 picture`, `2 pictures`, `2 batches`."""
+    ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
+    return f"{number} {thing}{ending}"
 
 
 def points(value: float, digits: int = 1) -> str:

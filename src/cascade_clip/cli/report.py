@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+RUNS = Path("runs")
+
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run or model folder.")],
+    model: Annotated[
+        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
+    ],
     scenes: Annotated[
         int | None, typer.Option(min=1, help="How many pictures.", show_default="all")
     ] = None,
@@ -18,7 +22,11 @@ def report(
         bool, typer.Option("--raw-clip", help="Show CLIP without training next to it.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The page.", show_default="RUN/report.html")
+        Path | None,
+        typer.Option(
+            help="The page.",
+            show_default="report.html in the folder MODEL, else runs/report-MODEL.html",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -29,9 +37,13 @@ def report(
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.run_report import write_run_report
 
-    bundle = load_bundle(run)
+    bundle = load_bundle(model)
+    folder = Path(model) if Path(model).is_dir() else None
     found = measure(
         bundle, bundle.recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet
     )
-    page = write_run_report(out or run / "report.html", found, run)
+    if out is None:
+        # A folder named like the embedded model would take its place.
+        out = folder / "report.html" if folder else RUNS / f"report-{Path(model).name}.html"
+    page = write_run_report(out, found, folder)
     Console().print(f"written: {page}", highlight=False)

@@ -45,3 +45,5 @@ def test_reading_names() -> None:
     ]
     with pytest.raises(UserError, match=r"unknown ablation 'sigmas'.*aggregation"):
         read_tables(["sigmas"])
+    with pytest.raises(UserError, match=r"no ablation is named; there are methods"):
+        read_tables([])

@@ -62,7 +62,7 @@ def fit(plan: Plan, tables: Sequence[AblationTable], cost: Cost, budget: float) 
             return replace(plan, seeds=seeds, steps=steps)
     least = replace(plan, steps=FEWEST_STEPS, seeds=1)
     raise UserError(
-        f"{variants} variants don't fit into {budget / 60:.0f} minutes; one seed of {FEWEST_STEPS} "
-        f"steps each takes about {cost.seconds(least, variants) / 60:.0f}: allow more, or choose "
+        f"{variants} variants don't fit into {budget / 60:.3g} minutes; one seed of {FEWEST_STEPS} "
+        f"steps each takes about {cost.seconds(least, variants) / 60:.1f}: allow more, or choose "
         "fewer tables"
     )

@@ -225,9 +225,10 @@ def read_tables(names: Sequence[str]) -> list[AblationTable]:
     """The tables of those names; `all` stands for all of them. Raises `UserError`."""
     if "all" in names:
         return list(TABLES.values())
+    there_are = f"there are {', '.join(TABLES)}, and all"
+    if not names:
+        raise UserError(f"no ablation is named; {there_are}")
     unknown = [name for name in names if name not in TABLES]
-    if unknown or not names:
-        raise UserError(
-            f"unknown ablation '{', '.join(unknown)}'; there are {', '.join(TABLES)}, and all"
-        )
+    if unknown:
+        raise UserError(f"unknown ablation '{', '.join(unknown)}'; {there_are}")
     return [TABLES[name] for name in dict.fromkeys(names)]

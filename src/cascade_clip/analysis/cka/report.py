@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from cascade_clip.analysis.output import (
     Row,
     Setup,
     Summary,
+    counted,
     points,
     points_between,
     settled,
@@ -42,8 +44,8 @@ def write_cka(
         "all others. Rings: neighbouring blocks."
     )
     method = (
-        f"Unbiased HSIC of {len(result.hsic)} batches of pictures (Song et al. 2012; Nguyen, Raghu "
-        "and Kornblith 2021). Each picture gives one window from its middle."
+        f"Unbiased HSIC of {counted(len(result.hsic), 'batch')} of pictures (Song et al. 2012; "
+        "Nguyen, Raghu and Kornblith 2021). Each picture gives one window from its middle."
     )
     sections = [
         *summary.sections(),
@@ -60,10 +62,12 @@ def summarise(result: CKAResult) -> Summary:
     rows = []
     for place, name in list(enumerate(result.subjects))[::-1]:
         values = result.last_with_others(place), result.neighbours(place)
-        rows.append((name, *(f"{value:.3f}" for value in values)))
+        rows.append((name, *("–" if isnan(value) else f"{value:.3f}" for value in values)))
     sentences = []
+    if len(result.blocks) == 1:
+        sentences.append("With one block there is no pair of blocks within a network to compare.")
     if len(result.subjects) == 2:
-        sentences.append(_change(result))
+        sentences += [_change(result)] if len(result.blocks) > 1 else []
         across = result.between(0, 1).diagonal()
         if not bool(across.isnan().any()):
             moved = int(across.argmin())
@@ -97,7 +101,7 @@ def _change(result: CKAResult) -> str:
     return (
         f"Mean CKA of block {result.blocks[-1]} with the other blocks, {first} minus {second}: "
         f"{points(gap(result), 2)} hundredths ({points_between(low, high, 2)}, over "
-        f"{len(result.hsic)} batches): {verdict}.{paper}"
+        f"{counted(len(result.hsic), 'batch')}): {verdict}.{paper}"
     )
 
 

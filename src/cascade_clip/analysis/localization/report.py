@@ -13,6 +13,7 @@ from cascade_clip.analysis.output import (
     Row,
     Setup,
     Summary,
+    counted,
     points,
     points_between,
     settled,
@@ -47,9 +48,9 @@ def write_localization(
         shown = folder.figure(f"maps-{number}", plots.similarity_maps(examples, name))
         pictures.append(html.figure(shown, name))
     caption = (
-        f"Means over {len(result.labels)} objects; bands: 95 % interval over pictures. Best IoU is "
-        "that of the map cut where it fits best, so it needs the truth; boundary F is that of the "
-        "same mask."
+        f"Means over {counted(len(result.labels), 'object')}; bands: 95 % interval over pictures. "
+        "Best IoU is that of the map cut where it fits best, so it needs the truth; boundary F is "
+        "that of the same mask."
     )
     note = (
         "Cosine similarity of every patch to the marked one, which lies deepest inside the "
@@ -87,11 +88,12 @@ def summarise(result: Localization) -> Summary:
         tuple(header),
         tuple(rows),
         tuple(sentences),
-        f"Percent, means over {len(result.labels)} objects in "
-        f"{len(result.pictures.unique())} pictures. Similarity to a patch of the object, by tokens "
-        "(patch) or projections (proj.), or to the class name. AP: average precision of the "
-        "similarity map; IoU: of the map cut where it fits best; F: boundary F-score of that mask. "
-        f"A map that knows nothing has {100 * result.shares.mean().item():.1f} AP and IoU.",
+        f"Percent, means over {counted(len(result.labels), 'object')} in "
+        f"{counted(len(result.pictures.unique()), 'picture')}. Similarity to a patch of the "
+        "object, by tokens (patch) or projections (proj.), or to the class name. AP: average "
+        "precision of the similarity map; IoU: of the map cut where it fits best; F: boundary "
+        "F-score of that mask. A map that knows nothing has "
+        f"{100 * result.shares.mean().item():.1f} AP and IoU.",
     )
 
 

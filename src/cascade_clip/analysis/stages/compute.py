@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cascade_clip.analysis.bootstrap import draw_pictures, interval
 from cascade_clip.analysis.stages.calibration import Reliability, ReliabilityCount
+from cascade_clip.analysis.stages.confusion import outcomes
 from cascade_clip.analysis.stages.offsets import OFFSETS, OffsetCurve
 from cascade_clip.analysis.stages.pixels import PixelBest, View, best_pixels
 from cascade_clip.analysis.subjects import Subject
@@ -26,6 +29,22 @@ from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.targets import IGNORE, full_targets
 
 ALL = "all stages"
+
+
+class Judge(StrEnum):
+    """One number for a version of a network, in the order of `Measured.resampled`."""
+
+    SEEN = "mIoU of seen classes"
+    UNSEEN = "mIoU of unseen classes"
+    HIOU = "hIoU"
+
+
+class Gain(NamedTuple):
+    """A difference of two such numbers, and its 95 % interval (NaN for too few pictures)."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -57,11 +76,21 @@ class Measured:
         """The 95 % interval of each version's S, U and hIoU: (2, 3) each."""
         return {name: interval(values) for name, values in self.resampled.items()}
 
-    def gain_in_h(self, name: str) -> tuple[float, float, float]:
-        """hIoU of one version minus that of the network itself, and its 95 % interval."""
-        drawn = self.resampled
-        low, high = interval((drawn[name] - drawn[ALL])[:, 2]).tolist()
-        return self.metrics[name].hiou - self.metrics[ALL].hiou, low, high
+    @cached_property
+    def judged_by(self) -> Judge:
+        """hIoU, or where the pictures show but one kind of classes, the mIoU of that kind."""
+        kinds = list(outcomes(self.confusion, self.classes))
+        return Judge.HIOU if len(kinds) == 2 else Judge.SEEN if kinds == ["seen"] else Judge.UNSEEN
+
+    def judged(self, name: str) -> tuple[float, Tensor]:
+        """What a version is judged by: its value, and that when pictures are drawn anew."""
+        m, judge = self.metrics[name], self.judged_by
+        values = {Judge.SEEN: m.miou_seen, Judge.UNSEEN: m.miou_unseen, Judge.HIOU: m.hiou}
+        return values[judge], self.resampled[name][:, list(Judge).index(judge)]
+
+    def gain(self, name: str) -> Gain:
+        """What one version is judged by, minus that of the network itself."""
+        return _gain(self.judged(name), self.judged(ALL))
 
 
 @dataclass(frozen=True)
@@ -249,7 +278,11 @@ def _group_means(iou: Tensor, classes: ClassSet) -> Tensor:
     return torch.stack([s, u, 2 * s * u / (s + u).clamp(min=1e-12)], dim=-1)
 
 
-def gain_in_h_over(ours: Measured, theirs: Measured) -> tuple[float, float, float]:
-    """hIoU of one network minus that of another on the same pictures, and its 95 % interval."""
-    low, high = interval((ours.resampled[ALL] - theirs.resampled[ALL])[:, 2]).tolist()
-    return ours.metrics[ALL].hiou - theirs.metrics[ALL].hiou, low, high
+def gain_over(ours: Measured, theirs: Measured) -> Gain:
+    """What one network is judged by, minus that of another on the same pictures."""
+    return _gain(ours.judged(ALL), theirs.judged(ALL))
+
+
+def _gain(one: tuple[float, Tensor], other: tuple[float, Tensor]) -> Gain:
+    low, high = interval(one[1] - other[1]).tolist()
+    return Gain(one[0] - other[0], low, high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import torch
 from torch import Tensor
@@ -75,8 +76,8 @@ class OffsetCurve:
         return [self._point(index, offset) for index, offset in enumerate(self.offsets)]
 
     def best(self) -> OffsetPoint:
-        """The point with the highest hIoU (the smallest such offset)."""
-        return max(self.points(), key=lambda point: point.hiou)
+        """The point with the highest hIoU (the smallest such offset); undefined ones come last."""
+        return max(self.points(), key=lambda point: -1 if isnan(point.hiou) else point.hiou)
 
     def _wins(self, best: PixelBest) -> Tensor:
         """At how many offsets of the grid the seen class is chosen: (H, W)."""

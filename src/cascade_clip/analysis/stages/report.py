@@ -19,10 +19,11 @@ from cascade_clip.analysis.output import (
 from cascade_clip.analysis.stages import plots
 from cascade_clip.analysis.stages.compute import (
     ALL,
+    Judge,
     LevelWeights,
     Measured,
     class_gains,
-    gain_in_h_over,
+    gain_over,
 )
 from cascade_clip.analysis.stages.confusion import largest_confusions, outcomes
 from cascade_clip.evaluation import html
@@ -52,9 +53,8 @@ class StageFindings:
 
     @property
     def split(self) -> bool:
-        """Whether there are seen and unseen classes."""
-        classes = self.ours.classes
-        return bool(classes.seen and classes.unseen)
+        """Whether the pictures show both seen and unseen classes."""
+        return self.ours.judged_by is Judge.HIOU
 
 
 def write_stages(out: Path, found: StageFindings, setup: Setup) -> tuple[Summary, Path]:
@@ -90,8 +90,8 @@ def summarise(found: StageFindings) -> Summary:
         sentences += [_offset_sentence(found), *_confusion_sentences(found)]
     else:
         sentences.append(
-            "There are not both seen and unseen classes, so offset and confusion between them are "
-            "left out."
+            "The pictures don't show both seen and unseen classes, so hIoU, offset and confusion "
+            "between them are left out."
         )
     return Summary(
         "Stages",
@@ -110,13 +110,13 @@ def _stage_sentences(found: StageFindings) -> Iterator[str]:
     for name in versions:
         if not name.startswith("without "):
             continue
-        gain, low, high = found.ours.gain_in_h(name)
+        gain, low, high = found.ours.gain(name)
         if not settled(low, high):
             verdict = "whether it is needed is not settled"
         else:
             verdict = "the model needs it" if gain < 0 else "the model does better without it"
         yield (
-            f"{name.capitalize()}, hIoU changes by {points(gain)} points "
+            f"{name.capitalize()}, {found.ours.judged_by} changes by {points(gain)} points "
             f"({points_between(low, high)}): {verdict}."
         )
 
@@ -124,12 +124,12 @@ def _stage_sentences(found: StageFindings) -> Iterator[str]:
 def _other_sentences(found: StageFindings) -> Iterator[str]:
     if found.theirs is None:
         return
-    gain, low, high = gain_in_h_over(found.ours, found.theirs)
+    gain, low, high = gain_over(found.ours, found.theirs)
     gains = class_gains(found.ours, found.theirs)
     better = int((gains.gains > 0).sum())
     clear = int((gains.intervals[0] > 0).sum()), int((gains.intervals[1] < 0).sum())
     yield (
-        f"hIoU of {found.name} minus {found.other}: {points(gain)} points "
+        f"{found.ours.judged_by} of {found.name} minus {found.other}: {points(gain)} points "
         f"({points_between(low, high)}). {better} of {len(gains.names)} classes gain; settled "
         f"are the gains of {clear[0]} and the losses of {clear[1]}."
     )
