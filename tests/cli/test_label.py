@@ -41,7 +41,8 @@ def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_pat
     broken.unlink()
     again = run(str(scenes), "--classes", "cat, grass", "--out", str(out), "--format", "cvat")
     assert again.returncode == 0, again.stderr
-    assert "written:" in again.stdout
+    assert "written:" in again.stdout and "3 pictures were labelled before" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == records
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,9 @@ def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_pat
         (("--classes", "cat", "--format", "vok"), "--format takes any of voc, coco"),
         (("--classes", "cat", "--engine", "spark"), "--engine is local or ray"),
         (("--classes", " , "), "no class names given"),
+        (("--classes", "cat,,dog"), "an empty class name"),
+        (("--classes", "cat", "--model", "nowhere"), "no model in nowhere"),
+        (("--classes", "cat", "--out", f"{__file__}/out"), "can't write to"),
     ],
 )
 def test_mistakes_are_one_line(scenes: Path, arguments: tuple[str, ...], message: str) -> None:

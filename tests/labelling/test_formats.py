@@ -18,7 +18,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.labelling.formats import WRITERS
 from cascade_clip.labelling.records import Store, open_store
 from cascade_clip.labelling.review import write_review
-from cascade_clip.labelling.run import Labeller, jobs_of
+from cascade_clip.labelling.run import Labeller, common_folder, jobs_of
 from cascade_clip.labelling.task import Task
 
 CLASSES = (("cat",), ("house", "home"), ("grass",), ("sky",))
@@ -36,8 +36,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def store(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
     task = Task("picturebook", CLASSES, 0.3, str(tmp_path_factory.mktemp("labels")), min_area=1)
-    made = open_store(task)
-    assert Labeller(task).label_all(jobs_of(pictures), lambda count: None) == []
+    made, root = open_store(task, pictures[0].parent)
+    assert Labeller(task).label_all(jobs_of(pictures, root), lambda count: None) == []
     return made
 
 
@@ -165,13 +165,33 @@ def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: 
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_other_settings_are_refused_in_the_same_folder(store: Store) -> None:
+def test_other_settings_are_refused_in_the_same_folder(store: Store, pictures: list[Path]) -> None:
     task = Task("picturebook", CLASSES[:2], 0.3, str(store.out), min_area=1)
     with pytest.raises(UserError, match="holds labels made with classes"):
-        open_store(task)
+        open_store(task, pictures[0].parent)
+
+
+def test_pictures_of_another_folder_are_refused_in_the_same_folder(
+    store: Store, pictures: list[Path], tmp_path: Path
+) -> None:
+    """They could have the names of those that are labelled."""
+    task = Task("picturebook", CLASSES, 0.3, str(store.out), min_area=1)
+    with pytest.raises(UserError, match="holds labels of pictures in"):
+        open_store(task, tmp_path)
+    assert open_store(task, pictures[0].parent / "more")[1] == pictures[0].parent
 
 
 def test_names_of_records_tell_pictures_apart(tmp_path: Path) -> None:
     files = [tmp_path / part for part in ("a/x.png", "b/x.png", "b/y.png", "b/y.jpg")]
-    assert [name for _, name in jobs_of(files)] == ["a__x", "b__x", "b__y_png", "b__y_jpg"]
-    assert [name for _, name in jobs_of(files[:1])] == ["x"]
+    assert [name for _, name in jobs_of(files, tmp_path)] == [
+        "a__x",
+        "b__x",
+        "b__y_png",
+        "b__y_jpg",
+    ]
+    (tmp_path / "a").mkdir()
+    assert common_folder([str(tmp_path / "a")], files[:1]) == tmp_path / "a"
+    assert common_folder([str(tmp_path / "a")], files) == tmp_path
+    assert [name for _, name in jobs_of(files[:1], tmp_path / "a")] == ["x"]
+    with pytest.raises(UserError, match="would both be called a__x_png; rename one"):
+        jobs_of([*files[:1], tmp_path / "a__x.png"], tmp_path)

@@ -11,6 +11,7 @@ from cascade_clip.checkpoint.places import check_model, is_exported
 from cascade_clip.class_names import parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
+from cascade_clip.picture_files import check_writable
 
 if TYPE_CHECKING:
     from cascade_clip.export.check import Agreement
@@ -44,7 +45,8 @@ def export(
     typed = None if classes is None else parse_classes(classes)
     if is_exported(model):
         raise UserError(f"{model} is an exported file already; give the model that it came from")
-    check_model(model)  # mistakes show before the heavy imports
+    check_model(model)
+    check_writable(target.parent)  # mistakes show before the heavy imports
 
     from rich.console import Console
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.checkpoint.places import EMBEDDED, check_model
 from cascade_clip.class_names import parse_classes
+from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
+from cascade_clip.picture_files import check_writable, find_pictures
 
 if TYPE_CHECKING:
     from cascade_clip.labelling.formats.pictures import Placement
@@ -27,8 +30,13 @@ def label(
     ] = "coco",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
     model: Annotated[
-        str | None, typer.Option(help="Model or run folder.", show_default="the embedded model")
-    ] = None,
+        str,
+        typer.Option(
+            help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
+            "cascade-clip export.",
+            show_default="the embedded model",
+        ),
+    ] = EMBEDDED,
     background: Annotated[
         bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
     ] = False,
@@ -58,30 +66,30 @@ def label(
     placement = _read_placement(place)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
-
-    from cascade_clip.picture_files import find_pictures
-
-    files = find_pictures(pictures, out)  # mistakes show before the heavy imports
+    check_model(model)
+    files = find_pictures(pictures, out)
+    check_writable(out)  # mistakes show before the heavy imports
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint.places import EMBEDDED
     from cascade_clip.labelling.formats import WRITERS
     from cascade_clip.labelling.records import open_store
     from cascade_clip.labelling.review import write_review
-    from cascade_clip.labelling.run import jobs_of
+    from cascade_clip.labelling.run import common_folder, jobs_of
     from cascade_clip.labelling.task import Task
 
     console, notes = Console(), Console(stderr=True)
+    if model == EMBEDDED:
+        notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
     task = Task(
-        model=model or EMBEDDED,
+        model=model,
         classes=typed.groups,
         background=background if threshold is None else threshold,
         out=str(out),
         min_area=min_area,
     )
-    store = open_store(task)
-    jobs = jobs_of(files)
+    store, root = open_store(task, common_folder(pictures, files))
+    jobs = jobs_of(files, root)
     waiting = [job for job in jobs if not store.is_done(job[1])]
     if len(waiting) < len(jobs):
         notes.print(f"{len(jobs) - len(waiting)} pictures were labelled before", style="dim")
@@ -95,42 +103,24 @@ def label(
         )
     if failed:
         for line in failed:
-            notes.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)
+            notes.print(
+                f"skipped: {line}",
+                style="yellow",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         raise typer.Exit(1)
 
 
 def _label(task: Task, jobs: list[Job], workers: int | None, quiet: bool) -> list[str]:
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from cascade_clip.cli.progress import picture_bar
 
-    from cascade_clip.labelling.run import Labeller
-
-    columns = (
-        TextColumn("labelling"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
-        bar = progress.add_task("labelling", total=len(jobs), rate="")
-
-        def advance(pictures: int) -> None:
-            progress.advance(bar, pictures)
-            speed = progress.tasks[0].speed
-            progress.update(bar, rate=f"{speed:.1f} pictures/s" if speed else "")
-
+    with picture_bar("labelling", len(jobs), quiet) as advance:
         if workers is None:
+            from cascade_clip.labelling.run import Labeller
+
             return Labeller(task).label_all(jobs, advance)
 
         from cascade_clip.labelling.on_ray import label_on_ray

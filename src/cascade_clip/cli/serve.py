@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cascade_clip.checkpoint.places import EMBEDDED, check_model
 from cascade_clip.errors import UserError
 
 LIMITS = "Limits of one request"
@@ -15,8 +16,13 @@ LIMITS = "Limits of one request"
 
 def serve(
     model: Annotated[
-        str | None, typer.Option(help="Model or run folder.", show_default="the embedded model")
-    ] = None,
+        str,
+        typer.Option(
+            help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
+            "cascade-clip export.",
+            show_default="the embedded model",
+        ),
+    ] = EMBEDDED,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
@@ -48,6 +54,8 @@ def serve(
 ) -> None:
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
+    check_model(model)  # mistakes show before the heavy imports
+
     from rich.console import Console
 
     from cascade_clip.serve.temporary import page_folder
@@ -55,7 +63,6 @@ def serve(
     with page_folder() as folder:
         import torch
 
-        from cascade_clip.checkpoint.places import EMBEDDED
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
@@ -66,8 +73,8 @@ def serve(
         access = None if token is None else Access(token)
         with server.open_port(host, port) as listening:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            segmenter = Segmenter.from_pretrained(model or EMBEDDED, device=device)
-            service = Service(segmenter, limits, model=model or EMBEDDED)
+            segmenter = Segmenter.from_pretrained(model, device=device)
+            service = Service(segmenter, limits, model=model)
             app = server.page_app(service, access, folder)
             warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
             console = Console(stderr=True, highlight=False, soft_wrap=True)

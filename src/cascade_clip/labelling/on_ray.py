@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def label_on_ray(
     if not ray.is_initialized():
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    task = _everywhere(task)
     rows = [{"picture": str(picture.resolve()), "name": name} for picture, name in jobs]
     labelled = ray.data.from_items(rows).map_batches(
         LabelWorker,
@@ -59,3 +61,13 @@ def label_on_ray(
         advance(int(row["pictures"]))
         errors += [line for line in str(row["errors"]).split("\n") if line]
     return errors
+
+
+def _everywhere(task: Task) -> Task:
+    """The task with paths that workers in other folders and on other machines understand."""
+    model = Path(task.model)
+    return replace(
+        task,
+        model=str(model.resolve()) if model.exists() else task.model,
+        out=str(Path(task.out).resolve()),
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import write_whole
@@ -86,10 +87,12 @@ class Store:
             yield _read_record(path)
 
 
-def open_store(task: Task) -> Store:
-    """The store in the task's folder, new or to be gone on with.
+def open_store(task: Task, root: Path) -> tuple[Store, Path]:
+    """The store in the task's folder, new or to be gone on with; and the folder that names of
+    pictures are relative to: `root`, or that of the first run if it holds `root`.
 
-    Raises `UserError` if the folder holds labels made with other settings.
+    Raises `UserError` if the folder holds labels made with other settings, or of pictures from
+    elsewhere, whose names might be those of others.
     """
     out = Path(task.out)
     path = out / SETTINGS_FILE
@@ -100,7 +103,7 @@ def open_store(task: Task) -> Store:
         "min_area": task.min_area,
     }
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = _read_settings(path)
         different = [key for key in wanted if stored.get(key) != wanted[key]]
         if different:
             key = different[0]
@@ -108,14 +111,32 @@ def open_store(task: Task) -> Store:
                 f"{out} holds labels made with {key} {stored.get(key)}, now it is {wanted[key]}; "
                 "choose another --out, or remove it"
             )
+        if not root.is_relative_to(stored["root"]):
+            raise UserError(
+                f"{out} holds labels of pictures in {stored['root']}, now they lie in {root}; "
+                "choose another --out, or remove it"
+            )
+        root = Path(stored["root"])
     else:
-        write_text(path, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
-    return Store(out, task.names)
+        settings = json.dumps({**wanted, "root": str(root)}, indent=2, ensure_ascii=False)
+        write_text(path, settings + "\n")
+    return Store(out, task.names), root
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all, with its folder. Raises `UserError`."""
     write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {**stored, "root": str(stored["root"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} does not say how the labels beside it were made; choose another --out, or "
+            "remove that folder"
+        ) from error
 
 
 def _read_record(path: Path) -> Record:

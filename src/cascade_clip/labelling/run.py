@@ -18,20 +18,33 @@ from cascade_clip.segmenter import Segmenter
 BATCH_SIZE = 8
 
 
-def jobs_of(pictures: Sequence[Path]) -> list[Job]:
-    """A name for each picture that stays the same when the command is repeated: its path below the
-    folder that all pictures share, without ending where that is not needed to tell them apart."""
-    resolved = [picture.resolve() for picture in pictures]
-    root = Path(os.path.commonpath([path.parent for path in resolved]))
-    paths = ["__".join(path.relative_to(root).parts) for path in resolved]
+def common_folder(typed: Sequence[str], pictures: Sequence[Path]) -> Path:
+    """The folder that holds everything: folders that were typed, and all pictures."""
+    folders = [folder for name in typed if (folder := Path(name)).is_dir()]
+    places = [*folders, *(picture.parent for picture in pictures)]
+    return Path(os.path.commonpath([os.path.abspath(place) for place in places]))
+
+
+def jobs_of(pictures: Sequence[Path], root: Path) -> list[Job]:
+    """A name for each picture that stays the same when the command is repeated: its path below
+    `root`, without ending where that is not needed to tell them apart.
+
+    Raises `UserError` for two pictures whose names would be the same, as `a/b.png` and `a__b.png`.
+    """
+    paths = ["__".join(Path(os.path.abspath(p)).relative_to(root).parts) for p in pictures]
     stems = [path.removesuffix(Path(path).suffix) for path in paths]
     counts: dict[str, int] = {}
     for stem in stems:
         counts[stem] = counts.get(stem, 0) + 1
-    return [
-        (picture, stem if counts[stem] == 1 else path.replace(".", "_"))
-        for picture, path, stem in zip(pictures, paths, stems, strict=True)
-    ]
+    jobs: dict[str, Path] = {}
+    for picture, path, stem in zip(pictures, paths, stems, strict=True):
+        name = stem if counts[stem] == 1 else path.replace(".", "_")
+        if name in jobs:
+            raise UserError(
+                f"labels of {jobs[name]} and of {picture} would both be called {name}; rename one"
+            )
+        jobs[name] = picture
+    return [(picture, name) for name, picture in jobs.items()]
 
 
 class Labeller:
