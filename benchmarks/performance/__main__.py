@@ -74,7 +74,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="elsewhere than in benchmarks/results: no page")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU that this PyTorch can use; leave --device out")
+    return arguments
 
 
 def store(path: Path, shape: str, part: str, measured: dict[str, Any]) -> None:

@@ -21,6 +21,8 @@ Build = Callable[[int, int, int, torch.device], Callable[[], Tensor]]
 CPU_SIZES = ((1025, 768, 3072), (1025, 3072, 768), (2048, 2048, 2048))
 GPU_SIZES = ((8192, 8192, 8192), (16400, 4096, 4096))
 """Rows, inputs and outputs of the products that are tried: the encoder's, and large ones."""
+SECONDS = 2.0
+"""For each product."""
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def product_peaks(device: torch.device, seconds: float = 2.0) -> dict[str, float]:
+def product_peaks(device: torch.device) -> dict[str, float]:
     """The best rate of matrix products per precision, in GFLOP per second of `timed`."""
     kinds: dict[str, Build] = {
         "fp32": _product(torch.float32),
@@ -58,13 +60,12 @@ def product_peaks(device: torch.device, seconds: float = 2.0) -> dict[str, float
     else:
         sizes = GPU_SIZES
     peaks = {
-        kind: max(_rate(build, size, device, seconds) for size in sizes)
-        for kind, build in kinds.items()
+        kind: max(_rate(build, size, device) for size in sizes) for kind, build in kinds.items()
     }
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         build = _product(torch.float32)
-        peaks["tf32"] = max(_rate(build, size, device, seconds) for size in sizes)
+        peaks["tf32"] = max(_rate(build, size, device) for size in sizes)
         torch.backends.cuda.matmul.allow_tf32 = False
     return peaks
 
@@ -74,12 +75,11 @@ def _rate(
     build: Build,
     size: tuple[int, int, int],
     device: torch.device,
-    seconds: float,
 ) -> float:
     rows, inputs, outputs = size
     run = build(rows, inputs, outputs, device)
     run()
-    best, end = float("inf"), time.perf_counter() + seconds
+    best, end = float("inf"), time.perf_counter() + SECONDS
     while time.perf_counter() < end:
         best = min(best, timed(run, device)[1])
     return 2e-9 * rows * inputs * outputs / best

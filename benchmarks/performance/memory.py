@@ -33,6 +33,7 @@ class Probe:
     task: Task
     shape: str
     classes: int
+    pictures: int
     height: int
     width: int
     device: str
@@ -57,13 +58,13 @@ def peak_here(probe: Probe) -> dict[str, float]:
     network = build_network(shape, device).train(probe.task == "training")
     subject = SUBJECTS[probe.subject](network, shape)
     del network
-    pictures = random_pictures(1, (probe.height, probe.width), device)
+    pictures = random_pictures(probe.pictures, (probe.height, probe.width), device)
     text = random_text(shape, probe.classes, device)
     before = _start(device)
     if probe.task == "inference":
         subject.labels(pictures, text)
     else:
-        labels = random_labels(1, probe.height, probe.classes, device)
+        labels = random_labels(probe.pictures, probe.height, probe.classes, device)
         for _ in range(2):  # the second step finds the optimizer's state
             subject.train_step(pictures, labels, text)
     peak = _peak(device)

@@ -41,7 +41,7 @@ TRAINING = {
 }
 COMPILED = ["bf16, compiled", COMPILED_BASELINE]
 BATCHES = {"cpu": (1, 2), "cuda": (1, 2, 4, 8, 16, 32, 64)}
-TRAINED_BATCH = {"cpu": 2, "cuda": 16}
+TRAINED_BATCHES = {"cpu": (1, 2), "cuda": (1, 4, 16)}
 MANY_CLASSES, MANY_CLASSES_SIZE = 1000, (1536, 2048)
 """A picture so large and with so many classes that their scores take 12.6 GB."""
 
@@ -125,14 +125,16 @@ def _peak(
 ) -> dict[str, float]:
     context.progress(f"memory, {task}: {name}" + (f", {classes} classes" if classes else ""))
     height, width = size or context.square
+    kind, training = context.device.type, task == "training"
     probe = Probe(
         subject=name,
         task=task,
         shape=context.shape.name,
-        classes=classes or (CLASSES if task == "inference" else TRAINED_CLASSES),
+        classes=classes or (TRAINED_CLASSES if training else CLASSES),
+        pictures=TRAINED_BATCHES[kind][-1] if training and kind == "cuda" else 1,
         height=height,
         width=width,
-        device=context.device.type,
+        device=kind,
         threads=context.threads,
     )
     return peak_in_subprocess(probe)
@@ -161,23 +163,28 @@ def scaling(context: Context) -> Result:
 
 
 def batches(context: Context) -> Result:
-    """Inference at several batch sizes and training at one: the part for GPUs."""
+    """Inference and training at several batch sizes, as far as memory goes: the part for GPUs."""
     kind = context.device.type
-    trained = TRAINED_BATCH[kind]
+    infer = partial(measure_inference, context, [*context.inference, *COMPILED])
+    train = partial(measure_training, context, [*context.training, *COMPILED])
     return {
-        "inference": {
-            str(pictures): measure_inference(
-                context, [*context.inference, *COMPILED], pictures=pictures
-            )
-            for pictures in BATCHES[kind]
-        },
-        "training": {
-            str(trained): measure_training(
-                context, [*context.training, *COMPILED], pictures=trained
-            )
-        },
+        "inference": _while_memory_lasts(context, infer, BATCHES[kind]),
+        "training": _while_memory_lasts(context, train, TRAINED_BATCHES[kind]),
         "encoder_gflop": encoder_gflop(context),
     }
+
+
+def _while_memory_lasts(
+    context: Context, measure: Callable[..., dict[str, Row]], sizes: Sequence[int]
+) -> Result:
+    found = {}
+    for pictures in sizes:
+        try:
+            found[str(pictures)] = measure(pictures=pictures)
+        except torch.OutOfMemoryError:
+            context.progress(f"{pictures} pictures don't fit into memory")
+            break
+    return found
 
 
 def measure_inference(

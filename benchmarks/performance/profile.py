@@ -20,11 +20,11 @@ from benchmarks.performance.subjects import (
 from torch.profiler import ProfilerActivity, profile
 
 KINDS = {
+    "resizing": ("upsample", "interpolate"),
     "matrix products": ("addmm", "mm", "bmm", "baddbmm", "convolution", "qlinear", "linear"),
     "attention": ("scaled_dot_product", "flash_attention", "softmax"),
     "LayerNorm": ("layer_norm",),
     "activations": ("silu", "sigmoid", "relu", "gelu", "log", "exp", "binary_cross_entropy"),
-    "resizing": ("upsample", "interpolate"),
     "dropout": ("dropout", "bernoulli"),
     "copies and conversions": ("copy", "cat", "clone", "contiguous", "fill", "zero", "one_hot"),
     "arg-max": ("max", "argmax", "aminmax", "maximum", "index"),
