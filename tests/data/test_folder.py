@@ -133,7 +133,8 @@ def remove(name: str) -> Change:
     ("change", "message"),
     [
         (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
-        (write("classes.txt", ""), "at least one class name"),
+        (write("classes.txt", ""), r"classes\.txt is empty; list the class names"),
+        (write("classes.txt", "a\nA\n"), r"classes\.txt: .*must not repeat, got 'a' and 'A'"),
         (write("split.yaml", "unseen: [dog]"), "unseen dog: not among"),
         (write("split.yaml", "unsen: [cat]"), r"split\.yaml must hold `unseen: \[names\]`"),
         (write("split.yaml", "unseen: cat"), "valid tuple"),

@@ -18,6 +18,8 @@ import yaml
 from safetensors.torch import load_file
 
 from cascade_clip.config import Recipe
+from cascade_clip.data.folder import FolderDataset
+from cascade_clip.data.picturebook import export_voc
 from cascade_clip.recipes import dump_recipe, load_recipe
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.run import train
@@ -63,20 +65,28 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
-def losses(run: Path) -> dict[int, float]:
+def column(run: Path, name: str) -> dict[int, float]:
+    """What was logged under that name, by step."""
     with (run / "metrics.csv").open(newline="") as file:
-        return {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file) if row["loss"]}
+        return {int(row["step"]): float(row[name]) for row in csv.DictReader(file) if row[name]}
 
 
-@pytest.fixture(scope="module")
-def recipe(tiny_overrides: list[str]) -> Recipe:
-    """Without dropout, as its masks differ from process to process, and with a single validation
-    picture, so that the second process has none."""
-    settings = [
-        "train.steps=4", "train.validate_every=2", "train.validation_pictures=1",
-        "train.sample_pictures=0", "model.encoder.prompt_dropout=0", "model.head.decoder_dropout=0",
-    ]  # fmt: skip
-    return load_recipe("picturebook-inductive", [*tiny_overrides, *settings])
+SETTINGS = [
+    "train.validate_every=2", "train.validation_pictures=1", "train.sample_pictures=0",
+    "model.encoder.prompt_dropout=0", "model.head.decoder_dropout=0",
+]  # fmt: skip
+"""Without dropout, as its masks differ from process to process, and with a single validation
+picture, so that the second process has none."""
+
+
+@pytest.fixture
+def damaged_book(tmp_path: Path) -> Path:
+    """16 pictures to train on, which are 4 steps; one of them can't be read."""
+    book = tmp_path / "book"
+    export_voc(book, 20, seed=0, size=32)
+    picture = FolderDataset(book, "train").pairs[0].picture
+    picture.write_bytes(picture.read_bytes()[:100])
+    return book
 
 
 def with_devices(recipe: Recipe, devices: int) -> Recipe:
@@ -84,7 +94,11 @@ def with_devices(recipe: Recipe, devices: int) -> Recipe:
     return recipe.model_copy(update={"train": settings})
 
 
-def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_does(
+    damaged_book: Path, tmp_path: Path, tiny_overrides: list[str]
+) -> None:
+    data = ["data.name=folder", f"data.root={damaged_book}", "train.steps=4"]
+    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS, *data])
     one, two = tmp_path / "one", tmp_path / "two"
     recipe_file = tmp_path / "two.yaml"
     recipe_file.write_text(yaml.safe_dump(dump_recipe(with_devices(recipe, 2))))
@@ -92,8 +106,10 @@ def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None
         train(recipe, one, quiet=True)
         printed = output(process)
         assert process.returncode == 0, printed
-    assert losses(two).keys() == {1, 2, 3, 4}
-    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    assert column(two, "loss").keys() == {1, 2, 3, 4}
+    assert column(two, "loss") == pytest.approx(column(one, "loss"), rel=1e-5)
+    assert "1 of 17 pictures could not be read; others took their place" in printed
+    assert column(two, "unreadable")[4] == column(one, "unreadable")[4] == 1
     expected = load_file(one / "model" / "model.safetensors")
     found = load_file(two / "model" / "model.safetensors")
     for name, value in expected.items():
@@ -105,10 +121,12 @@ def test_two_processes_train_as_one_does(recipe: Recipe, tmp_path: Path) -> None
     assert confusion.sum() == two_processes.PICTURES * 32 * 32
 
 
-def test_one_signal_stops_both_and_one_of_them_says_so(recipe: Recipe, tmp_path: Path) -> None:
+def test_one_signal_stops_both_and_one_of_them_says_so(
+    tmp_path: Path, tiny_overrides: list[str]
+) -> None:
     recipe_file = tmp_path / "two.yaml"
-    long = with_devices(recipe, 2)
-    long = long.model_copy(update={"train": long.train.model_copy(update={"steps": 100_000})})
+    settings = [*tiny_overrides, *SETTINGS, "train.steps=100000"]
+    long = with_devices(load_recipe("picturebook-inductive", settings), 2)
     recipe_file.write_text(yaml.safe_dump(dump_recipe(long)))
     run = tmp_path / "runs" / "picturebook-inductive-1"
     command = [sys.executable, "-m", "cascade_clip", "train", recipe_file.name, "-q"]

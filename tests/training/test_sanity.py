@@ -24,7 +24,7 @@ from cascade_clip.training.findings import Finding
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train
 from cascade_clip.training.sanity import inspect_run
-from cascade_clip.training.targets import IGNORE, inductive_targets
+from cascade_clip.training.targets import IGNORE, UNLABELLED, inductive_targets
 
 LARGE_SCENES = ["data.picturebook.size=96", "data.short_side=96"]
 """Scenes of three times the crop's side, so that crops differ."""
@@ -126,6 +126,17 @@ def test_labels_that_cannot_be_meant_fail(
 ) -> None:
     bench = Bench(tiny_overrides)
     assert bench.findings(Changed(bench.dataset, change))[check].outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("setting", "outcome"), [("inductive", "failed"), ("transductive", "ok"), ("full", "failed")]
+)
+def test_unlabelled_pixels_teach_self_training_alone(
+    tiny_overrides: list[str], setting: str, outcome: str
+) -> None:
+    bench = Bench(tiny_overrides, f"train.setting={setting}")
+    dataset = Changed(bench.dataset, lambda labels: torch.full_like(labels, UNLABELLED))
+    assert bench.findings(dataset)["pixels of crops"].outcome == outcome
 
 
 @pytest.mark.parametrize(("broken", "outcome"), [(1, "note"), (32, "failed")])

@@ -69,10 +69,7 @@ def read_folder_classes(root: Path) -> ClassList:
     paths = [root / name for name in CLASSES_FILES if (root / name).is_file()]
     if not paths:
         raise UserError(f"{root} has no {' or '.join(CLASSES_FILES)}; list its class names there")
-    if paths[0].suffix == ".txt":
-        classes = ClassList(tuple(read_lines(paths[0])))
-    else:
-        classes = read_class_list(paths[0])
+    classes = _read_names(paths[0]) if paths[0].suffix == ".txt" else read_class_list(paths[0])
     split = root / SPLIT_FILE
     if not split.is_file():
         return classes
@@ -83,6 +80,16 @@ def read_folder_classes(root: Path) -> ClassList:
         return replace(classes, splits=splits)
     except UserError as error:
         raise UserError(f"{split}: {error}") from error
+
+
+def _read_names(path: Path) -> ClassList:
+    names = read_lines(path)
+    if not names:
+        raise UserError(f"{path} is empty; list the class names there, one a line, in label order")
+    try:
+        return ClassList(tuple(names))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def find_layout(root: Path) -> Layout:

@@ -104,7 +104,10 @@ def _check_exist(paths: Iterable[Path], what: str) -> None:
     there = {folder: _names_in(folder) for folder in {folder for folder, _ in places}}
     missing = [Path(folder, name) for folder, name in places if name not in there[folder]]
     if missing:
-        raise UserError(f"{len(missing)} of {len(places)} {what}, among them {missing[0]}")
+        raise UserError(
+            f"{len(missing)} of {len(places)} {what}, among them {missing[0]}; list "
+            "all with `cascade-clip check`"
+        )
 
 
 def _names_in(folder: str) -> set[str]:

@@ -114,10 +114,12 @@ def _check_learnable(crops: Sequence[Sample], module: TrainingModule) -> Finding
         "ignored": (labels == IGNORE).float().mean().item(),
     }
     detail = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
-    learned = (
-        shares["seen"] if module.recipe.train.setting == "inductive" else 1 - shares["ignored"]
-    )
-    if learned == 0:
+    setting = module.recipe.train.setting
+    learned = {
+        "inductive": ("seen",), "transductive": ("seen", "unseen", "unlabelled"),
+        "full": ("seen", "unseen"),
+    }[setting]  # fmt: skip
+    if not any(shares[name] for name in learned):
         return Finding("pixels of crops", "failed", f"nothing to learn from: {detail}")
     return Finding("pixels of crops", "ok", detail)
 

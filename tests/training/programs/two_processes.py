@@ -19,7 +19,7 @@ from cascade_clip.evaluation.metrics import SegmentationMetrics
 from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
 
-PICTURES = 5
+PICTURES = 3
 
 
 def count(rank: int, world: int, recipe_file: Path) -> Tensor:
