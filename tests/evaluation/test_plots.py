@@ -27,7 +27,8 @@ def test_bars_are_sorted_within_seen_and_unseen() -> None:
     colours = [bar.get_facecolor() for bar in axes.patches]
     assert colours[0] == colours[2] != colours[3] == colours[4]
     assert SEEN_COLOUR != UNSEEN_COLOUR
-    assert "absent" in [text.get_text() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == ["90", "50", "absent", "70", "20"]
+    assert all(text.get_position()[0] > 100 for text in axes.texts)  # clear of the open marks
 
 
 def test_curves_skip_empty_cells_and_survive_no_rows() -> None:

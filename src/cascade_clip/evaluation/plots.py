@@ -40,15 +40,15 @@ def iou_bars(
     colours = [UNSEEN_COLOUR if name in unseen else SEEN_COLOUR for name in names]
     axes.barh(positions, np.nan_to_num(values), height=0.68, color=colours, zorder=2)
     for position, value in zip(positions, values, strict=True):
-        shown = "absent" if math.isnan(value) else f"{value:.0f}"
-        inside = value >= 12
+        # Marks of other methods would hide a number within its bar.
+        inside = value >= 12 and not others
         axes.text(
-            value - 1 if inside else np.nan_to_num(value) + 1.5,
+            value - 1 if inside else 103 if others else np.nan_to_num(value) + 1.5,
             position,
-            shown,
+            "absent" if math.isnan(value) else f"{value:.0f}",
             va="center",
             ha="right" if inside else "left",
-            color="white" if inside else SOFT,
+            color="white" if inside else INK if others else SOFT,
             fontsize=9,
             zorder=4,
         )
