@@ -55,6 +55,9 @@ def test_onnx(onnx_model: tuple[Bundle, Path]) -> None:
         ("text_embeddings", "classes", 32),
         ("offsets", "classes"),
     ]
+    assert [_shape(value)[1:] for value in model.graph.output] == [
+        ("batch", "classes", "rows", "columns")
+    ] * 2
     assert json.loads(model.metadata_props[0].value)["classes"] is None
 
 
@@ -74,9 +77,9 @@ def test_onnx_with_fixed_classes(fixed_onnx_model: tuple[Bundle, Path]) -> None:
     assert [_shape(value) for value in model.graph.input] == [
         ("image", "batch", 3, "8*rows", "8*columns")
     ]
-    assert [_shape(value)[:4] for value in model.graph.output] == [
-        ("mask_logits", "batch", 4, "rows"),
-        ("scores", "batch", 4, "rows"),
+    assert [_shape(value) for value in model.graph.output] == [
+        ("mask_logits", "batch", 4, "rows", "columns"),
+        ("scores", "batch", 4, "rows", "columns"),
     ]
     (described,) = model.metadata_props
     facts = json.loads(described.value)

@@ -139,6 +139,29 @@ def test_labelstudio_tasks_match_its_interface(store: Store, tmp_path: Path) -> 
         assert (painted(polygons, mask.shape) == mask).all()
 
 
+@pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])
+def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: float) -> None:
+    """A reader that this project didn't write; of polygons it cuts off fractions of a pixel."""
+    supervision = pytest.importorskip("supervision")
+    WRITERS[format](store, tmp_path, "copy")
+    if format == "coco":
+        places = ("images", "annotations/instances_default.json")
+        load = supervision.DetectionDataset.from_coco
+    else:
+        places = ("images/train", "labels/train", "data.yaml")
+        load = supervision.DetectionDataset.from_yolo
+    dataset = load(*(str(tmp_path / place) for place in places), force_masks=True)
+    assert dataset.classes == list(store.classes)
+    assert len(dataset) == COUNT
+    for path, _, found in dataset:
+        expected = np.asarray(Image.open(store.mask(Path(path).stem)))
+        read = np.full(expected.shape, 255)
+        pieces = [] if found.mask is None else zip(found.mask, found.class_id, strict=True)
+        for mask, label in sorted(pieces, key=lambda piece: -piece[0].sum()):
+            read[mask] = label
+        assert (read == expected).mean() >= least
+
+
 def test_tables_hold_a_row_per_picture(store: Store, tmp_path: Path) -> None:
     WRITERS["jsonl"](store, tmp_path, "copy")
     lines = (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()

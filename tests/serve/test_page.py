@@ -100,10 +100,18 @@ def opacities(page: Any) -> list[float]:
 def download(page: Any, button: str) -> Path:
     """The file that a click on a button brings."""
     folder = Path(page.downloads)
-    before = set(folder.iterdir())
+    before = complete_files(folder)
     page.find_element("css selector", f"#{button}").click()
-    new = lambda: {f for f in folder.iterdir() if f.suffix != ".crdownload"} - before  # noqa: E731
-    return wait(page, new).pop()
+    return wait(page, lambda: complete_files(folder) - before).pop()
+
+
+def complete_files(folder: Path) -> set[Path]:
+    """Without those that chromium still writes: hidden first, `.crdownload` then."""
+    return {
+        file
+        for file in folder.iterdir()
+        if not file.name.startswith(".") and file.suffix != ".crdownload"
+    }
 
 
 def test_names_a_click_and_masks(page: Any, url: str) -> None:

@@ -123,6 +123,8 @@ def _write_onnx(program: ExportedProgram, config: ExportedConfig, path: Path) ->
             f"the weights take {size / 1e9:.1f} GB, an ONNX file holds at most 2 GB; use "
             "precision fp16 or the format torch-export"
         )
+    from onnx_ir import Shape
+
     inputs = [IMAGE, TEXT, OFFSETS] if config.classes is None else [IMAGE]
     with _quiet("onnxscript"), _quiet("onnx_ir"), _quiet("torch.onnx"):
         written = torch.onnx.export(
@@ -130,6 +132,9 @@ def _write_onnx(program: ExportedProgram, config: ExportedConfig, path: Path) ->
         )
     assert written is not None
     written.rename_axes(_axis_names(program))
+    count = "classes" if config.classes is None else len(config.names)
+    for output in written.model.graph.outputs:  # inference may leave formulas instead of names
+        output.shape = Shape(["batch", count, "rows", "columns"])
     written.model.metadata_props[METADATA_KEY] = to_json(config)
     written.save(path, external_data=False)
 
