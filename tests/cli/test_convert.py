@@ -15,7 +15,7 @@ import torch
 import cascade_clip
 from cascade_clip.checkpoint.convert import to_folder, to_released_file
 from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.official_infer import Overrides
+from cascade_clip.checkpoint.official_classes import Overrides
 from cascade_clip.checkpoint.official_keys import dead_weights
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import build_clip, load_clip
@@ -23,8 +23,9 @@ from cascade_clip.clip.text import encode_classes
 from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_scores
 from cascade_clip.segmenter import Segmenter
-from tests.golden.cases import CASES, DATA, SETTINGS, golden
+from tests.golden.cases import DATA, SETTINGS, golden
 
+CASES = ("cascade", "zeg")
 NAMES = tuple(f"class {index}" for index in range(7))
 
 
@@ -58,7 +59,7 @@ def checkpoint(case: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_converted_model_gives_the_golden_outputs(case: str, folders: dict[str, Path]) -> None:
-    values = golden(case).values
+    values = golden(f"{case}_small").values
     model = cascade_clip.load_model(folders[case])
     image, text = values["image"], values["text_embeddings"]
     with torch.no_grad():
@@ -79,7 +80,7 @@ def test_windows_split_and_offset_are_remembered(
     if setting == "transductive":
         folder = tmp_path / "transductive"
         to_folder(DATA / f"{case}_small.pth", folder, Overrides(setting="transductive"))
-    values, bundle = golden(case).values, load_bundle(folder)
+    values, bundle = golden(f"{case}_small").values, load_bundle(folder)
     expected = values[f"{setting}.slide.scores"]
     scores = sliding_scores(
         bundle.network,
@@ -120,7 +121,7 @@ def test_there_and_back(case: str, folders: dict[str, Path], tmp_path: Path) -> 
         assert value.shape == original[name].shape
         assert name in dead or torch.equal(value, original[name]), name
     again, _ = to_folder(path, tmp_path / "again")
-    first = golden(case).model
+    first = golden(f"{case}_small").model
     for part in ("settings", "sizes", "vision", "text", "classes", "preprocessing", "templates"):
         assert getattr(again, part) == getattr(first, part)
     config = json.loads((tmp_path / "again" / "config.json").read_text())
@@ -191,7 +192,7 @@ def test_options_say_what_the_checkpoint_does_not(run: Callable[..., Any], tmp_p
     assert bundle.recipe.seen_score_offset == 0.2
     assert (bundle.recipe.data.crop, bundle.recipe.data.stride) == (64, 48)
     assert len(bundle.templates) == 15
-    model = golden("cascade").model
+    model = golden("cascade_small").model
     assert bundle.recipe.model.head == model.settings.head
     assert bundle.recipe.model.encoder == model.settings.encoder
     assert bundle.classes.unseen == ("class 3", "class 5")

@@ -64,6 +64,23 @@ SYNTHETIC = {
     ),
 }
 
+FULL_SIZE = Sizes(
+    width=768,
+    heads=12,
+    image=512,
+    positions=32,
+    embed_dim=512,
+    prompts=50,
+    decoder_heads=8,
+    classes=171,
+    unseen=tuple(range(5, 171, 11)),
+    pictures=1,
+    stride=426,
+    picture=(512, 683),
+    original=(480, 640),
+)
+"""A ViT-B/16 as Cascade-CLIP takes it on COCO-Stuff."""
+
 
 def synthetic(sizes: Sizes) -> Case:
     """Golden values, and the released checkpoint's `state_dict` and `meta`."""

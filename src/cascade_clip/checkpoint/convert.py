@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cascade_clip.checkpoint.native import load_bundle, save_model
 from cascade_clip.checkpoint.official import ReleasedModel, build_released, load_released
+from cascade_clip.checkpoint.official_classes import Classes, Overrides
 from cascade_clip.checkpoint.official_export import describe_network, save_released
-from cascade_clip.checkpoint.official_infer import Classes, Overrides, Preprocessing
+from cascade_clip.checkpoint.official_infer import Preprocessing
 from cascade_clip.clip.load import LOCAL_DIR, OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet

@@ -8,17 +8,20 @@ and the position embedding is taken as it lies there, already resized to the tra
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cascade_clip.checkpoint import official_infer as infer
+from cascade_clip.checkpoint.official_classes import Classes, Overrides, Templates, read_classes
 from cascade_clip.checkpoint.official_config import read_released_config
-from cascade_clip.checkpoint.official_infer import Classes, Overrides, Preprocessing, Templates
+from cascade_clip.checkpoint.official_infer import Preprocessing
 from cascade_clip.checkpoint.official_keys import (
     ReleasedSizes,
     dead_weights,
@@ -30,6 +33,19 @@ from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
+
+_NUMPY_ARRAY, _NUMPY_SCALAR = (value.__reduce__()[0] for value in (np.empty(0), np.float64(0)))
+_NUMPY: list[Any] = [
+    _NUMPY_ARRAY,
+    _NUMPY_SCALAR,
+    (_NUMPY_ARRAY, "numpy.core.multiarray._reconstruct"),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"},
+]
+"""mmcv leaves palettes and best scores of NumPy in `meta`, by old or new names of NumPy's modules.
+They are plain numbers; nothing else than tensors and these may be in a file."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +88,9 @@ def convert_released(
     state: Mapping[str, Tensor], meta: Mapping[str, Any], overrides: Overrides
 ) -> ReleasedModel:
     """The same from the two parts of a checkpoint that matter."""
-    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
-    if broken:
-        raise UserError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}")
+    _check_values(state)
     refuse_foreign(state)
-    config = read_released_config(str(meta.get("config", "")))
+    config = read_released_config(str(meta.get("config") or ""))
     sizes = infer.sizes(state, config)
     vision = infer.vision(state, sizes, config, overrides)
     return ReleasedModel(
@@ -86,7 +100,7 @@ def convert_released(
         text=infer.text(state, sizes, config, overrides),
         network_state=to_native(state, sizes),
         text_state=to_native_text(state, sizes),
-        classes=infer.classes(config, meta, overrides),
+        classes=read_classes(config, meta, overrides),
         preprocessing=infer.preprocessing(config, vision["image_size"], overrides),
         templates=infer.templates(config, overrides),
         dropped=tuple(sorted(state.keys() & dead_weights(sizes).keys())),
@@ -104,7 +118,10 @@ def build_released(model: ReleasedModel) -> tuple[nn.Module, SegmentationNetwork
         network.load_state_dict(model.network_state)
         clip.load_state_dict({**visual, **text_only, **model.text_state})
     except RuntimeError as error:
-        raise UserError(f"the checkpoint's weights don't fit each other: {error}") from error
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        raise UserError(
+            f"the checkpoint's weights don't fit each other: {' '.join(lines)}"
+        ) from error
     return clip.eval(), network.eval()
 
 
@@ -112,23 +129,44 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMPY):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is not a plain weights file, or holds code, which is never run: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        raise _refused(path, str(error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint: {error}") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "meta"} <= checkpoint.keys():
+        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"{path} is damaged or no checkpoint: {why[:200]}") from error
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    state, meta = content.get("state_dict"), content.get("meta", {})
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise UserError(
-            f"{path} is not a released checkpoint: expected a dict with 'state_dict' and 'meta'"
+            f"{path} is not a released checkpoint: expected a dict whose 'state_dict' maps names "
+            "to tensors"
         )
-    state, meta = checkpoint["state_dict"], checkpoint["meta"]
-    tensors = isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
-    if not tensors or not isinstance(meta, dict):
-        raise UserError(
-            f"{path} is not a released checkpoint: 'state_dict' must map names to tensors, and "
-            "'meta' must be a dict"
-        )
+    if not isinstance(meta, dict):
+        raise UserError(f"{path} is not a released checkpoint: its 'meta' must be a dict")
     return state, meta
+
+
+def _refused(path: Path, reason: str) -> UserError:
+    """What PyTorch said, without its advice to run the file's code."""
+    code = re.search(r"[Uu]nsupported (?:global|class)\W+(?:GLOBAL )?([\w.]+)", reason)
+    if code:
+        return UserError(f"{path} holds code, which is never run: {code[1]}")
+    return UserError(f"{path} is damaged, or no weights file of PyTorch's")
+
+
+def _check_values(state: Mapping[str, Tensor]) -> None:
+    """Raises `UserError` unless all weights are plain, finite numbers."""
+    other = [
+        name
+        for name, value in state.items()
+        if value.layout != torch.strided or value.is_quantized or not value.is_floating_point()
+    ]
+    if other:
+        raise UserError(f"the checkpoint holds no plain floating numbers in {', '.join(other)}")
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise UserError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}")

@@ -121,10 +121,14 @@ def square_side(value: Any, what: str) -> int:
     return int(sides[0])
 
 
-def rgb_values(value: Any) -> RGB:
+def rgb_values(value: Any, what: str) -> RGB:
     """Three values on the scale 0..255, as values in [0, 1]."""
     numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
     if not numbers or len(value) != 3:
-        raise UserError(f"the checkpoint's config normalises with {value!r}; expected three values")
+        raise UserError(
+            f"the checkpoint's config holds '{what}' = {value!r}; expected three numbers"
+        )
+    if what == "std" and min(value) <= 0:
+        raise UserError(f"the checkpoint's config holds 'std' = {value!r}; expected values above 0")
     red, green, blue = (channel / 255 for channel in value)
     return red, green, blue

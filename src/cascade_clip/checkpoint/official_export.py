@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.checkpoint.official import ReleasedModel
-from cascade_clip.checkpoint.official_infer import Classes, Preprocessing, Templates
+from cascade_clip.checkpoint.official_classes import Classes, Templates
+from cascade_clip.checkpoint.official_infer import Preprocessing
 from cascade_clip.checkpoint.official_keys import (
     ReleasedSizes,
     dead_fill,

@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
+from cascade_clip.checkpoint.official_classes import Overrides, Templates
 from cascade_clip.checkpoint.official_config import (
     Config,
     index_list,
@@ -35,49 +36,10 @@ from cascade_clip.config import (
     EncoderSettings,
     HeadSettings,
     ModelSettings,
-    Setting,
 )
 from cascade_clip.errors import UserError
 
-RELEASED_SCORE_OFFSET = 0.1
-"""What the released code subtracts from the scores of seen classes in the inductive setting."""
-
 State = Mapping[str, Tensor]
-Templates = Literal["single", "many"]
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What to use instead of the checkpoint's own word; None: what the checkpoint says."""
-
-    vision_heads: int | None = None
-    decoder_heads: int | None = None
-    text_heads: int | None = None
-    inner_blocks: tuple[int, ...] | None = None
-    """Level blocks before the last one, 1-based."""
-    class_names: tuple[str, ...] | None = None
-    seen: tuple[int, ...] | None = None
-    """Indices of the seen classes."""
-    unseen_names: tuple[str, ...] | None = None
-    """Instead of `seen`."""
-    seen_score_offset: float | None = None
-    setting: Setting | None = None
-    crop: int | None = None
-    stride: int | None = None
-    templates: Templates | None = None
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The class split and what depends on it."""
-
-    names: tuple[str, ...]
-    seen: tuple[int, ...]
-    """Indices into `names`, ascending."""
-    unseen: tuple[int, ...]
-    setting: Setting
-    seen_score_offset: float
-    """0.1 in the inductive setting; 0 in the others (with every class seen it changes nothing)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +85,7 @@ def vision(
     width, _, patch, _ = _shape(state, "backbone.conv1.weight", 4)
     positions = _shape(state, "backbone.positional_embedding", 2)[0] - 1
     side = math.isqrt(positions)
-    if side * side != positions:
+    if side * side != positions or not positions or not patch:
         raise UserError(f"the checkpoint's {positions} patch positions are not a square grid")
     heads = overrides.vision_heads or section(config, "model", "backbone").get("heads", 12)
     return {
@@ -157,12 +119,12 @@ def settings(
     state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
 ) -> ModelSettings:
     """The method: Cascade-CLIP's or ZegCLIP's released settings at this checkpoint's sizes."""
-    first, prompts, _ = _shape(state, FIRST_PROMPTS, 3)
-    deep = _shape(state, DEEP_PROMPTS, 3)[0]
-    if first + deep != sizes.depth:
+    first, prompts, width = _shape(state, FIRST_PROMPTS, 3)
+    deep = _shape(state, DEEP_PROMPTS, 3)
+    if (first, *deep) != (1, sizes.depth - 1, prompts, width) or not prompts:
         raise UserError(
-            f"the checkpoint has prompts for {first + deep} of {sizes.depth} blocks; only deep "
-            "prompts in all blocks can be read"
+            f"the checkpoint has prompts of shapes {(first, prompts, width)} and {deep} for "
+            f"{sizes.depth} blocks; only deep prompts, equally many in all blocks, can be read"
         )
     head = section(config, "model", "decode_head")
     decoder_heads = overrides.decoder_heads or head.get("num_heads", 8)
@@ -177,55 +139,19 @@ def settings(
     )
 
 
-def classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
-    """The classes, their split and the training setting.
-
-    `seen_idx` and `all_idx` of the decode head are what the released scores were made with; the
-    segmentor's `base_class` and `both_class`, or the number of names, replace what is missing.
-    """
-    model, head = section(config, "model"), section(config, "model", "decode_head")
-    given = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
-    if not isinstance(given, list | tuple):
-        raise UserError(f"the checkpoint's class names are {given!r}; give --class-names")
-    names = tuple(str(name) for name in given)
-    listed = head.get("all_idx") or model.get("both_class") or list(range(len(names)))
-    every = index_list(listed, "all_idx")
-    if overrides.unseen_names is not None:
-        seen = _without(names, overrides.unseen_names)
-    else:
-        named = overrides.seen or head.get("seen_idx") or model.get("base_class")
-        if named is None:
-            raise UserError("the checkpoint's config names no seen classes; give --unseen")
-        seen = index_list(named, "seen_idx")
-    if sorted(every) != list(range(len(every))) or not set(seen) <= set(every):
-        raise UserError(
-            f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"
-        )
-    if len(names) != len(every):
-        raise UserError(
-            f"{len(names)} class names for the checkpoint's {len(every)} classes; "
-            "give --class-names"
-        )
-    unseen = tuple(index for index in range(len(every)) if index not in seen)
-    setting: Setting = "transductive" if model.get("self_training") else "inductive"
-    setting = overrides.setting or (setting if unseen else "full")
-    offset = RELEASED_SCORE_OFFSET if setting == "inductive" else 0.0
-    if overrides.seen_score_offset is not None:
-        offset = overrides.seen_score_offset
-    return Classes(names, tuple(sorted(seen)), unseen, setting, offset)
-
-
 def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Preprocessing:
     """Sliding windows (by default of the training size, 426 px steps for 512) and normalisation."""
     test = section(config, "model", "test_cfg") or section(config, "test_cfg")
     crop = overrides.crop or square_side(test.get("crop_size", image_size), "crop_size")
     stride = overrides.stride or square_side(test.get("stride", crop * 426 // 512), "stride")
     norm = section(config, "img_norm_cfg")
+    if norm.get("to_rgb") is False:
+        raise UserError("the checkpoint was trained on BGR pictures (to_rgb=False); RGB is offered")
     return Preprocessing(
         crop,
         stride,
-        mean=rgb_values(norm["mean"]) if "mean" in norm else IMAGENET_MEAN,
-        std=rgb_values(norm["std"]) if "std" in norm else IMAGENET_STD,
+        mean=rgb_values(norm["mean"], "mean") if "mean" in norm else IMAGENET_MEAN,
+        std=rgb_values(norm["std"], "std") if "std" in norm else IMAGENET_STD,
     )
 
 
@@ -239,9 +165,21 @@ def _stages(
     state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
 ) -> tuple[tuple[int, ...], ...]:
     if not sizes.cascade:
+        if overrides.inner_blocks:
+            raise UserError(
+                "a ZegCLIP checkpoint reads the last block only; leave inner blocks out"
+            )
         return ((sizes.depth,),)
-    indices = section(config, "model", "backbone").get("out_indices")
-    blocks = overrides.inner_blocks or tuple(i + 1 for i in index_list(indices, "out_indices"))
+    blocks = overrides.inner_blocks
+    if blocks is None:
+        indices = section(config, "model", "backbone").get("out_indices", ())
+        # In whatever order they are listed, the released encoder meets them in ascending order.
+        blocks = tuple(sorted({index + 1 for index in index_list(indices, "out_indices")}))
+    if any(not 1 <= block < sizes.depth for block in blocks) or list(blocks) != sorted(set(blocks)):
+        raise UserError(
+            f"inner blocks {list(blocks)} of the checkpoint must ascend between 1 and "
+            f"{sizes.depth - 1}; give --inner-blocks"
+        )
     lengths = [
         _shape(state, f"decode_head.weights_s{stage + 1}", 1)[0]
         for stage in range(sizes.stages - 1)
@@ -258,13 +196,6 @@ def _stages(
     return (*stages, (sizes.depth,))
 
 
-def _without(names: tuple[str, ...], unseen: tuple[str, ...]) -> tuple[int, ...]:
-    unknown = [name for name in unseen if name not in names]
-    if unknown:
-        raise UserError(f"unseen {', '.join(unknown)}: not among the classes {', '.join(names)}")
-    return tuple(index for index, name in enumerate(names) if name not in unseen)
-
-
 def _count(state: State, prefix: str) -> int:
     return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
 
@@ -279,6 +210,6 @@ def _shape(state: State, name: str, dims: int) -> tuple[int, ...]:
 
 
 def _divide(width: int, heads: Any, what: str) -> int:
-    if not isinstance(heads, int) or heads < 1 or width % heads:
+    if type(heads) is not int or heads < 1 or width % heads or not width:
         raise UserError(f"{heads} {what} don't divide the width {width}")
     return width // heads

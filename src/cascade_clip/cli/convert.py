@@ -106,7 +106,7 @@ def convert(
     from rich.console import Console
 
     from cascade_clip.checkpoint import convert as conversion
-    from cascade_clip.checkpoint.official_infer import Overrides
+    from cascade_clip.checkpoint.official_classes import Overrides
     from cascade_clip.errors import UserError
 
     overrides = Overrides(
