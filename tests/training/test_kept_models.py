@@ -9,6 +9,7 @@ import torch
 
 from cascade_clip.checkpoint.native import load_bundle
 from cascade_clip.recipes import load_recipe
+from cascade_clip.training.kept_models import check_reached
 from cascade_clip.training.run import train
 
 
@@ -44,3 +45,12 @@ def test_self_training_starts_from_it(tmp_path: Path, tiny_overrides: list[str])
     after = load_bundle(second).network.adapter_state_dict()
     for name, value in kept.items():
         torch.testing.assert_close(after[name], value)
+
+
+def test_a_step_beyond_the_end_is_told() -> None:
+    recipe = load_recipe("voc20-inductive", ["train.steps=5000"])
+    (finding,) = check_reached(recipe.train)
+    assert finding.outcome == "note"
+    assert "10000" in finding.detail
+    assert "train.keep_model_at=[2500]" in finding.detail
+    assert check_reached(load_recipe("voc20-inductive").train) == []

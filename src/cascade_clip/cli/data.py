@@ -127,13 +127,15 @@ class _Bars:
         self.bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Bars:
-        self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.bars:  # otherwise an empty line would stand before an error
+            self.progress.stop()
 
     def __call__(self, doing: str, done: int, total: int | None) -> None:
+        if not self.bars:
+            self.progress.start()
         if doing not in self.bars:
             self.bars[doing] = self.progress.add_task(doing, total=total, rate="")
         bar = self.bars[doing]

@@ -9,7 +9,22 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from cascade_clip.config import TrainSettings
 from cascade_clip.errors import TrainingFailed
+from cascade_clip.training.findings import Finding
+
+
+def check_reached(settings: TrainSettings) -> list[Finding]:
+    """For the sanity report: steps after which no model is kept, as the run ends before them."""
+    beyond = [str(step) for step in settings.keep_model_at if step > settings.steps]
+    if not beyond:
+        return []
+    detail = (
+        f"none after step {', '.join(beyond)}, as the run ends after {settings.steps}; "
+        f"train.keep_model_at=[{settings.steps // 2}] keeps the one at half time, from which "
+        "self-training starts"
+    )
+    return [Finding("models kept on the way", "note", detail)]
 
 
 class KeptModels(Callback):

@@ -25,7 +25,7 @@ from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.findings import findings_json, show_findings, stop_at_failure
-from cascade_clip.training.kept_models import KeptModels
+from cascade_clip.training.kept_models import KeptModels, check_reached
 from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.progress import TrainingProgress
@@ -85,6 +85,7 @@ def _begin(recipe: Recipe, parts: _Parts, out: Path, quiet: bool) -> None:
         dataset = open_dataset(recipe.data, "train")
         findings = [
             describe_start(parts.start, recipe, dataset.classes),
+            *check_reached(recipe.train),
             *inspect_run(parts.module, parts.clip, dataset),
         ]
         show_findings(findings, quiet)
