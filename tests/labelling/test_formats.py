@@ -64,11 +64,16 @@ def painted(
 
 def test_voc_is_a_data_set_that_training_reads(store: Store, tmp_path: Path) -> None:
     WRITERS["voc"](store, tmp_path, "copy")
-    dataset = FolderDataset(tmp_path, "train")
-    assert dataset.classes.names == ("cat", "house", "grass", "sky")
-    assert len(dataset) == COUNT
-    for index, mask in enumerate(masks(store)):
-        assert (dataset[index].labels.numpy() == mask).all()
+    found = {}
+    for split in ("train", "val"):
+        dataset = FolderDataset(tmp_path, split)
+        assert dataset.classes.names == ("cat", "house", "grass", "sky")
+        samples = [dataset[index] for index in range(len(dataset))]
+        found[split] = {sample.name: sample.labels.numpy() for sample in samples}
+        assert found[split]
+    assert not found["train"].keys() & found["val"].keys()
+    for record, mask in zip(store, masks(store), strict=True):
+        assert ((found["train"] | found["val"])[record.name] == mask).all()
     colours = (tmp_path / "labelmap.txt").read_text(encoding="utf-8").splitlines()[1:]
     palette = Image.open(store.mask(next(iter(store)).name)).getpalette()
     assert palette is not None
