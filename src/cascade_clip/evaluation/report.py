@@ -88,9 +88,11 @@ def metrics_section(
 def classes_section(rows: Rows, classes: ClassSet) -> str:
     """Bars of the IoU per class."""
     figure = plots.iou_bars({m: row.iou_per_class for m, row in rows.items()}, classes.unseen)
-    caption = (
-        "Bars: the first method; open marks: the others. Masks of unseen classes were withheld."
-    )
+    caption = "IoU by class."
+    if len(rows) > 1:
+        caption += " Bars: the first method; open marks: the others."
+    if classes.unseen:
+        caption += " Masks of unseen classes were withheld."
     return html.section("Per class", html.figure(plots.png_of(figure), caption))
 
 
