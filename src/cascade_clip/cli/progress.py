@@ -28,6 +28,7 @@ def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], 
     )
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task(what, total=total, rate="")
+        progress.advance(task, 0)  # so that the time of the first batch counts
 
         def advance(pictures: int) -> None:
             progress.advance(task, pictures)
