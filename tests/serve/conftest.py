@@ -48,10 +48,12 @@ SCENE_PNG = png(Image.fromarray(SCENE))
 
 
 class Gated:
-    """Stands for a segmenter that is at work for as long as its gate is shut."""
+    """Stands for a segmenter that is at work for as long as its gate is shut. With `result` it
+    gives that one: at once, however busy the machine is."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Segmenter, result: Segmentation | None = None) -> None:
         self._segmenter = segmenter
+        self._result = result
         self.gate = threading.Event()
 
     def __getattr__(self, name: str) -> Any:
@@ -59,6 +61,8 @@ class Gated:
 
     def segment_batch(self, pictures: Sequence[Picture], query: Query) -> list[Segmentation]:
         assert self.gate.wait(30)
+        if self._result is not None:
+            return [self._result] * len(pictures)
         return self._segmenter.segment_batch(pictures, query)
 
 

@@ -256,7 +256,7 @@ def test_large_bodies_are_refused_before_they_are_read(make_client: Any) -> None
 
 
 def test_a_full_queue_and_a_slow_network_answer_503(segmenter: Segmenter, make_client: Any) -> None:
-    gated = Gated(segmenter)
+    gated = Gated(segmenter, segmenter(SCENE, "cat, sky"))
     client = make_client(gated, queue=2, seconds=1)
     with ThreadPoolExecutor() as pool:
         slow = [pool.submit(ask, client, classes="cat, sky") for _ in range(2)]
