@@ -28,6 +28,7 @@ SECONDS = 2.0
 def environment(device: torch.device) -> dict[str, Any]:
     """Hardware and versions, and how busy the machine is."""
     found = describe_environment() | {"processor": _processor(), "device": str(device)}
+    del found["platform"]  # a kernel's build says nothing on speed
     if hasattr(os, "getloadavg"):
         found["load_average"] = round(os.getloadavg()[1], 1)
     if device.type == "cuda":

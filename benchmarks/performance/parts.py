@@ -94,7 +94,7 @@ def encoder_gflop(context: Context) -> float:
 
 def compiled(context: Context) -> Result:
     """The same through torch.compile, with the time of the first call."""
-    names = [BASELINE, COMPILED_BASELINE, "fp32", "bf16", "fp32, compiled", "bf16, compiled"]
+    names = [BASELINE, COMPILED_BASELINE, "bf16", "bf16, compiled"]
     return {"rows": measure_inference(context, names)}
 
 
@@ -147,13 +147,9 @@ def scaling(context: Context) -> Result:
     run = partial(measure_inference, context, names)
     one = run()
     return {
-        "pictures": {"1": one, "2": run(pictures=2), "4": run(pictures=4)},
+        "pictures": {"1": one, "2": run(pictures=2)},
         "classes": {"20": run(classes=20), "171": one, "847": run(classes=847)},
-        "windows": {
-            "1": one,
-            "2": run(size=(crop, crop + stride)),
-            "4": run(size=(crop + stride, crop + stride)),
-        },
+        "windows": {"1": one, "2": run(size=(crop, crop + stride))},
         "side in pixels": {
             str(crop // 2): run(shape=at_resolution(shape, crop // 2)),
             str(crop): one,

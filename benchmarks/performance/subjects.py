@@ -232,7 +232,6 @@ SUBJECTS: dict[str, Build] = {
     "fp32, TF32": _ours(tf32=True),
     "bf16": _ours(precision="bf16"),
     "int8": _ours(precision="int8"),
-    "fp32, compiled": _ours(compiled=True),
     "bf16, compiled": _ours(precision="bf16", compiled=True),
     "fp32, checkpointed": _ours(checkpointed=True),
     "bf16, checkpointed": _ours(precision="bf16", checkpointed=True),

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.performance.goals import goals
+
 from cascade_clip.imageio import write_whole
 
 Json = Mapping[str, Any]
@@ -25,8 +27,11 @@ def write_page(page: Path, results: Path) -> None:
 
     def fill(match: re.Match[str]) -> str:
         device, _, part = match["name"].partition("/")
-        if part == "machine":
-            tables = machine(found.get(device, {}))
+        if part in SUMMARIES:
+            tables = [
+                f"{title(shape, device)}{SUMMARIES[part](parts)}"
+                for shape, parts in found.get(device, {}).items()
+            ]
         else:
             tables = [
                 f"{title(shape, device)}{TABLES[part](parts[part]['result'], parts)}"
@@ -44,20 +49,26 @@ def title(shape: str, device: str) -> str:
     return "" if device == "cpu" else f"{shape}:\n\n"
 
 
-def machine(found: Json) -> list[str]:
+def machine(parts: Json) -> str:
     """One sentence on the hardware."""
-    for parts in found.values():
-        for part in parts.values():
-            env = part["environment"]
-            versions = env["packages"]
-            loads = [p["environment"].get("load_average", 0.0) for p in parts.values()]
-            return [
-                f"{env['processor']} ({', '.join(env.get('instructions', []))}), "
-                f"{env['cpu_cores']} cores of which {env['torch_threads']} computed, "
-                f"torch {versions['torch']}, Python {env['python']}. Load average while measuring: "
-                f"{min(loads):g} to {max(loads):g}."
-            ]
-    return []
+    environments = [part["environment"] for part in parts.values()]
+    env = environments[-1]
+    loads = [each["load_average"] for each in environments if "load_average" in each]
+    busy = f" Load average while measuring: {min(loads):g} to {max(loads):g}." if loads else ""
+    return (
+        f"{env['processor'] if env['device'] == 'cpu' else env['device']}"
+        f"{' with ' + ', '.join(env['instructions']) if 'instructions' in env else ''}; "
+        f"{env['cpu_cores']} cores, of which {env['torch_threads']} computed; "
+        f"torch {env['packages']['torch']}, Python {env['python']}.{busy}"
+    )
+
+
+def goal_table(parts: Json) -> str:
+    return markdown(["", "aimed at", "reached"], goals(parts))
+
+
+SUMMARIES = {"machine": machine, "goals": goal_table}
+"""Of all parts together."""
 
 
 def peaks(result: Json, parts: Json) -> str:
