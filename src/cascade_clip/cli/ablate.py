@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from cascade_clip.analysis.ablation.report import TableResult
     from cascade_clip.analysis.ablation.runner import Plan
     from cascade_clip.analysis.ablation.tables import AblationTable
 
@@ -48,6 +49,7 @@ def ablate(
     """Train and measure the variants of the paper's ablation tables.
 
     What was trained before in --out is not trained again; a stopped command goes on when repeated.
+    Each table is written as soon as its last run is done.
     """
     from cascade_clip.analysis.ablation.runner import Plan
     from cascade_clip.analysis.ablation.tables import read_tables
@@ -61,7 +63,7 @@ def ablate(
     )
     plan = _within_budget(plan, chosen, budget, estimate)
     if not estimate:
-        _train(plan, chosen)
+        _train(plan, chosen, markdown)
         _report(plan, chosen, markdown)
 
 
@@ -102,7 +104,7 @@ def _within_budget(
     return plan
 
 
-def _train(plan: Plan, tables: list[AblationTable]) -> None:
+def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -112,10 +114,12 @@ def _train(plan: Plan, tables: list[AblationTable]) -> None:
         TimeRemainingColumn,
     )
 
-    from cascade_clip.analysis.ablation.runner import all_runs, carry_out
+    from cascade_clip.analysis.ablation.report import finished
+    from cascade_clip.analysis.ablation.runner import Row, Run, all_runs, carry_out
 
     runs = all_runs(plan, tables)
     done = sum(run.result() is not None for run in runs)
+    written = 0
     columns = (
         TextColumn("runs"),
         BarColumn(),
@@ -126,18 +130,26 @@ def _train(plan: Plan, tables: list[AblationTable]) -> None:
     )
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=10**6) as progress:
         task = progress.add_task("runs", total=len(runs), completed=done)
-        carry_out(runs, plan.jobs, lambda run, row: progress.advance(task))
+
+        def advance(run: Run, row: Row) -> None:
+            nonlocal written
+            progress.advance(task)
+            results = finished(plan, tables)
+            if len(results) > written:
+                written = len(results)
+                _write(plan, results, markdown_file)
+
+        carry_out(runs, plan.jobs, advance)
 
 
 def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.analysis.ablation.report import cells, collect, markdown, page
+    from cascade_clip.analysis.ablation.report import cells, finished
     from cascade_clip.analysis.ablation.verdict import verdict
-    from cascade_clip.imageio import write_whole
 
-    results = [collect(plan, table) for table in tables]
+    results = finished(plan, tables)
     console = Console()
     for result in results:
         header, body = cells(result)
@@ -147,14 +159,22 @@ def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None)
         for line in body:
             shown.add_row(*line)
         console.print(shown, verdict(result.measured()), highlight=False)
-    text = markdown(plan, results, _command(plan, tables))
-    html = page(plan, results)
-    files = {plan.out / "ablations.html": html, plan.out / "ablations.md": text}
+    for path in _write(plan, results, markdown_file):
+        console.print(f"written: {path}", highlight=False)
+
+
+def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -> list[Path]:
+    """Writes the page and the Markdown; returns the files."""
+    from cascade_clip.analysis.ablation.report import markdown, page
+    from cascade_clip.imageio import write_whole
+
+    text = markdown(plan, results, _command(plan, [result.table for result in results]))
+    files = {plan.out / "ablations.html": page(plan, results), plan.out / "ablations.md": text}
     if markdown_file is not None:
         files[markdown_file] = text
     for path, content in files.items():
         write_whole(path, partial(Path.write_text, data=content, encoding="utf-8"))
-        console.print(f"written: {path}", highlight=False)
+    return list(files)
 
 
 def _command(plan: Plan, tables: list[AblationTable]) -> str:

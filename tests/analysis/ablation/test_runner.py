@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cascade_clip.analysis.ablation.budget import Cost, fit
-from cascade_clip.analysis.ablation.report import cells, collect, dots, markdown, page
+from cascade_clip.analysis.ablation.report import cells, collect, dots, finished, markdown, page
 from cascade_clip.analysis.ablation.runner import Plan, all_runs, carry_out, runs_of
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant, read_tables
 from cascade_clip.errors import UserError
@@ -69,6 +69,12 @@ def test_the_page_and_the_tables_show_each_variant(done: Plan) -> None:
     text = markdown(done, [result], "cascade-clip ablate pair")
     assert "| shared |" in text and "need not transfer" in text
     assert len(dots(result).axes) == 2
+
+
+def test_tables_are_finished_when_all_their_runs_are(done: Plan, tmp_path: Path) -> None:
+    other = replace(PAIR, variants=(*PAIR.variants, Variant("later", ("model.head.sigma=0.8",))))
+    assert [result.table for result in finished(done, [other, PAIR])] == [PAIR]
+    assert finished(replace(done, seeds=3), [PAIR]) == []
 
 
 def test_variants_that_tables_share_are_one_run(tmp_path: Path) -> None:

@@ -35,12 +35,18 @@ class TableResult:
 
 
 def collect(plan: Plan, table: AblationTable) -> TableResult:
-    """The results of a table whose runs are all done."""
+    """What is measured of a table so far."""
     rows = []
     for variant in table.variants:
         results = [run.result() for run in runs_of(plan, variant.settings)]
         rows.append(tuple(row for row in results if row is not None))
     return TableResult(table, tuple(rows))
+
+
+def finished(plan: Plan, tables: Sequence[AblationTable]) -> list[TableResult]:
+    """The results of those tables whose runs are all done."""
+    results = (collect(plan, table) for table in tables)
+    return [result for result in results if all(len(r) == plan.seeds for r in result.rows)]
 
 
 def cells(result: TableResult) -> tuple[list[str], list[list[str]]]:
