@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+SECONDS_OF_SPEED = 300.0
+"""Speed is that of so many seconds: several batches of a large model without a GPU."""
+
 
 @contextmanager
 def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
@@ -26,7 +29,12 @@ def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], 
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        disable=quiet,
+        speed_estimate_period=SECONDS_OF_SPEED,
+    ) as progress:
         task = progress.add_task(what, total=total, rate="")
         progress.advance(task, 0)  # so that the time of the first batch counts
 

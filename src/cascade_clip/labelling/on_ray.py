@@ -6,6 +6,7 @@ Pictures and results lie in folders that all machines share.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,15 @@ def label_on_ray(
     except ImportError as error:
         raise UserError("--engine ray needs Ray: pip install 'cascade-clip[ray]'") from error
     if not ray.is_initialized():
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+        # On this machine alone there have to be as many slots as workers, or they wait for ever.
+        slots = None if "RAY_ADDRESS" in os.environ else max(workers, os.cpu_count() or 1)
+        ray.init(
+            num_cpus=slots,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            include_dashboard=False,
+        )
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     task = _everywhere(task)
     rows = [{"picture": str(picture.resolve()), "name": name} for picture, name in jobs]
@@ -53,7 +62,7 @@ def label_on_ray(
         LabelWorker,
         fn_constructor_args=(task,),
         batch_size=BATCH_SIZE,
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=1 if torch.cuda.is_available() else 0,
     )
     errors: list[str] = []
