@@ -2,7 +2,8 @@
 
 The embedded model and a ViT-B/16 with random weights are written as ONNX files in both precisions;
 then one picture goes in turns through PyTorch (eager, float32), and through onnxruntime with each
-file. Written to `benchmarks/results/export.json` and into `docs/export.md`.
+file. Written to `benchmarks/results/export.json` and into `docs/export.md`; a model that is not
+measured again keeps its older result.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     packages = ("onnx", "onnxruntime", "onnxscript")
-    result: dict[str, Any] = {"environment": environment(CPU), "models": {}}
+    before = json.loads(arguments.out.read_text())["models"] if arguments.out.is_file() else {}
+    result: dict[str, Any] = {"environment": environment(CPU), "models": before}
     result["environment"]["packages"] |= {name: version(name) for name in packages}
     for name in arguments.models:
         bundle = load_bundle("picturebook") if name == "embedded" else random_vit()
