@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -114,3 +115,26 @@ def test_state_is_the_adapter_alone(tiny_overrides: list[str]) -> None:
             parameter.add_(1.0)
     other.load_state_dict(state)
     assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
+
+
+def test_validation_sees_the_weights_of_now(tiny_overrides: list[str]) -> None:
+    module = build(tiny_overrides, "inductive")
+    network, text = module.network, module.text_embeddings
+    images = torch.rand(1, 3, 32, 32)
+    optimizer = torch.optim.AdamW(network.trained_parameters().values(), lr=0.1, fused=True)
+
+    def validate() -> Tensor:
+        network.eval()
+        with torch.no_grad():
+            logits: Tensor = network(images, text).mask_logits
+        for part in network.modules():  # as Lightning does it, without calling train()
+            part.training = True
+        return logits
+
+    before = validate()
+    network(images, text).mask_logits.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    after = validate()
+    assert not torch.equal(after, before)
+    assert torch.equal(after, copy.deepcopy(network).eval()(images, text).mask_logits)
