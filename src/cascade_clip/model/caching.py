@@ -57,8 +57,7 @@ class WeightCache(nn.Module):
     ) -> Value:
         """What `compute` gives; it depends on `key` and `sources` alone."""
         if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
-            self.entries.clear()
-            self.learning = True
+            self.forget()
         if self.learning or not _may_keep(sources):
             return compute()
         device = sources[0].device.type
@@ -73,6 +72,11 @@ class WeightCache(nn.Module):
             self.entries.pop(next(iter(self.entries)), None)
         self.entries[key] = (tuple(map(_Source.of, sources)), value)
         return value
+
+    def forget(self) -> None:
+        """Empties the cache and keeps it empty until the next `eval()`."""
+        self.entries.clear()
+        self.learning = True
 
     def train(self, mode: bool = True) -> WeightCache:
         if mode or self.learning:

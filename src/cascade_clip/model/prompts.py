@@ -35,12 +35,11 @@ class Prompts(nn.Module):
     def forward(self, batch: int) -> list[Tensor]:
         """Tokens per block: (B, P, D) in training, where the dropout mask differs from image to
         image; (1, P, D) in evaluation, where all images share them."""
-        sources = (self.embeddings, self.projection.weight, self.projection.bias)
-        # In training, too: so the cache notices that the weights are about to change.
-        projected = self.cache.get("projected", sources, self._project)  # (blocks, P, D)
         if not self.training:
-            return list(projected.unsqueeze(1))
-        return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in projected]
+            sources = (self.embeddings, self.projection.weight, self.projection.bias)
+            return list(self.cache.get("projected", sources, self._project).unsqueeze(1))
+        self.cache.forget()  # the weights are about to change
+        return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in self._project()]
 
     def _project(self) -> Tensor:
         return self.projection(self.embeddings)  # (blocks, P, D)
