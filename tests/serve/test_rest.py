@@ -182,6 +182,7 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
         "bad_request",
         "'dog' is none of",
     ),
+    "mistyped field": (SCENE_PNG, {"clases": "cat"}, 422, "bad_request", "there are picture, cl"),
     "odd format": (SCENE_PNG, {"format": "gif"}, 422, "bad_request", "format"),
 }
 

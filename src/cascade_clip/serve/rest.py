@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, File, Form, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
 
+_FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The server wants a token."},
     413: {"model": Problem, "description": "Too many bytes or pixels."},
@@ -92,6 +93,7 @@ def _model_routes(service: Service) -> APIRouter:
         responses=_SEGMENT_ANSWERS,
     )
     async def segment(
+        request: Request,
         picture: Annotated[
             UploadFile,
             File(description="PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, AVIF or PPM."),
@@ -126,6 +128,7 @@ def _model_routes(service: Service) -> APIRouter:
         ] = "coco-rle",
     ) -> SegmentAnswer | Response:
         async with service.request("rest"):
+            _check_fields(await request.form())
             ask = service.ask(
                 classes,
                 background=background if threshold is None else threshold,
@@ -167,6 +170,13 @@ def _operator_routes(service: Service) -> APIRouter:
 
 def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _PROBLEMS[status] for status in statuses}
+
+
+def _check_fields(form: Iterable[str]) -> None:
+    """Raises `UserError` for a field that is none: mistyped, it would silently say nothing."""
+    for name in form:
+        if name not in _FIELDS:
+            raise UserError(f"unknown field '{name}'; there are {', '.join(_FIELDS)}")
 
 
 def _read_thresholds(text: str | None) -> dict[str, float]:

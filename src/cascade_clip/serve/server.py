@@ -11,7 +11,8 @@ from pathlib import Path
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
+from starlette.routing import Match
 
 from cascade_clip.errors import UserError
 from cascade_clip.serve.access import Access
@@ -58,6 +59,7 @@ def is_local(host: str) -> bool:
 def page_app(service: Service, access: Access | None, folder: Path) -> FastAPI:
     """REST interface and page; `folder` takes the page's files."""
     app = create_app(service, access)
+    _keep_rest_addresses(app)
     gr.mount_gradio_app(
         app,
         build_page(service, folder),
@@ -74,6 +76,18 @@ def page_app(service: Service, access: Access | None, folder: Path) -> FastAPI:
         pwa=False,
     )
     return app
+
+
+def _keep_rest_addresses(app: FastAPI) -> None:
+    """Mistaken addresses and methods below /v1 are answered by the REST interface, not by the page,
+    which is mounted at / and would answer them in a form of its own."""
+
+    async def mistaken(request: Request) -> None:
+        matches = [route.matches(request.scope)[0] for route in request.app.routes]
+        raise HTTPException(405 if Match.PARTIAL in matches else 404)
+
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    app.add_api_route("/v1/{rest:path}", mistaken, methods=methods, include_in_schema=False)
 
 
 def run(app: FastAPI, listening: socket.socket, announce: Callable[[], None]) -> None:
