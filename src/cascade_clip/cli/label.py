@@ -117,15 +117,23 @@ def _label(task: Task, jobs: list[Job], workers: int | None, quiet: bool) -> lis
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
     from cascade_clip.cli.progress import picture_bar
 
-    with picture_bar("labelling", len(jobs), quiet) as advance:
-        if workers is None:
-            from cascade_clip.labelling.run import Labeller
-
-            return Labeller(task).label_all(jobs, advance)
-
+    if workers is not None:
         from cascade_clip.labelling.on_ray import label_on_ray
 
-        return label_on_ray(task, jobs, workers, advance)
+        with picture_bar("labelling", len(jobs), quiet) as advance:
+            return label_on_ray(task, jobs, workers, advance)
+
+    from rich.console import Console
+
+    from cascade_clip.labelling.run import Labeller
+
+    with picture_bar("labelling", len(jobs), quiet) as advance:
+        labeller = Labeller(task)
+        failed = labeller.label_all(jobs, advance)
+    notes = Console(stderr=True)
+    for line in labeller.notes:
+        notes.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+    return failed
 
 
 def _read_formats(text: str) -> list[str]:

@@ -87,6 +87,13 @@ class Store:
             yield _read_record(path)
 
 
+def _shown(setting: object) -> str:
+    """A setting as one types it."""
+    if isinstance(setting, list) and all(isinstance(group, list) for group in setting):
+        return "'" + ", ".join("|".join(map(str, group)) for group in setting) + "'"
+    return str(setting)
+
+
 def open_store(task: Task, root: Path) -> tuple[Store, Path]:
     """The store in the task's folder, new or to be gone on with; and the folder that names of
     pictures are relative to: `root`, or that of the first run if it holds `root`.
@@ -108,7 +115,8 @@ def open_store(task: Task, root: Path) -> tuple[Store, Path]:
         if different:
             key = different[0]
             raise UserError(
-                f"{out} holds labels made with {key} {stored.get(key)}, now it is {wanted[key]}; "
+                f"{out} holds labels made with {key} {_shown(stored.get(key))}, now it is "
+                f"{_shown(wanted[key])}; "
                 "choose another --out, or remove it"
             )
         if not root.is_relative_to(stored["root"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray, read_picture
 from cascade_clip.labelling.records import Store
 from cascade_clip.labelling.task import Job, Task
-from cascade_clip.segmenter import Segmenter
+from cascade_clip.segmenter import Segmenter, ShrunkPicture
 
 BATCH_SIZE = 8
 
@@ -48,7 +49,8 @@ def jobs_of(pictures: Sequence[Path], root: Path) -> list[Job]:
 
 
 class Labeller:
-    """A model that labels pictures into the store of a task.
+    """A model that labels pictures into the store of a task. `notes` says, with their names, what
+    was done to pictures that are too long for the network.
 
     Raises `UserError` for a model that can't be loaded and names that can't be used.
     """
@@ -60,6 +62,7 @@ class Labeller:
         names = ["|".join(group) for group in task.classes]
         self.query = self.segmenter.query(names, background=task.background)
         self.store = Store(Path(task.out), task.names)
+        self.notes: list[str] = []
 
     def label(self, jobs: Sequence[Job]) -> list[str]:
         """Labels some pictures together; returns a line for each that could not be read."""
@@ -70,8 +73,12 @@ class Labeller:
                 readable.append((picture, name, read_picture(picture)))
             except UserError as error:
                 errors.append(str(error))
-        results = self.segmenter.segment_batch([image for _, _, image in readable], self.query)
-        for (picture, name, _), result in zip(readable, results, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ShrunkPicture)  # told in notes, with the picture's name
+            results = self.segmenter.segment_batch([image for _, _, image in readable], self.query)
+        for (picture, name, image), result in zip(readable, results, strict=True):
+            if (note := self.segmenter.sizes.note((image.shape[0], image.shape[1]))) is not None:
+                self.notes.append(f"{picture}: {note}")
             self.store.add(replace(result, name=name), picture, self.task.min_area)
         return errors
 
