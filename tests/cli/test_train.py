@@ -140,7 +140,9 @@ def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str
 
 def test_recipes_and_info(here: CommandLine) -> None:
     assert "picturebook-transductive" in here.works("recipes")
-    assert "torchvision" in here.works("info")
+    about = here.works("info")
+    assert "torchvision" in about and "its pixel accuracy" in about and "in validation" in about
+    assert here.works("--version").startswith("cascade-clip 0.")
 
 
 @pytest.mark.parametrize(

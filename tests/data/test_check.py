@@ -192,7 +192,7 @@ def test_the_command(root: Path) -> None:
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    assert "unreadable picture" in done.stderr
+    assert "unreadable picture" in done.stderr and "no problems" not in done.stdout
     assert "Traceback" not in done.stderr
     content = json.loads((root / "report.json").read_text())
     assert [problem["kind"] for problem in content["problems"]] == ["unreadable picture"]

@@ -12,7 +12,10 @@ def recipes() -> None:
 
     from cascade_clip.recipes import load_recipe, recipe_names
 
-    table = Table(title="published percent; S, U: mIoU of seen, unseen classes; h: harmonic mean")
+    table = Table(
+        title="published percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean, "
+        "computed from the rounded two"
+    )
     names = recipe_names()
     table.add_column("recipe", min_width=max(map(len, names)))
     for column in ("S", "U", "h"):
@@ -63,4 +66,10 @@ def _embedded_facts() -> list[tuple[str, str]]:
         ("unseen in training", ", ".join(bundle.classes.unseen)),
     ]
     measured = {k: v for k, v in bundle.metrics.items() if v is not None}
-    return [*facts, *((f"its {key}", f"{value:.3f}") for key, value in measured.items())]
+    return [*facts, *(_measure(key, value) for key, value in measured.items())]
+
+
+def _measure(key: str, value: float) -> tuple[str, str]:
+    """A row for what a model was measured to reach at the end of its training."""
+    name = key.removeprefix("val_").replace("_", " ")
+    return f"its {name}", f"{value:.1%}" + (" in validation" if key.startswith("val_") else "")

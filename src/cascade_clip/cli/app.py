@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -53,9 +54,21 @@ app.command()(world.picturebook)
 app.command()(world.pretrain_clip)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cascade-clip {version('cascade-clip')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """Options of all commands; `main` takes `--debug` out of the arguments wherever it stands."""
 

@@ -99,6 +99,7 @@ def check(
     _print_some("problems", problems, show, "")
     if report.problems:
         raise typer.Exit(1)
+    console.print("no problems")
 
 
 class _Bars:
