@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from cascade_clip.analysis.bootstrap import draw_pictures, resampled_means
 from cascade_clip.analysis.stages.compute import (
     ALL,
+    _gain,
     class_gains,
     gain_over,
     level_weights,
@@ -125,7 +127,13 @@ def test_gains_over_itself_and_over_others(
         assert gain == pytest.approx(expected, nan_ok=True)
     value, low, high = gain_over(ours, theirs)
     assert value == pytest.approx(ours.metrics[ALL].hiou - theirs.metrics[ALL].hiou)
-    assert low <= high
+    assert low <= value <= high or (math.isnan(low) and math.isnan(high))
+
+
+def test_an_interval_that_leaves_out_its_number_is_none() -> None:
+    drawn, nothing = torch.linspace(0.0, 0.1, 100), torch.zeros(100)
+    assert _gain((0.05, drawn), (0.0, nothing))[1] > 0
+    assert all(map(math.isnan, _gain((0.2, drawn), (0.0, nothing))[1:]))
 
 
 def test_pictures_without_a_label_are_an_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -284,5 +285,8 @@ def gain_over(ours: Measured, theirs: Measured) -> Gain:
 
 
 def _gain(one: tuple[float, Tensor], other: tuple[float, Tensor]) -> Gain:
+    value = one[0] - other[0]
     low, high = interval(one[1] - other[1]).tolist()
-    return Gain(one[0] - other[0], low, high)
+    if not low - 1e-9 <= value <= high + 1e-9:  # so few pictures that many draws lack classes
+        low = high = math.nan
+    return Gain(value, low, high)
