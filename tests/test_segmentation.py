@@ -45,6 +45,11 @@ def test_masks_by_name_and_synonym(scene: Segmentation) -> None:
         scene.mask("cat")
 
 
+def test_it_is_shown_without_its_arrays(scene: Segmentation) -> None:
+    expected = "<Segmentation of 'scene', 30 x 20 pixels: grass 82%, sofa 13%, sky 0%>"
+    assert repr(scene) == expected
+
+
 def test_scores_need_a_model(scene: Segmentation) -> None:
     with pytest.raises(UserError, match="no scores"):
         _ = scene.scores

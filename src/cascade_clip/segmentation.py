@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +50,19 @@ class Segmentation:
     """(H, W): index into `classes`; -1 is background (no class scored high enough)."""
     legend: tuple[LegendEntry, ...]
     """One entry for each class, in their order."""
-    image: RGBArray = field(repr=False)
+    image: RGBArray
     """(H, W, 3)"""
     name: str = "picture"
     file_name: str | None = None
-    confidence: npt.NDArray[np.float16] | None = field(default=None, repr=False)
+    confidence: npt.NDArray[np.float16] | None = None
     """(H, W): the score, 0..1, of each pixel's best class, without offsets."""
-    compute_scores: Callable[[], npt.NDArray[np.float32]] | None = field(default=None, repr=False)
+    compute_scores: Callable[[], npt.NDArray[np.float32]] | None = None
+
+    def __repr__(self) -> str:
+        """What an interactive session shows: classes and shares instead of arrays."""
+        height, width = self.labels.shape
+        shares = ", ".join(f"{entry.name} {entry.share:.0%}" for entry in self.legend)
+        return f"<Segmentation of '{self.name}', {width} x {height} pixels: {shares}>"
 
     @property
     def classes(self) -> tuple[str, ...]:
