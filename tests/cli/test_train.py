@@ -120,6 +120,10 @@ def test_training_on_a_folder(here: CommandLine, tiny_overrides: list[str]) -> N
         "train", "picturebook-inductive", "train.steps=2", *tiny_overrides,
         "data.name=folder", "data.root=book", "--out", "run", "-q",
     )  # fmt: skip
+    written = (here.folder / "run/model/model.safetensors").stat().st_mtime_ns
+    again = here.works("train", "run/recipe.yaml", "--out", "run", "--resume")
+    assert again.startswith("run is finished")  # and isn't trained once more
+    assert (here.folder / "run/model/model.safetensors").stat().st_mtime_ns == written
     out = here.works("evaluate", "run", "--data", "book", "-q")
     assert "unseen" in out
     assert json.loads((here.folder / "run/metrics.json").read_text())["data"]["root"] == "book"

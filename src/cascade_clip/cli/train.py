@@ -82,9 +82,14 @@ def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: boo
     from rich.console import Console
 
     from cascade_clip.training.run import train
-    from cascade_clip.training.run_folder import is_first_process
+    from cascade_clip.training.run_folder import check_same_recipe, is_first_process
     from cascade_clip.training.trainer import leave_group
 
+    if resume and (out / "model").is_dir():
+        check_same_recipe(recipe, out)
+        if is_first_process():
+            Console().print(f"{out} is finished; model: {out / 'model'}", highlight=False)
+        return
     model = train(recipe, out, resume=resume, quiet=quiet)
     leave_group()
     if is_first_process():
