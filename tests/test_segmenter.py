@@ -219,3 +219,9 @@ def test_a_saved_model_gives_the_same_labels(seg: Segmenter, tmp_path: Path) -> 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         Segmenter.from_pretrained(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(UserError, match=f"no device '{device}'"):
+        Segmenter.from_pretrained(device=device)

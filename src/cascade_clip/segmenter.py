@@ -19,6 +19,7 @@ from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.devices import usable_device
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
 from cascade_clip.imageio import Picture, RGBArray, picture_name, read_picture
@@ -65,7 +66,7 @@ class Segmenter:
         precision: PrecisionChoice = "fp32",
         compile: CompileChoice = False,
     ) -> None:
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.precision = choose_precision(precision, self.device)
         self.network = at_precision(network.to(self.device).eval(), self.precision)
         if wants_compile(compile, self.device):
@@ -103,10 +104,14 @@ class Segmenter:
             engine: "onnxruntime" for .onnx files, "torch" for all others; None: what fits.
             device, max_windows, precision: see the class; exported files have their precision.
 
-        Raises `UserError` if there is no such model, or it stands on another CLIP.
+        Raises `UserError` if there is no such model or device, or it stands on another CLIP.
         """
         bundle = load_any(
-            Path(model), torch.device(device), revision=revision, engine=engine, precision=precision
+            Path(model),
+            usable_device(device),
+            revision=revision,
+            engine=engine,
+            precision=precision,
         )
         return cls(
             bundle.network,
