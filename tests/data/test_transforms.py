@@ -56,7 +56,8 @@ def test_crop_takes_picture_and_labels_from_one_place() -> None:
 
 
 def test_without_augmentation_samples_of_the_right_size_stay_as_they_are() -> None:
-    recipe = load_recipe("picturebook-inductive")
+    sizes = ["data.picturebook.size=144", "data.short_side=144", "data.crop=144"]
+    recipe = load_recipe("picturebook-inductive", sizes)
     scenes = PicturebookDataset(recipe.data.picturebook, "train", 2)
     same = TrainTransform(recipe.data, scenes.classes, recipe.train.setting)
     for index in range(2):
