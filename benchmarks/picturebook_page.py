@@ -37,7 +37,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for method, found in result["methods"].items():
         rows = found["seeds"]
         lines.append(table_row(method, f"{found['lr']:g}", rows, [*columns, "offset", "control U"]))
-    return "\n".join([*lines, "", verdict(result["methods"]), "", gains(result), ""])
+    return "\n".join([*lines, "", verdict(result["methods"]), "", gains(result), "", LONGER, ""])
 
 
 def command(settings: Mapping[str, Any]) -> str:
@@ -100,6 +100,8 @@ def gains(result: Mapping[str, Any]) -> str:
         f"{centre['S'] - own['S']:+.1f} and {centre['U'] - own['U']:+.1f}."
     )
 
+
+LONGER = "The embedded model is trained for longer, 1,000 steps: [README](../README.md#results)."
 
 PAGE_HEAD = """# The picture book as a benchmark
 
