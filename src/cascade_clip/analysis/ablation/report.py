@@ -135,7 +135,7 @@ def dots(result: TableResult) -> Figure:
     axes[0].set_yticks(list(places), [variant.name for variant in measured])
     axes[0].set_ylim(-0.6, len(measured) - 0.4)
     titles = ["hIoU here, percent", f"published hIoU, {result.table.published_on}"]
-    for panel, title in zip(axes, titles, strict=False):
+    for panel, title in zip(axes, titles[:columns], strict=True):
         panel.set_title(title, fontsize=10, color=plots.INK, loc="left")
         panel.grid(color=plots.GRID)
         panel.margins(x=0.12)

@@ -34,10 +34,11 @@ def heat_maps(result: CKAResult) -> Figure:
     columns = 1 if len(maps) == 1 else 3
     figure, axes = plots.panels(columns, (0.8 + 4.3 * columns, 4.6))
     low = min(0.9, math.floor(10 * min(np.nanmin(each) for each in maps)) / 10)
-    for panel, place, matrix in zip(axes, order, maps, strict=False):
+    encoders = axes[: len(maps)]
+    for panel, place, matrix in zip(encoders, order, maps, strict=True):
         _heat_map(panel, matrix, result.blocks, SIMILAR, (low, 1.0), "{:.2f}")
         _title(panel, result.subjects[place])
-    _bar(figure, axes[: len(maps)], SIMILAR, (low, 1.0), "linear CKA")
+    _bar(figure, encoders, SIMILAR, (low, 1.0), "linear CKA")
     if columns == 3:
         change = 100 * (maps[1] - maps[0])
         reach = max(1.0, float(np.nanmax(np.abs(change))))

@@ -75,7 +75,7 @@ def _legend(found: Sequence[Curve], subjects: Sequence[str]) -> list[Line2D]:
         for query in queries
     ]
     if len(subjects) > 1:
-        styles = zip(subjects, DASHES, FILLS, strict=False)
+        styles = zip(subjects, DASHES, FILLS, strict=True)
         handles += [
             Line2D(
                 [], [], c=plots.SOFT, lw=1.7, ls=dashes, marker="o", ms=4.5, mfc=fill, label=name
