@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
 from cascade_clip.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,22 +32,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Model = Annotated[
-    str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
-        show_default="as trained",
-    ),
-]
-Root = Annotated[
-    Path | None, typer.Option(help="Folder of a prepared data set.", show_default="as trained")
-]
-Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
-Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
-SplitName = Annotated[str, typer.Option("--split", help="test, val or calibration.")]
 Blocks = Annotated[
     str | None, typer.Option(help="Blocks of the image encoder, e.g. 6-9,12.", show_default="all")
 ]
@@ -56,7 +41,6 @@ Out = Annotated[
         help="Folder of the results.", show_default="analysis-... in the folder MODEL, else in runs"
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 AgainstRaw = Annotated[
     str, typer.Option(help="raw-clip (its CLIP without training), a run or model folder, or none.")
 ]
@@ -72,7 +56,7 @@ class FeatureKind(StrEnum):
 
 @app.command()
 def cka(
-    model: Model,
+    model: ModelArgument,
     against: AgainstRaw = "raw-clip",
     data: Data = None,
     root: Root = None,
@@ -111,7 +95,7 @@ def cka(
 
 @app.command()
 def localization(
-    model: Model,
+    model: ModelArgument,
     against: AgainstRaw = "raw-clip",
     data: Data = None,
     root: Root = None,
@@ -140,7 +124,7 @@ def localization(
 
 @app.command()
 def stages(
-    model: Model,
+    model: ModelArgument,
     against: Annotated[
         str,
         typer.Option(help="Gains and losses over: a run or model folder, raw-clip, or none."),

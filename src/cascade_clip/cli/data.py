@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from cascade_clip.cli.options import Quiet
+from cascade_clip.cli.progress import progress_with_rate
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Processes side by side.", show_default="all cores")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 SHOWN = 5
 """Files of each kind that are named on screen."""
 
@@ -106,25 +108,7 @@ class _Bars:
     """One progress bar, with rate and time left, for each thing that is being done."""
 
     def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=quiet,
-        )
+        self.progress = progress_with_rate(quiet)
         self.bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> _Bars:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.cli.options import Quiet
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,7 +26,7 @@ def demo(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps and scenes: to see that everything works.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train on the picture book, evaluate, segment, and write a report with pictures."""
     from rich.console import Console

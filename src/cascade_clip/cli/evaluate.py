@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
+
 if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
 
@@ -19,31 +21,13 @@ class Templates(StrEnum):
     MANY = "many"
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-
-
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
-            show_default="as trained",
-        ),
-    ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a prepared data set.", show_default="as trained"),
-    ] = None,
-    scenes: Annotated[
-        int | None, typer.Option(min=1, help="How many pictures.", show_default="all")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="test, val or calibration.")] = "test",
+    model: ModelArgument,
+    data: Data = None,
+    root: Root = None,
+    scenes: Scenes = None,
+    seed: Seed = None,
+    split: SplitName = "test",
     class_split: Annotated[
         str | None,
         typer.Option(help="Split of the data's classes.", show_default="as trained, or standard"),

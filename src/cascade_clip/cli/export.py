@@ -9,6 +9,7 @@ import typer
 
 from cascade_clip.checkpoint.places import check_model, is_exported
 from cascade_clip.class_names import parse_classes
+from cascade_clip.cli.options import ModelArgument
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
 from cascade_clip.picture_files import check_writable
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[
-        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
-    ],
+    model: ModelArgument,
     format: Annotated[str, typer.Option(help=" or ".join(SUFFIXES) + ".")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="model.onnx or model.pt2")

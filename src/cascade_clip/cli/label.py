@@ -9,6 +9,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model
 from cascade_clip.class_names import parse_classes
+from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold
 from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
@@ -29,21 +30,9 @@ def label(
         str, typer.Option("--format", help=f"Any of {', '.join(FORMATS)}.")
     ] = "coco",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
-            "cascade-clip export.",
-            show_default="the embedded model",
-        ),
-    ] = EMBEDDED,
-    background: Annotated[
-        bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
-    ] = None,
+    model: ModelOption = EMBEDDED,
+    background: Background = False,
+    threshold: Threshold = None,
     min_area: Annotated[
         int, typer.Option(min=1, help="Pieces with fewer pixels are no segments.")
     ] = 20,
@@ -55,7 +44,7 @@ def label(
     ] = 200,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Models at once, with --engine ray.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Label a data set: masks and segments in the formats of annotation tools.
 

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
+
 RUNS = Path("runs")
 
 
 def report(
-    model: Annotated[
-        str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
-    ],
-    scenes: Annotated[
-        int | None, typer.Option(min=1, help="How many pictures.", show_default="all")
-    ] = None,
-    split: Annotated[str, typer.Option(help="test, val or calibration.")] = "test",
+    model: ModelArgument,
+    scenes: Scenes = None,
+    split: SplitName = "test",
     raw_clip: Annotated[
         bool, typer.Option("--raw-clip", help="Show CLIP without training next to it.")
     ] = False,
@@ -28,7 +26,7 @@ def report(
             show_default="report.html in the folder MODEL, else runs/report-MODEL.html",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a page about a model: metrics, classes, worst and best pictures, curves, settings."""
     from rich.console import Console

@@ -11,6 +11,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model, find_model, is_exported
 from cascade_clip.class_names import parse_classes
+from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures, is_video, read_list
 from cascade_clip.video import Sampling, require_video
@@ -46,14 +47,7 @@ def segment(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("segmented"),
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
-            "cascade-clip export.",
-            show_default="the embedded model",
-        ),
-    ] = EMBEDDED,
+    model: ModelOption = EMBEDDED,
     save: Annotated[
         str,
         typer.Option(
@@ -61,13 +55,8 @@ def segment(
             "none), coco (one JSON for all), npz."
         ),
     ] = "overlay",
-    background: Annotated[
-        bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
-    ] = False,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
-    ] = None,
+    background: Background = False,
+    threshold: Threshold = None,
     every: Annotated[int, typer.Option(min=1, help="Of a film, each so many-th frame.")] = 1,
     fps: Annotated[
         float | None, typer.Option(help="Of a film, so many frames a second instead.")
@@ -75,7 +64,7 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Segment again what was segmented before.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Segment pictures and films into classes that you name.
 

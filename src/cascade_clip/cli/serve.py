@@ -9,20 +9,14 @@ from typing import Annotated
 import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model
+from cascade_clip.cli.options import ModelOption
 from cascade_clip.errors import UserError
 
 LIMITS = "Limits of one request"
 
 
 def serve(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
-            "cascade-clip export.",
-            show_default="the embedded model",
-        ),
-    ] = EMBEDDED,
+    model: ModelOption = EMBEDDED,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.cli.options import Quiet
+
 if TYPE_CHECKING:
     from cascade_clip.config import Recipe
 
@@ -41,7 +43,7 @@ def train(
     report: Annotated[
         bool, typer.Option(help="Write OUT/report.html at the end, on the validation pictures.")
     ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model as a recipe says."""
     from cascade_clip.recipes import load_recipe

@@ -1,0 +1,41 @@
+"""Arguments and options that several commands take, each with one meaning and one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
+]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
+        "cascade-clip export.",
+        show_default="the embedded model",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
+        show_default="as trained",
+    ),
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder of a prepared data set.", show_default="as trained")
+]
+Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
+Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
+SplitName = Annotated[str, typer.Option("--split", help="test, val or calibration.")]
+Background = Annotated[
+    bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
