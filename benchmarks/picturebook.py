@@ -37,7 +37,7 @@ from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.imageio import write_whole
-from cascade_clip.inference.sliding import sliding_scores
+from cascade_clip.inference.sliding import sliding_scores, window_options
 from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
 
@@ -208,9 +208,7 @@ def by_offset(
             network,
             prepare(batch.images, recipe.data),
             text,
-            crop=recipe.data.crop,
-            stride=recipe.data.stride,
-            shifts=recipe.data.shifts,
+            **window_options(recipe.data),
             output_size=(batch.labels.shape[1], batch.labels.shape[2]),
         )  # (B, C, H, W)
         for offset, metric in metrics.items():

@@ -13,7 +13,12 @@ from cascade_clip.config import DataSettings
 from cascade_clip.data.resize import resize_bilinear
 from cascade_clip.data.transforms import normalise
 from cascade_clip.imageio import RGBArray
-from cascade_clip.inference.sliding import SlidingOptions, sliding_best, sliding_scores
+from cascade_clip.inference.sliding import (
+    SlidingOptions,
+    sliding_best,
+    sliding_scores,
+    window_options,
+)
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picture_sizes import WINDOW_BATCH, PictureSizes
 from cascade_clip.query import Query
@@ -66,9 +71,7 @@ class PictureNetwork:
 
     def _options(self, images: Sequence[RGBArray], query: Query) -> SlidingOptions:
         return {
-            "crop": self.data.crop,
-            "stride": self.data.stride,
-            "shifts": self.data.shifts,
+            **window_options(self.data),
             "output_size": (images[0].shape[0], images[0].shape[1]),
             "seen": torch.arange(len(query.embeddings), device=self.device),
             "seen_score_offset": query.reduction,

@@ -15,7 +15,7 @@ from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collat
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
-from cascade_clip.inference.sliding import sliding_labels
+from cascade_clip.inference.sliding import sliding_labels, window_options
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.targets import full_targets
 
@@ -68,9 +68,7 @@ def predict(
         cast(SegmentationNetwork, network),  # or what has its forward pass
         prepare(images, recipe.data),
         text_embeddings,
-        crop=recipe.data.crop,
-        stride=recipe.data.stride,
-        shifts=recipe.data.shifts,
+        **window_options(recipe.data),
         output_size=(images.shape[-2], images.shape[-1]),
         seen=torch.tensor(classes.seen_indices, dtype=torch.long, device=text_embeddings.device),
         seen_score_offset=recipe.seen_score_offset,

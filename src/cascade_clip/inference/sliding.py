@@ -14,18 +14,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_clip.config import DataSettings
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.windows import Size, windows
 from cascade_clip.model.network import SegmentationNetwork
 
 
-class SlidingOptions(TypedDict, total=False):
-    """The settings of `sliding_scores` and `sliding_labels`."""
+class WindowOptions(TypedDict, total=False):
+    """Where the windows of a picture lie."""
 
     crop: Required[int]
     """Side of the windows in pixels."""
     stride: Required[int]
     """Step between windows in pixels, at most `crop`."""
+    shifts: int
+    """How many times each window is repeated along each side, moved by equal parts of a patch;
+    default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
+
+
+class SlidingOptions(WindowOptions, total=False):
+    """The settings of `sliding_scores` and `sliding_labels`."""
+
     output_size: Required[Size]
     """(H0, W0) of the result, as a rule the size of the original picture."""
     seen: Tensor | None
@@ -37,11 +46,13 @@ class SlidingOptions(TypedDict, total=False):
     """Size to which logits are upsampled before the sigmoid; the scores are then resized to the
     window. The released code does so with its training size. None, the default: the window's size,
     which is the same for windows of the training size."""
-    shifts: int
-    """How many times each window is repeated along each side, moved by equal parts of a patch;
-    default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
     window_batch: int
     """How many windows go through the network at once; default 8."""
+
+
+def window_options(data: DataSettings) -> WindowOptions:
+    """The windows of a recipe."""
+    return {"crop": data.crop, "stride": data.stride, "shifts": data.shifts}
 
 
 def sliding_scores(

@@ -13,7 +13,7 @@ from cascade_clip.analysis.subjects import Subject
 from cascade_clip.argmax import RunningArgmax
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
-from cascade_clip.inference.sliding import sliding_score_chunks
+from cascade_clip.inference.sliding import sliding_score_chunks, window_options
 from cascade_clip.model.network import Output, SegmentationNetwork
 
 View = tuple[int, ...]
@@ -97,9 +97,7 @@ def best_pixels(
         cast(SegmentationNetwork, StackedViews(subject.network, views)),
         prepare(images.to(subject.device), data),
         text,
-        crop=data.crop,
-        stride=data.stride,
-        shifts=data.shifts,
+        **window_options(data),
         output_size=(images.shape[-2], images.shape[-1]),
     )
     for chunks in pictures:
