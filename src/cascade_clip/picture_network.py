@@ -14,7 +14,7 @@ from cascade_clip.data.resize import resize_bilinear
 from cascade_clip.data.transforms import normalise
 from cascade_clip.imageio import RGBArray
 from cascade_clip.inference.sliding import (
-    SlidingOptions,
+    ScoreOptions,
     sliding_best,
     sliding_scores,
     window_options,
@@ -47,7 +47,11 @@ class PictureNetwork:
         """Labels (B, H, W) of pictures of equal size, -1 for background, and the scores that won,
         without offsets."""
         names, best = sliding_best(
-            self.network, self._prepare(images), query.embeddings, **self._options(images, query)
+            self.network,
+            self._prepare(images),
+            query.embeddings,
+            **window_options(self.data),
+            **self._options(images, query),
         )  # (B, H, W) each; the arg-max over names is that over the maxima of synonyms
         labels = query.class_of_name[names]  # (B, H, W)
         score = best + query.reduction[names]
@@ -63,15 +67,15 @@ class PictureNetwork:
             self.network,
             self._prepare([image]),
             query.embeddings,
+            **window_options(self.data),
             **self._options([image], query),
         )[0]  # (K, H, W)
         groups = by_name.split([len(group) for group in query.typed.groups])
         by_class = torch.stack([group.amax(dim=0) for group in groups])  # (C, H, W)
         return by_class.cpu().numpy()
 
-    def _options(self, images: Sequence[RGBArray], query: Query) -> SlidingOptions:
+    def _options(self, images: Sequence[RGBArray], query: Query) -> ScoreOptions:
         return {
-            **window_options(self.data),
             "output_size": (images[0].shape[0], images[0].shape[1]),
             "seen": torch.arange(len(query.embeddings), device=self.device),
             "seen_score_offset": query.reduction,

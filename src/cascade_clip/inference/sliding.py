@@ -32,8 +32,8 @@ class WindowOptions(TypedDict, total=False):
     default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
 
 
-class SlidingOptions(WindowOptions, total=False):
-    """The settings of `sliding_scores` and `sliding_labels`."""
+class ScoreOptions(TypedDict, total=False):
+    """What becomes of the windows' logits."""
 
     output_size: Required[Size]
     """(H0, W0) of the result, as a rule the size of the original picture."""
@@ -48,6 +48,10 @@ class SlidingOptions(WindowOptions, total=False):
     which is the same for windows of the training size."""
     window_batch: int
     """How many windows go through the network at once; default 8."""
+
+
+class SlidingOptions(WindowOptions, ScoreOptions):
+    """The settings of `sliding_scores` and `sliding_labels`."""
 
 
 def window_options(data: DataSettings) -> WindowOptions:
