@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.cli.progress import progress_with_rate
+
 if TYPE_CHECKING:
     from cascade_clip.analysis.ablation.report import TableResult
     from cascade_clip.analysis.ablation.runner import Plan
@@ -105,35 +107,24 @@ def _within_budget(
 
 
 def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from cascade_clip.analysis.ablation.report import finished
-    from cascade_clip.analysis.ablation.runner import Row, Run, all_runs, carry_out
+    from cascade_clip.analysis.ablation.runner import COLUMNS, Row, Run, all_runs, carry_out
 
     runs = all_runs(plan, tables)
     done = sum(run.result() is not None for run in runs)
     written = 0
-    columns = (
-        TextColumn("runs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left:"),
-        # Runs end minutes apart: the speed is that of the whole command, not of the last seconds.
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=10**6) as progress:
-        task = progress.add_task("runs", total=len(runs), completed=done)
+    # Runs end minutes apart: the speed is that of the whole command, not of the last seconds.
+    with progress_with_rate(quiet=False, seconds_of_speed=10**6) as progress:
+        task = progress.add_task("runs", total=len(runs), completed=done, rate="")
+        progress.advance(task, 0)  # so that the time of the first run counts
 
         def advance(run: Run, row: Row) -> None:
             nonlocal written
             progress.advance(task)
+            speed = progress.tasks[0].speed
+            progress.update(task, rate=f"{60 * speed:.1f} a minute" if speed else "")
+            metrics = "  ".join(f"{column} {row[column]:.1f}" for column in COLUMNS)
+            progress.console.print(f"{run.name}: {metrics}", highlight=False, markup=False)
             results = finished(plan, tables)
             if len(results) > written:
                 written = len(results)

@@ -87,7 +87,7 @@ def test_variants_that_tables_share_are_one_run(tmp_path: Path) -> None:
 def test_another_seed_step_or_data_is_another_run(tmp_path: Path) -> None:
     a_plan = plan(tmp_path)
     variants = [a_plan, replace(a_plan, steps=2), replace(a_plan, pictures=3)]
-    folders = {run.folder for p in variants for run in runs_of(p, ())}
+    folders = {run.folder for p in variants for run in runs_of(p, PAIR.variants[1])}
     assert len(folders) == 6
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of
-from cascade_clip.analysis.ablation.tables import AblationTable
+from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.errors import UserError
 
 SHORT, LONG = 2, 8
 """Steps of the two trial trainings: their difference is free of the time to start."""
 FEWEST_STEPS = 20
+THE_RECIPE = Variant("the recipe", ())
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def trial(plan: Plan) -> Cost:
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for steps in (SHORT, LONG):
-            run = runs_of(replace(plan, steps=steps, seeds=1, out=Path(folder)), ())[0]
+            run = runs_of(replace(plan, steps=steps, seeds=1, out=Path(folder)), THE_RECIPE)[0]
             start = time.monotonic()
             train(run.recipe, run.folder, quiet=True)
             seconds.append(time.monotonic() - start)

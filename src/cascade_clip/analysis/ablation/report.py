@@ -38,7 +38,7 @@ def collect(plan: Plan, table: AblationTable) -> TableResult:
     """What is measured of a table so far."""
     rows = []
     for variant in table.variants:
-        results = [run.result() for run in runs_of(plan, variant.settings)]
+        results = [run.result() for run in runs_of(plan, variant)]
         rows.append(tuple(row for row in results if row is not None))
     return TableResult(table, tuple(rows))
 

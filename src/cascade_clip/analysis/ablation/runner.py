@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_clip.analysis.ablation.tables import AblationTable
+from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
 from cascade_clip.recipes import dump_recipe, load_recipe
 
@@ -42,6 +42,8 @@ class Plan:
 class Run:
     """One training: a resolved recipe in a folder named by what decides its weights."""
 
+    name: str
+    """The variant and the seed, for people."""
     recipe: Recipe
     folder: Path
     pictures: int
@@ -52,14 +54,14 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def runs_of(plan: Plan, settings: Sequence[str]) -> list[Run]:
+def runs_of(plan: Plan, variant: Variant) -> list[Run]:
     """A variant's runs, one for each seed. Raises `UserError` for settings that don't fit."""
-    return [_run(plan, settings, seed) for seed in range(plan.seeds)]
+    return [_run(plan, variant, seed) for seed in range(plan.seeds)]
 
 
 def all_runs(plan: Plan, tables: Sequence[AblationTable]) -> list[Run]:
     """The runs of all tables; variants that several tables share are trained once."""
-    runs = [run for table in tables for v in table.variants for run in runs_of(plan, v.settings)]
+    runs = [run for table in tables for v in table.variants for run in runs_of(plan, v)]
     return list({run.folder: run for run in runs}.values())
 
 
@@ -119,11 +121,12 @@ def measure(run: Run) -> Row:
     return {column: 100 * value for column, value in zip(COLUMNS, values, strict=True)}
 
 
-def _run(plan: Plan, settings: Sequence[str], seed: int) -> Run:
+def _run(plan: Plan, variant: Variant, seed: int) -> Run:
     fixed = (f"train.steps={plan.steps}", f"train.seed={seed}", "train.validate_every=0")
-    recipe = load_recipe(plan.recipe, [*plan.settings, *settings, *fixed])
+    recipe = load_recipe(plan.recipe, [*plan.settings, *variant.settings, *fixed])
     decisive = dump_recipe(recipe) | {"name": "", "summary": "", "pictures": plan.pictures}
-    return Run(recipe, plan.out / "runs" / f"{_digest(decisive)}-{seed}", plan.pictures)
+    folder = plan.out / "runs" / f"{_digest(decisive)}-{seed}"
+    return Run(f"{variant.name}, seed {seed}", recipe, folder, plan.pictures)
 
 
 def _digest(values: dict[str, Any]) -> str:
