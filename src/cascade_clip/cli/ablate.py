@@ -42,7 +42,8 @@ def ablate(
         "runs/ablations"
     ),
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the tables there, too, as Markdown.")
+        Path | None,
+        typer.Option(help="Write the tables there, too, as Markdown; plots into images/ beside."),
     ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Say how long it would take, and stop.")
@@ -156,13 +157,14 @@ def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None)
 
 def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -> list[Path]:
     """Writes the page and the Markdown; returns the files."""
-    from cascade_clip.analysis.ablation.report import markdown, page
+    from cascade_clip.analysis.ablation.report import markdown, page, write_figures
     from cascade_clip.imageio import write_whole
 
     text = markdown(plan, results, _command(plan, [result.table for result in results]))
-    files = {plan.out / "ablations.html": page(plan, results), plan.out / "ablations.md": text}
-    if markdown_file is not None:
-        files[markdown_file] = text
+    files = {plan.out / "ablations.html": page(plan, results)}
+    for path in filter(None, (plan.out / "ablations.md", markdown_file)):
+        write_figures(path.parent, results)
+        files[path] = text
     for path, content in files.items():
         write_whole(path, partial(Path.write_text, data=content, encoding="utf-8"))
     return list(files)

@@ -68,6 +68,7 @@ def test_the_page_and_the_tables_show_each_variant(done: Plan) -> None:
     assert "independent" in html and "data:image/png" in html and "http" not in html
     text = markdown(done, [result], "cascade-clip ablate pair")
     assert "| shared |" in text and "need not transfer" in text
+    assert "(images/ablations-pair.png)" in text
     assert len(dots(result).axes) == 2
 
 
@@ -117,3 +118,4 @@ def test_the_command_writes_its_report_from_what_is_done(done: Plan, tmp_path: P
     assert "one for each stage" in finished.stdout
     assert "cascade-clip ablate queries" in (tmp_path / "page.md").read_text(encoding="utf-8")
     assert (done.out / "ablations.html").is_file()
+    assert (tmp_path / "images" / "ablations-queries.png").is_file()

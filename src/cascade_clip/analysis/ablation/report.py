@@ -5,14 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from cascade_clip.analysis.ablation.runner import COLUMNS, Plan, Row, runs_of
 from cascade_clip.analysis.ablation.tables import TABLES, AblationTable
 from cascade_clip.analysis.ablation.verdict import Measured, verdict
+from cascade_clip.analysis.output import Folder
 from cascade_clip.evaluation import html, plots
 
+IMAGES = "images"
 CAUTION = (
     "The default recipe stands on a CLIP that was taught by phrases about drawn scenes, not on "
     "OpenAI's, and trains for minutes, not hours: an order found there need not transfer."
@@ -97,7 +100,7 @@ def page(plan: Plan, results: Sequence[TableResult]) -> str:
 
 
 def markdown(plan: Plan, results: Sequence[TableResult], command: str) -> str:
-    """The tables as a page of documentation."""
+    """The tables as a page of documentation, with the pictures of `write_figures` beside it."""
     lines = ["# Ablations", "", f"<!-- Written by `{command}`; don't edit. -->", ""]
     lines += [f"Measured by `{command}`: {describe(plan)}.", "", CAUTION, ""]
     shown = [result.table.name for result in results]
@@ -109,8 +112,20 @@ def markdown(plan: Plan, results: Sequence[TableResult], command: str) -> str:
         lines += [f"## {result.table.title}", "", row(header), row(["---"] * len(header))]
         lines += [row(line) for line in body]
         lines += ["", verdict(result.measured()), ""]
+        lines += [f"![{result.table.title}]({IMAGES}/{_image(result)}.png)", ""]
         lines += [result.table.note, ""] if result.table.note else []
     return "\n".join(lines)
+
+
+def write_figures(folder: Path, results: Sequence[TableResult]) -> None:
+    """Writes the plots that a Markdown page in `folder` shows. Raises `UserError` if it can't."""
+    images = Folder(folder / IMAGES)
+    for result in results:
+        images.figure(_image(result), dots(result))
+
+
+def _image(result: TableResult) -> str:
+    return f"ablations-{result.table.name}"
 
 
 def row(texts: Sequence[str]) -> str:
