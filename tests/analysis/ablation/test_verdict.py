@@ -36,6 +36,7 @@ def test_differences_within_the_spread_settle_nothing() -> None:
     found = rows((70, 40), (70.05, 41), (70.08, 42))
     assert agreement(found) == Agreement(pairs=3, same=3, clear_same=0, clear_opposite=0)
     assert "not contradicted, but not settled" in verdict(found)
+    assert "not contradicted, but not settled" in verdict(rows((70.05, 40), (70, 41)))
 
 
 def test_one_seed_is_never_clear() -> None:

@@ -72,7 +72,7 @@ def verdict(rows: Sequence[Measured]) -> str:
         return first
     if found.same == found.pairs and found.clear_same == found.pairs:
         judgement = "The published order is reproduced"
-    elif found.clear_opposite == 0 and found.same * 2 > found.pairs:
+    elif found.clear_opposite == 0:
         judgement = "The published order is not contradicted, but not settled either"
     elif found.same == 0:
         judgement = "The published order is reversed"
