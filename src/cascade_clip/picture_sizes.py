@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cascade_clip.data.resize import short_side_size
-from cascade_clip.inference.windows import Size, windows
+from cascade_clip.errors import UserError
+from cascade_clip.inference.windows import Size, windows, windows_along
 
 MAX_WINDOWS = 64
 WINDOW_BATCH = 8
@@ -15,20 +17,48 @@ WINDOW_BATCH = 8
 
 @dataclass(frozen=True)
 class PictureSizes:
-    """Sizes are (height, width) in pixels."""
+    """Sizes are (height, width) in pixels.
+
+    Raises `UserError` if `max_windows` is not positive.
+    """
 
     short_side: int
     crop: int
     stride: int
     shifts: int = 1
+    patch: Size = (1, 1)
     max_windows: int = MAX_WINDOWS
     """Larger pictures are shrunk until they fit."""
 
+    def __post_init__(self) -> None:
+        if self.max_windows < 1:
+            raise UserError(f"max_windows must be at least 1, got {self.max_windows}")
+
     def in_network(self, picture: Size) -> Size:
-        """The size to which a picture is scaled for the network."""
-        unshifted = max(1, self.max_windows // self.shifts**2)
+        """The size to which a picture is scaled for the network: as large as `max_windows` allow,
+        but no larger than `short_side` asks for."""
         wanted = short_side_size(picture, self.short_side)
-        return capped_size(wanted, self.crop, self.stride, unshifted)
+
+        def scaled(long_side: int) -> Size:
+            height, width = (side * long_side // max(wanted) for side in wanted)
+            return max(1, height), max(1, width)
+
+        fitting, too_long = 1, max(wanted) + 1  # a single pixel is a single window
+        while too_long - fitting > 1:
+            long_side = (fitting + too_long) // 2
+            if self._fits(scaled(long_side)):
+                fitting = long_side
+            else:
+                too_long = long_side
+        return scaled(fitting)
+
+    def _fits(self, size: Size) -> bool:
+        regular = [windows_along(side, self.crop, self.stride) for side in size]
+        # Very long pictures are not worth a list of all their windows.
+        return math.prod(regular) <= self.max_windows and self._windows(size) <= self.max_windows
+
+    def _windows(self, size: Size) -> int:
+        return len(windows(size, self.crop, self.stride, self.shifts, self.patch).origins)
 
     def note(self, picture: Size) -> str | None:
         """What a user should know about how a picture is treated; None: nothing."""
@@ -49,17 +79,6 @@ class PictureSizes:
         for index, picture in enumerate(pictures):
             by_size.setdefault(picture, []).append(index)
         for picture, members in by_size.items():
-            places = windows(self.in_network(picture), self.crop, self.stride)
-            together = max(1, WINDOW_BATCH // (len(places.origins) * self.shifts**2))
+            together = max(1, WINDOW_BATCH // self._windows(self.in_network(picture)))
             for start in range(0, len(members), together):
                 yield members[start : start + together]
-
-
-def capped_size(size: Sequence[int], crop: int, stride: int, max_windows: int) -> Size:
-    """(height, width), shrunk in proportion if it would take more than `max_windows` windows."""
-    counts = [max(side - crop + stride - 1, 0) // stride + 1 for side in size]
-    if counts[0] * counts[1] <= max_windows:
-        return size[0], size[1]
-    along = max(1, max_windows // min(counts))
-    scale = (crop + stride * (along - 1)) / max(size)
-    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))

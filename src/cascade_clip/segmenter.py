@@ -23,6 +23,7 @@ from cascade_clip.devices import usable_device
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
 from cascade_clip.imageio import Picture, RGBArray, picture_name, read_picture
+from cascade_clip.inference.sliding import window_options
 from cascade_clip.model.compiling import CompileChoice, wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.precision import PrecisionChoice, at_precision, choose_precision
@@ -78,7 +79,12 @@ class Segmenter:
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
         data = recipe.data
-        self.sizes = PictureSizes(data.short_side, data.crop, data.stride, data.shifts, max_windows)
+        self.sizes = PictureSizes(
+            data.short_side,
+            **window_options(data),
+            patch=self.network.encoder.patch_size,
+            max_windows=max_windows,
+        )
         self.pictures = PictureNetwork(self.network, data, self.sizes, self.device)
 
     @classmethod

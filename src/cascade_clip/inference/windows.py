@@ -21,8 +21,8 @@ def windows(
 ) -> Windows:
     """Windows of side `crop` every `stride` pixels; the last ones are moved back inside.
 
-    There are `max(side - crop + stride - 1, 0) // stride + 1` along each side. A side shorter than
-    the crop gets one window of its own length. Every pixel lies in at least one window.
+    There are `windows_along` each side. A side shorter than the crop gets one window of its own
+    length. Every pixel lies in at least one window.
 
     With `shifts` above 1 each window is repeated 1/shifts, 2/shifts... of a patch further down and
     right, as far as the picture has room.
@@ -44,8 +44,12 @@ def windows(
     return Windows(size, tuple((top, left) for top in tops for left in lefts))
 
 
+def windows_along(side: int, crop: int, stride: int) -> int:
+    """How many windows there are along a side, shifted ones not counted."""
+    return max(side - crop + stride - 1, 0) // stride + 1
+
+
 def _starts(side: int, crop: int, stride: int, moves: list[int]) -> list[int]:
     last = max(side - crop, 0)
-    count = max(side - crop + stride - 1, 0) // stride + 1
-    regular = [min(step * stride, last) for step in range(count)]
+    regular = [min(step * stride, last) for step in range(windows_along(side, crop, stride))]
     return sorted({min(start + move, last) for start in regular for move in moves})
