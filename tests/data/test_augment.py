@@ -18,9 +18,9 @@ from cascade_clip.data.augment import (
     visible_classes,
 )
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
 from cascade_clip.recipes import dump_recipe, load_recipe, parse_recipe
-from cascade_clip.training.targets import IGNORE, UNLABELLED
 
 CLASSES = ClassSet(("cat", "dog", "grass", "sky"), ("dog", "sky"))
 

@@ -12,14 +12,9 @@ from torch import Tensor
 
 from cascade_clip.config import AugmentSettings, DataSettings, Setting
 from cascade_clip.data.dataset import TrainStream, collate, open_dataset
+from cascade_clip.data.labels import IGNORE, UNLABELLED, full_targets
 from cascade_clip.data.transforms import TrainTransform
-from cascade_clip.training.targets import (
-    IGNORE,
-    UNLABELLED,
-    full_targets,
-    inductive_targets,
-    transductive_targets,
-)
+from cascade_clip.training.targets import inductive_targets, transductive_targets
 
 SEEN, UNSEEN = torch.tensor([0, 2]), torch.tensor([1, 3])
 VALUES = (0, 1, 2, 3, UNLABELLED, IGNORE)

@@ -16,6 +16,7 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import load_recipe
@@ -24,7 +25,7 @@ from cascade_clip.training.findings import Finding
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train
 from cascade_clip.training.sanity import inspect_run
-from cascade_clip.training.targets import IGNORE, UNLABELLED, inductive_targets
+from cascade_clip.training.targets import inductive_targets
 
 LARGE_SCENES = ["data.picturebook.size=96", "data.short_side=96"]
 """Scenes of three times the crop's side, so that crops differ."""

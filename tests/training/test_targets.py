@@ -6,14 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cascade_clip.config import LossSettings
+from cascade_clip.data.labels import IGNORE, UNLABELLED, full_targets
 from cascade_clip.losses import SegmentationLoss
-from cascade_clip.training.targets import (
-    IGNORE,
-    UNLABELLED,
-    full_targets,
-    inductive_targets,
-    transductive_targets,
-)
+from cascade_clip.training.targets import inductive_targets, transductive_targets
 
 SEEN = torch.tensor([0, 2, 3])
 UNSEEN = torch.tensor([1, 4])

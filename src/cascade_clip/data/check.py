@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.pairs import Pair, read_mask
 from cascade_clip.data.survey import LISTED, Kind, Problem, Survey
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import read_picture, write_whole
 from cascade_clip.parallel import in_processes
-from cascade_clip.training.targets import IGNORE, UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 from cascade_clip.config import DataSettings, PicturebookSettings
 from cascade_clip.data.class_lists import STANDARD, ClassList
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 from cascade_clip.data.sampling import Onwards, Shuffle, derive_seed, seeded
 from cascade_clip.errors import UserError
-from cascade_clip.training.targets import IGNORE
 
 Split = Literal["train", "val", "calibration", "test"]
 

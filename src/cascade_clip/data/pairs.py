@@ -14,9 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import read_picture
-from cascade_clip.training.targets import IGNORE, UNLABELLED
 
 
 class Pair(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
+from cascade_clip.data.labels import UNLABELLED
 
 
 def choose_scenes(samples: Sequence[Sample], classes: ClassSet, count: int) -> list[Sample]:
@@ -31,4 +32,4 @@ def visible_labels(sample: Sample) -> list[int]:
     """Labels with a visible share of the picture, ascending."""
     labels, counts = np.unique(sample.labels.numpy(), return_counts=True)
     enough = 0.005 * sample.labels.numel()
-    return [int(x) for x, n in zip(labels, counts, strict=True) if n >= enough and x < 254]
+    return [int(x) for x, n in zip(labels, counts, strict=True) if n >= enough and x < UNLABELLED]

@@ -12,12 +12,12 @@ from torch.utils.data import IterableDataset
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collate
+from cascade_clip.data.labels import full_targets
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.inference.sliding import sliding_labels, window_options
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.training.targets import full_targets
 
 BATCH_SIZE = 8
 

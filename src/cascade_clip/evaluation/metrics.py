@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from cascade_clip.data.labels import IGNORE
+
 
 class Metrics(NamedTuple):
     """Results as fractions in [0, 1]; NaN where a number is undefined.
@@ -54,7 +56,7 @@ class SegmentationMetrics(Metric):
     confusion: Tensor
     """(C, C) int64: pixels by true class (row) and predicted class (column)."""
 
-    def __init__(self, classes: Sequence[str], unseen: Sequence[str], ignore: int = 255) -> None:
+    def __init__(self, classes: Sequence[str], unseen: Sequence[str], ignore: int = IGNORE) -> None:
         super().__init__()
         if len(set(classes)) != len(classes):
             raise ValueError("class names must differ from each other")

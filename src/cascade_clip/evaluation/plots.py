@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cascade_clip.data.labels import IGNORE
 from cascade_clip.palette import IGNORED, SEEN_COLOUR, UNSEEN_COLOUR
 
-IGNORE = 255
 INK, SOFT, GRID = "#24292f", "#6b7480", "#e4e7eb"
 RIGHT, WRONG = (222, 228, 236), (200, 60, 50)
 # Ordered by lightness as well as by hue, so that lines can be told apart in grey too.
@@ -104,13 +104,11 @@ def training_curves(
     return figure
 
 
-def error_map(
-    labels: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], ignore: int = IGNORE
-) -> Image.Image:
+def error_map(labels: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> Image.Image:
     """Where prediction and truth (H, W) differ: wrong pixels red, right ones pale, ignored ones
     nearly white."""
     colours = np.where((labels == truth)[..., None], RIGHT, WRONG)  # (H, W, 3)
-    colours[truth == ignore] = IGNORED
+    colours[truth == IGNORE] = IGNORED
     return Image.fromarray(colours.astype(np.uint8))
 
 

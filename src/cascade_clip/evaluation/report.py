@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import IGNORE
 from cascade_clip.evaluation import html, plots
 from cascade_clip.evaluation.metrics import Metrics, harmonic_mean
 from cascade_clip.imageio import RGBArray, write_whole
@@ -34,12 +35,12 @@ class Example:
     image: RGBArray
     """(H, W, 3)"""
     truth: Labels
-    """(H, W), 255 where unlabelled."""
+    """(H, W), `IGNORE` where unlabelled."""
     predictions: Mapping[str, Labels] = field(default_factory=dict)
 
     def accuracy(self, method: str) -> float:
         """Share of labelled pixels that the method got right, 0..1; NaN without any."""
-        counted = self.truth != plots.IGNORE
+        counted = self.truth != IGNORE
         if not counted.any():
             return math.nan
         return float((self.predictions[method] == self.truth)[counted].mean())

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from cascade_clip.config import Recipe
 from cascade_clip.data.dataset import SegmentationDataset
+from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.picturebook import STUFF, THINGS
 from cascade_clip.environment import describe_environment
 from cascade_clip.evaluation.contenders import Contender, make_examples
-from cascade_clip.evaluation.plots import IGNORE
 from cascade_clip.evaluation.report import (
     Example,
     Rows,

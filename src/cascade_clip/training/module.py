@@ -12,6 +12,7 @@ from torch import Tensor
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Batch
+from cascade_clip.data.labels import full_targets
 from cascade_clip.data.sampling import derive_seed
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
@@ -21,7 +22,7 @@ from cascade_clip.losses import SegmentationLoss
 from cascade_clip.model.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.schedule import build_optimizer, learning_rate
-from cascade_clip.training.targets import full_targets, inductive_targets, transductive_targets
+from cascade_clip.training.targets import inductive_targets, transductive_targets
 
 LOSS_EVERY = 10
 """Steps between updates of `last_loss`."""

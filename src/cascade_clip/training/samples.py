@@ -15,13 +15,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.imageio import write_whole
 from cascade_clip.overlay import Chip, add_legend, paint_labels
 from cascade_clip.palette import IGNORED, class_colours
 from cascade_clip.training.module import TrainingModule
-from cascade_clip.training.targets import IGNORE, UNLABELLED
 
 PANEL = 320
 """Longest side of one panel, in pixels."""

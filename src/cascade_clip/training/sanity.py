@@ -15,6 +15,7 @@ from torch import Tensor
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, TrainStream, collate
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.sampling import seeded
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
@@ -22,7 +23,6 @@ from cascade_clip.training.findings import Finding, Outcome
 from cascade_clip.training.leaks import Scrambled, scrambles
 from cascade_clip.training.loaders import train_stream
 from cascade_clip.training.module import TrainingModule
-from cascade_clip.training.targets import IGNORE, UNLABELLED
 
 LOOKED = 32
 """Pictures that are read."""

@@ -1,9 +1,7 @@
 """From ground truth to the labels that the loss sees, in the three settings of zero-shot training.
 
-All functions are pure: labels in, new labels out. Two values are no classes and differ in meaning:
-`UNLABELLED` pixels belong to some class that nobody has named yet; `IGNORE` pixels (void, padding,
-excluded background) are never learned from. As both fit in a byte, a data set has at most 254
-classes to train on.
+All functions are pure: labels in, new labels out. The fully supervised setting needs no more than
+`data.labels.full_targets`.
 """
 
 from __future__ import annotations
@@ -12,10 +10,8 @@ import torch
 from torch import Tensor
 
 from cascade_clip.argmax import RunningArgmax
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.upsample import BilinearResize, maps_per_chunk
-
-UNLABELLED = 254
-IGNORE = 255
 
 
 def inductive_targets(labels: Tensor, seen: Tensor) -> Tensor:
@@ -71,12 +67,6 @@ def transductive_targets(
         best = _upsampled_argmax(mask_logits[index].detach()[unseen], _size(labels))  # (H, W)
         targets[index] = torch.where(pseudo[index], unseen[best], targets[index])
     return targets
-
-
-def full_targets(labels: Tensor) -> Tensor:
-    """Labels (B, H, W) of full supervision, int64: all classes; UNLABELLED is ignored."""
-    labels = labels.long()
-    return labels.masked_fill(labels == UNLABELLED, IGNORE)
 
 
 def _upsampled_argmax(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_clip.training.targets import IGNORE, UNLABELLED
+from cascade_clip.data.labels import IGNORE, UNLABELLED
 
 SMALLEST, LARGEST = 0.01, 0.8
 """Share of the labelled pixels that an object fills, at least and at most: below, its outline is

@@ -20,6 +20,7 @@ from cascade_clip.analysis.stages.pixels import PixelBest, View, best_pixels
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset
+from cascade_clip.data.labels import IGNORE, full_targets
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
@@ -27,7 +28,6 @@ from cascade_clip.evaluation.report import Example
 from cascade_clip.evaluation.stages import stage_names
 from cascade_clip.model.aggregation import WeightedSum, build_aggregation
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.training.targets import IGNORE, full_targets
 
 ALL = "all stages"
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cascade_clip.analysis.stages.pixels import PixelBest
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import IGNORE
 from cascade_clip.evaluation.metrics import harmonic_mean
-from cascade_clip.training.targets import IGNORE
 
 OFFSETS = tuple(round(0.01 * step, 2) for step in range(-20, 51))
 
