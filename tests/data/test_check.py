@@ -107,6 +107,13 @@ def test_class_names_that_make_no_sense(root: Path) -> None:
     assert report.contents["train"].pixels == 1 + 24
 
 
+def test_more_classes_than_labels(root: Path) -> None:
+    (root / "classes.txt").write_text("cat\n" + "\n".join(f"class {n}" for n in range(254)))
+    report = run(root)
+    assert found(report) == {"classes": [root.name]}
+    assert "255 classes; data sets of files have at most 254" in report.problems[0].message
+
+
 @pytest.mark.parametrize("name", ["train", "val"])
 def test_one_list_without_the_other(root: Path, name: str) -> None:
     (root / f"{name}.txt").unlink()

@@ -17,6 +17,7 @@ from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.errors import UserError
 
 Change = Callable[[Path], object]
+MANY = "sea\nboat\ncat\n" + "\n".join(f"class {number}" for number in range(252))
 
 
 @pytest.fixture
@@ -77,6 +78,12 @@ def test_palette_masks_hold_indices_not_colours(tmp_path: Path) -> None:
     assert read_mask(tmp_path / "m.png").tolist() == [[0, 3], [255, 1]]
 
 
+def test_254_classes_are_taken(root: Path) -> None:
+    (root / "classes.txt").write_text(MANY.rpartition("\n")[0])
+    Image.new("I;16", (6, 4), 253).save(root / "masks" / "a.png")
+    assert FolderDataset(root, "train")[0].labels.unique().tolist() == [253]
+
+
 def test_turned_photographs_fit_their_masks(root: Path) -> None:
     picture = Image.new("RGB", (4, 6))
     exif = picture.getexif()
@@ -135,6 +142,7 @@ def remove(name: str) -> Change:
         (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
         (write("classes.txt", ""), r"classes\.txt is empty; list the class names"),
         (write("classes.txt", "a\nA\n"), r"classes\.txt: .*must not repeat, got 'a' and 'A'"),
+        (write("classes.txt", MANY), "255 classes; data sets of files have at most 254"),
         (write("split.yaml", "unseen: [dog]"), "unseen dog: not among"),
         (write("split.yaml", "unsen: [cat]"), r"split\.yaml must hold `unseen: \[names\]`"),
         (write("split.yaml", "unseen: cat"), "valid tuple"),

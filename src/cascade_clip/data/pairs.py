@@ -29,11 +29,12 @@ class Pair(NamedTuple):
 class PairDataset:
     """Pictures with masks of the same size. Labels are uint8: 0 to C - 1, `UNLABELLED`, `IGNORE`.
 
-    Raises `UserError` if files are missing; `__getitem__` also for files that can't be read, masks
-    of another size and labels beyond the classes.
+    Raises `UserError` if files are missing or the classes are too many; `__getitem__` also for
+    files that can't be read, masks of another size and labels beyond the classes.
     """
 
     def __init__(self, pairs: Sequence[Pair], classes: ClassSet) -> None:
+        check_count(classes)
         self.pairs = pairs
         self._classes = classes
         _check_exist([pair.picture for pair in pairs], "picture files are missing")
@@ -67,6 +68,17 @@ class PairDataset:
                 f"mask {mask} holds label {labels[~known].min()}, but {classes} classes allow only "
                 f"0 to {classes - 1}, {UNLABELLED} (unlabelled) and {IGNORE} (ignored)"
             )
+
+
+def check_count(classes: ClassSet) -> None:
+    """Raises `UserError` if labels of these classes and the two special ones don't fit in a
+    byte."""
+    if len(classes.names) > UNLABELLED:
+        raise UserError(
+            f"{len(classes.names)} classes; data sets of files have at most {UNLABELLED}, as label "
+            f"{UNLABELLED} means unlabelled and {IGNORE} ignored: merge or leave out some, and "
+            "number the labels of the masks anew"
+        )
 
 
 def read_mask(path: Path) -> NDArray[np.integer]:

@@ -12,7 +12,7 @@ from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.folder import Layout, find_layout, is_held_out, read_folder_classes
-from cascade_clip.data.pairs import Pair, read_lines
+from cascade_clip.data.pairs import Pair, check_count, read_lines
 from cascade_clip.data.prepared import PREPARED_NAMES, prepared_folder, read_pairs
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import PICTURE_SUFFIXES
@@ -85,7 +85,9 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
 def _survey_folder(root: Path, layout: Layout) -> Survey:
     found = Survey(root)
     try:
-        found.classes = read_folder_classes(root).class_set()
+        classes = read_folder_classes(root).class_set()
+        check_count(classes)
+        found.classes = classes
     except UserError as error:
         found.add("classes", root, str(error))
     pairs = _pairs_by_stem(found, root / layout.pictures, root / layout.masks)
