@@ -24,6 +24,12 @@ def test_folders_give_their_pictures_without_earlier_results(photos: Path) -> No
     assert [file.name for file in inside] == ["a-overlay.png"]
 
 
+def test_hidden_files_of_folders_are_left_out(photos: Path) -> None:
+    before = find_pictures([str(photos)], photos / "out")
+    (photos / "._a.jpg").write_bytes(b"resource fork")
+    assert find_pictures([str(photos)], photos / "out") == before
+
+
 def test_patterns_and_repeats(photos: Path) -> None:
     found = find_pictures([str(photos / "*.jpg"), str(photos / "b.jpg")], photos / "out")
     assert found == [photos / "b.jpg"]

@@ -16,6 +16,12 @@ PICTURE_SUFFIXES = frozenset(
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
 
+def is_picture(file: Path) -> bool:
+    """Whether a file is taken for a picture, by its suffix. Hidden files are none: macOS puts a
+    `._photo.jpg` beside a `photo.jpg`, which holds no picture."""
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+
+
 def is_video(file: Path) -> bool:
     """Whether a file is taken for a film, by its suffix."""
     return file.suffix.lower() in VIDEO_SUFFIXES
@@ -24,7 +30,8 @@ def is_video(file: Path) -> bool:
 def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
     """Picture files in the order typed, each once; folders give what lies in them, sorted.
 
-    Of folders, only files with a picture's suffix are taken, and nothing that lies in `out`.
+    Of folders, only files with a picture's suffix are taken, no hidden ones, and nothing that lies
+    in `out`.
 
     Raises `UserError` for a path that doesn't exist and a pattern or folder without pictures.
     """
@@ -99,11 +106,7 @@ def result_names(pictures: Sequence[Path]) -> list[str]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()
-    )
+    return sorted(file for file in folder.rglob("*") if is_picture(file) and file.is_file())
 
 
 def _lies_in(file: Path, out: Path, folder: Path) -> bool:

@@ -14,6 +14,7 @@ from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.picturebook import CLASSES, draw_scene
 from cascade_clip.data.picturebook.export import export_voc
+from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
 
 Change = Callable[[Path], object]
@@ -69,6 +70,20 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
     assert not train & val
     assert len(train | val) == 202
     assert 8 <= len(val) <= 35
+
+
+def test_hidden_files_are_no_pictures(root: Path) -> None:
+    for name in ("train", "val"):
+        (root / f"{name}.txt").unlink()
+    for number in range(40):  # as macOS leaves them, one beside each picture
+        (root / "images" / f"._{number}.png").write_bytes(b"resource fork")
+    for folder in ("images", "masks"):  # that name is held out
+        (root / folder / "a.png").rename(root / folder / "p11.png")
+    surveyed = survey(root)
+    assert not surveyed.problems
+    assert stems(FolderDataset(root, "train")) == ["b"]
+    assert stems(FolderDataset(root, "val")) == ["p11"]
+    assert FolderDataset(root, "val").pairs == surveyed.splits["val"]
 
 
 def test_palette_masks_hold_indices_not_colours(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, 
 from cascade_clip.data.dataset import Split
 from cascade_clip.data.pairs import Pair, PairDataset, read_lines
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import PICTURE_SUFFIXES
+from cascade_clip.picture_files import is_picture
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")
 SPLIT_FILE = "split.yaml"
@@ -103,9 +103,14 @@ def find_layout(root: Path) -> Layout:
     )
 
 
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files of a data set's folder, by name."""
+    return sorted(file for file in folder.iterdir() if is_picture(file))
+
+
 def _pictures(root: Path, layout: Layout, split: Split) -> list[Path]:
     folder = root / layout.pictures
-    found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURE_SUFFIXES}
+    found = {picture.stem: picture for picture in list_pictures(folder)}
     kind = "train" if split == "train" else "val"
     lists = {name: root / layout.lists / f"{name}.txt" for name in ("train", "val")}
     if lists[kind].is_file():

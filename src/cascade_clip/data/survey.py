@@ -11,11 +11,16 @@ from typing import Literal
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.folder import Layout, find_layout, is_held_out, read_folder_classes
+from cascade_clip.data.folder import (
+    Layout,
+    find_layout,
+    is_held_out,
+    list_pictures,
+    read_folder_classes,
+)
 from cascade_clip.data.pairs import Pair, check_count, read_lines
 from cascade_clip.data.prepared import PREPARED_NAMES, prepared_folder, read_pairs
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import PICTURE_SUFFIXES
 
 Kind = Literal[
     "classes", "list", "missing picture", "missing mask", "mask without picture",
@@ -111,9 +116,7 @@ def _survey_folder(root: Path, layout: Layout) -> Survey:
 
 def _pairs_by_stem(found: Survey, pictures: Path, masks: Path) -> dict[str, Pair]:
     pairs: dict[str, Pair] = {}
-    for picture in sorted(pictures.iterdir()):
-        if picture.suffix.lower() not in PICTURE_SUFFIXES or picture.name.startswith("."):
-            continue
+    for picture in list_pictures(pictures):
         if picture.stem in pairs:
             other = pairs[picture.stem].picture.name
             found.add("list", picture, f"{picture} and {other} share a name, and so a mask")
