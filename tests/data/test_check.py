@@ -107,6 +107,16 @@ def test_class_names_that_make_no_sense(root: Path) -> None:
     assert report.contents["train"].pixels == 1 + 24
 
 
+def test_splits_of_any_name(root: Path) -> None:
+    splits = "splits: {easy: {unseen: [cat]}, hard: {unseen: [sea]}}"
+    (root / "split.yaml").write_text(splits)
+    report = run(root)
+    assert not report.problems
+    assert report.classes is not None and report.classes.unseen == ("cat",)
+    (root / "split.yaml").write_text(splits.replace("hard", "standard"))
+    assert survey(root).classes == FolderDataset(root, "train").classes
+
+
 def test_more_classes_than_labels(root: Path) -> None:
     (root / "classes.txt").write_text("cat\n" + "\n".join(f"class {n}" for n in range(254)))
     report = run(root)

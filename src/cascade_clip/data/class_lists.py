@@ -55,6 +55,11 @@ class ClassList:
             )
 
     @property
+    def main_split(self) -> str:
+        """`standard`, or where there is none of that name the first."""
+        return STANDARD if STANDARD in self.splits else next(iter(self.splits))
+
+    @property
     def prompts(self) -> tuple[str, ...]:
         """Names as prompts say them, with synonyms, in label order."""
         return tuple(self.synonyms.get(name, name) for name in self.names)

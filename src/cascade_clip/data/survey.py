@@ -46,7 +46,8 @@ class Survey:
 
     root: Path
     classes: ClassSet | None = None
-    """None if the class names are wrong; labels are then not held against them."""
+    """With one of their splits; None if the class names are wrong: labels are then not held
+    against them."""
     splits: dict[str, list[Pair]] = field(default_factory=dict)
     """Pictures that are there, with the masks they should have; one may be in several splits."""
     problems: list[Problem] = field(default_factory=list)
@@ -90,7 +91,8 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
 def _survey_folder(root: Path, layout: Layout) -> Survey:
     found = Survey(root)
     try:
-        classes = read_folder_classes(root).class_set()
+        listed = read_folder_classes(root)
+        classes = listed.class_set(listed.main_split)
         check_count(classes)
         found.classes = classes
     except UserError as error:
