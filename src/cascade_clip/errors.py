@@ -1,5 +1,13 @@
 """The exceptions that end a command with one line instead of a traceback."""
 
+from __future__ import annotations
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message; its type if it says nothing."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
 
 class UserError(Exception):
     """Says in one message what came, what is allowed and what to do.

@@ -113,7 +113,8 @@ def test_a_full_model_brings_its_clip(tmp_path: Path, recipe: Recipe, quick_gelu
     assert torch.equal(encode_classes(bundle.clip, CLASSES.names), words)
 
 
-def test_fine_tuned_image_encoders_come_back(tmp_path: Path, recipe: Recipe) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_fine_tuned_image_encoders_come_back(tmp_path: Path, recipe: Recipe, full: bool) -> None:
     encoder = recipe.model.encoder.model_validate({"tuning": "last-blocks", "tuned_blocks": 1})
     recipe = recipe.model_copy(
         update={"model": recipe.model.model_copy(update={"encoder": encoder})}
@@ -124,8 +125,18 @@ def test_fine_tuned_image_encoders_come_back(tmp_path: Path, recipe: Recipe) -> 
     with torch.no_grad():
         clip.visual.transformer.resblocks[-1].mlp.c_fc.bias.add_(1.0)
         expected = network(IMAGE, TEXT).mask_logits
-        save_model(tmp_path / "model", network, recipe, CLASSES, clip)
+        save_model(tmp_path / "model", network, recipe, CLASSES, clip, full=full)
         assert torch.equal(load_model(tmp_path / "model")(IMAGE, TEXT).mask_logits, expected)
+
+
+def test_a_model_is_not_written_over_a_file(
+    saved: Path, recipe: Recipe, parts: tuple[SegmentationNetwork, FrozenClip]
+) -> None:
+    file = saved / CONFIG_FILE
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="no model folder"):
+        save_model(file, parts[0], recipe, CLASSES, parts[1])
+    assert file.read_bytes() == before
 
 
 def change_config(**values: object) -> Callable[[Path], None]:

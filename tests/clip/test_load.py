@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from cascade_clip.clip.load import (
 )
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError
+from tests.conftest import write_clip
 
 
 @pytest.fixture
@@ -81,3 +84,26 @@ def test_a_missing_weights_file_is_a_user_error(tmp_path: Path) -> None:
     settings = ClipSettings(model="ViT-B-32", pretrained=str(tmp_path / "none.pt"))
     with pytest.raises(UserError, match=r"none\.pt"):
         load_clip(settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"model_cfg": None}, "describes no CLIP"),
+        ({"preprocess_cfg": ...}, "lacks 'preprocess_cfg'"),
+        ({"vision_cfg": {"layerz": 2}}, "describes no CLIP"),
+        ({"text_cfg": {"hf_model_name": "roberta-base"}}, "another text encoder"),
+    ],
+)
+def test_folders_that_describe_no_clip_say_so(
+    tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    folder = write_clip(tmp_path / "clip", seed=0)
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    for key, value in change.items():
+        (config if key in config else config["model_cfg"])[key] = value
+        if value is ...:
+            del config[key]
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(UserError, match=expected):
+        load_clip_folder(folder, "broken")

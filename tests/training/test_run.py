@@ -150,8 +150,18 @@ def test_resuming_with_other_settings_says_which(whole_run: tuple[Recipe, Path])
         train(other, out, resume=True, quiet=True)
 
 
-def test_diverged_weights_are_never_saved(tmp_path: Path, tiny_overrides: list[str]) -> None:
-    recipe = recipe_of(tiny_overrides, "train.lr=1e38", "train.checkpoint_every=2")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.checkpoint_every=2"],
+        ["train.checkpoint_every=100", "train.validate_every=2"],
+        ["train.checkpoint_every=100", "train.validate_every=2", "train.steps=10"],
+    ],
+)
+def test_diverged_weights_are_never_saved(
+    tmp_path: Path, tiny_overrides: list[str], settings: list[str]
+) -> None:
+    recipe = recipe_of(tiny_overrides, "train.lr=1e38", *settings)
     with pytest.raises(UserError, match="diverged"):
         train(recipe, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "model").exists()

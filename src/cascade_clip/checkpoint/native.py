@@ -27,6 +27,7 @@ from cascade_clip.checkpoint.stored_clip import store_clip
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.weights import fingerprint
 from cascade_clip.config import ClipSettings, Recipe, Settings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
@@ -88,12 +89,24 @@ def save_model(
     `clip` is the CLIP below the network; `full` stores it too. `card` is Markdown about the model,
     written to `README.md`.
 
-    Raises `UserError` if the folder holds something else or can't be written.
+    Raises `UserError` if the folder holds something else or can't be written, or if weights are
+    not finite.
     """
+    broken = names_not_finite(network.adapter_state_dict())
+    if broken:
+        raise UserError(
+            f"training diverged: {broken[0]} is no longer finite, so the model is not written; "
+            "lower train.lr"
+        )
+    # Training may have changed the CLIP itself (model.encoder.tuning): a stored one goes by the
+    # weights that it has now.
+    identity = fingerprint(clip.model.state_dict()) if full else clip.fingerprint
     config = describe_model(
-        recipe, classes, TEMPLATES[recipe.data.templates], clip.fingerprint, metrics, full=full
+        recipe, classes, TEMPLATES[recipe.data.templates], identity, metrics, full=full
     )
-    if folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir()):
+    if folder.is_file() or (
+        folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir())
+    ):
         raise UserError(f"{folder} exists and is no model folder; choose another place")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +243,11 @@ def _read_config(folder: Path) -> ModelConfig:
         raise UserError(f"{path} is not a model's configuration: {key}: {first['msg']}") from error
 
 
+def names_not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that hold NaN or infinity."""
+    return [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+
+
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path)
@@ -237,7 +255,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is missing; the model folder is incomplete") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}; fetch or train the model again") from error
-    broken = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+    broken = names_not_finite(state)
     if broken:
         raise UserError(
             f"{path} holds values that are not finite, in {broken[0]} and {len(broken) - 1} other "

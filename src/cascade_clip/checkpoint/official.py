@@ -31,7 +31,7 @@ from cascade_clip.checkpoint.official_keys import (
 )
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 from cascade_clip.model.network import SegmentationNetwork
 
 _NUMPY_ARRAY, _NUMPY_SCALAR = (value.__reduce__()[0] for value in (np.empty(0), np.float64(0)))
@@ -134,8 +134,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        why = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"{path} is damaged or no checkpoint: {why[:200]}") from error
+        raise UserError(f"{path} is damaged or no checkpoint: {first_line(error)[:200]}") from error
     content = checkpoint if isinstance(checkpoint, dict) else {}
     state, meta = content.get("state_dict"), content.get("meta", {})
     if not isinstance(state, dict) or not all(

@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip's repositories call their weights; the first is preferred."""
@@ -40,7 +40,7 @@ def find_on_hub(address: str, quick_gelu: bool) -> Path:
         except EntryNotFoundError:  # it may have the other name
             reason = "the hub holds no such file"
         except Exception as error:  # which ones, is up to the hub's HTTP client of the day
-            first = (str(error) or type(error).__name__).splitlines()[0]
+            first = first_line(error)
             reason = first if isinstance(error, OSError) else f"the hub can't be reached: {first}"
             break
     raise UserError(_explain(repository, files[0], quick_gelu, reason))

@@ -27,7 +27,7 @@ from cascade_clip.clip.weights import (
     read_weights,
 )
 from cascade_clip.config import ClipSettings
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -121,7 +121,11 @@ def load_clip(settings: ClipSettings) -> FrozenClip:
 
 
 def load_clip_folder(folder: Path, name: str) -> FrozenClip:
-    """A CLIP from a folder in open_clip's own layout (config JSON and safetensors)."""
+    """A CLIP from a folder in open_clip's own layout (config JSON and safetensors).
+
+    Raises `UserError` for missing or damaged files and for text encoders of other kinds than CLIP's
+    own.
+    """
     try:
         config = json.loads((folder / CONFIG_FILE).read_text())
         state = load_file(folder / WEIGHTS_FILE)
@@ -132,18 +136,28 @@ def load_clip_folder(folder: Path, name: str) -> FrozenClip:
         ) from error
     except (ValueError, SafetensorError) as error:
         raise UserError(f"the CLIP in {folder} can't be read: {error}") from error
-    model_cfg = config["model_cfg"]
-    model = build_clip(
-        model_cfg["embed_dim"],
-        model_cfg["vision_cfg"],
-        model_cfg["text_cfg"],
-        quick_gelu=model_cfg.get("quick_gelu", False),
-        init_logit_bias=model_cfg.get("init_logit_bias"),
-    )
+    try:
+        model_cfg, preprocess = config["model_cfg"], config["preprocess_cfg"]
+        if model_cfg.get("custom_text") or "hf_model_name" in model_cfg["text_cfg"]:
+            raise UserError(
+                f"the CLIP in {folder} has another text encoder than CLIP's own, which folders "
+                "can't bring; name it as open_clip does (model.clip.model, model.clip.pretrained)"
+            )
+        model = build_clip(
+            model_cfg["embed_dim"],
+            model_cfg["vision_cfg"],
+            model_cfg["text_cfg"],
+            quick_gelu=model_cfg.get("quick_gelu", False),
+            init_logit_bias=model_cfg.get("init_logit_bias"),
+        )
+    except KeyError as error:
+        raise UserError(f"{folder / CONFIG_FILE} lacks {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise UserError(f"{folder / CONFIG_FILE} describes no CLIP: {first_line(error)}") from error
     _load_strictly(model, state, source=str(folder / WEIGHTS_FILE))
     text_cfg = model_cfg["text_cfg"]
     tokenizer = load_tokenizer(folder, text_cfg["context_length"], text_cfg.get("vocab_size"))
-    return freeze_clip(model, name, tokenizer, config["preprocess_cfg"])
+    return freeze_clip(model, name, tokenizer, preprocess)
 
 
 def load_tokenizer(
@@ -234,15 +248,16 @@ def _build(config: Mapping[str, Any], name: str) -> nn.Module:
     try:
         return (CustomTextCLIP if own_text_encoder else CLIP)(**{**values, "text_cfg": text})
     except (OSError, RuntimeError, ImportError, TypeError) as error:
-        raise UserError(f"CLIP '{name}' can't be built: {str(error).splitlines()[0]}") from error
+        raise UserError(f"CLIP '{name}' can't be built: {first_line(error)}") from error
 
 
 def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
     try:
         tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name)
     except (OSError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the tokenizer of CLIP '{name}' can't be loaded: {reason}") from error
+        raise UserError(
+            f"the tokenizer of CLIP '{name}' can't be loaded: {first_line(error)}"
+        ) from error
     return tokenizer
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
 from cascade_clip.clip.transformers_format import from_transformers, is_transformers
 from cascade_clip.config import ClipSettings
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 """Entries of OpenAI's archives and old checkpoints that follow from the architecture."""
@@ -135,8 +135,7 @@ def _read_state(path: Path) -> Mapping[str, Any]:
             "safetensors file, or save its state dict alone"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} can't be read: {first}") from error
+        raise UserError(f"{path} can't be read: {first_line(error)}") from error
     inner = found.get("state_dict", found) if isinstance(found, dict) else None
     if not isinstance(inner, dict) or not inner:
         raise UserError(f"{path} holds no weights, expected a file of named tensors")

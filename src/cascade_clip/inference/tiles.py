@@ -106,7 +106,8 @@ class Tile:
         slack = SLACK + torch.finfo(low.dtype).eps * torch.maximum(-low.min(), high.max())
         lower = low.amin(dim=0).sigmoid_() - self.offset  # (C,)
         upper = high.amax(dim=0).sigmoid_() - self.offset  # (C,)
-        return (upper >= lower.max() - slack).nonzero().squeeze(1)
+        # Put this way, NaN rules no class out.
+        return (~(upper < lower.max() - slack)).nonzero().squeeze(1)
 
     def _bounds(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Smallest and largest logit of each class (C,), window by window."""

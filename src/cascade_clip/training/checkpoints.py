@@ -18,7 +18,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
+from cascade_clip.checkpoint.native import names_not_finite
+from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
@@ -115,12 +116,11 @@ class Checkpoints(Callback):
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         step = trainer.global_step
-        for name, value in pl_module.state_dict().items():
-            if not bool(torch.isfinite(value).all()):
-                raise TrainingFailed(
-                    f"training diverged: {name} is no longer finite after step {step}; lower "
-                    f"train.lr. Older checkpoints in {self.folder} are intact"
-                )
+        for name in names_not_finite(pl_module.state_dict()):
+            raise TrainingFailed(
+                f"training diverged: {name} is no longer finite after step {step}; lower "
+                f"train.lr. Older checkpoints in {self.folder} are intact"
+            )
         problem = trainer.strategy.broadcast(self._write(trainer))
         if problem:
             raise TrainingFailed(
@@ -169,9 +169,8 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
         except FileNotFoundError:
             continue
         except DAMAGED as error:
-            what = str(error).splitlines()[0] if str(error) else type(error).__name__
             Console(stderr=True).print(
-                f"{path} can't be read ({what}); trying an older one",
+                f"{path} can't be read ({first_line(error)}); trying an older one",
                 style="yellow", markup=False, highlight=False, soft_wrap=True,
             )  # fmt: skip
     raise UserError(

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from cascade_clip.errors import UserError
 
 COLUMNS = (
-    "step", "loss", "loss_focal", "loss_dice", "lr",
+    "step", "loss", "loss_focal", "loss_dice", "loss_ssim", "lr",
     "val_pAcc", "val_mIoU", "val_S", "val_U", "val_h", "unreadable",
 )  # fmt: skip
 

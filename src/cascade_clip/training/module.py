@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from cascade_clip.data.dataset import Batch
 from cascade_clip.data.labels import full_targets
 from cascade_clip.data.sampling import derive_seed
 from cascade_clip.data.transforms import normalise
-from cascade_clip.errors import UserError
+from cascade_clip.errors import TrainingFailed, UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.losses import SegmentationLoss
@@ -86,6 +87,7 @@ class TrainingModule(pl.LightningModule):
                 "loss": terms.total,
                 "loss_focal": terms.focal,
                 "loss_dice": terms.dice,
+                **({"loss_ssim": terms.ssim} if self.recipe.loss.ssim_weight else {}),
                 "lr": learning_rate(self.global_step, self.recipe.train),
             },
             sync_dist=True,
@@ -96,6 +98,13 @@ class TrainingModule(pl.LightningModule):
         if self.global_step % LOSS_EVERY == 0:
             # Reading it waits for the device, so not at every step.
             self.last_loss = float(outputs["loss"])
+            diverged = not math.isfinite(self.last_loss)
+            # All processes have to agree, or the others would wait for this one.
+            if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):
+                raise TrainingFailed(
+                    f"training diverged: the loss is no longer finite after step "
+                    f"{self.global_step}; lower train.lr"
+                )
 
     def predict_for_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (B, C', h, w) and targets (B, H, W) over the same C' classes."""
