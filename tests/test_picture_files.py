@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import find_pictures, result_names
+from cascade_clip.picture_files import find_pictures, read_list, result_names
 
 
 @pytest.fixture
@@ -28,6 +28,12 @@ def test_hidden_files_of_folders_are_left_out(photos: Path) -> None:
     before = find_pictures([str(photos)], photos / "out")
     (photos / "._a.jpg").write_bytes(b"resource fork")
     assert find_pictures([str(photos)], photos / "out") == before
+
+
+def test_lists_may_start_with_a_byte_order_mark(photos: Path) -> None:
+    files = [photos / "b.jpg", photos / "a.PNG"]
+    lines = f"\ufeff{files[0]}\r\n{files[1]}\r\n".splitlines(keepends=True)
+    assert read_list(lines, photos / "out") == files
 
 
 def test_patterns_and_repeats(photos: Path) -> None:

@@ -68,7 +68,7 @@ def read_list(lines: Iterable[str], out: Path) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for line in lines:
-        if name := line.strip():
+        if name := line.removeprefix("\ufeff").strip():  # a byte-order mark, as Windows writes it
             folder = Path(name).is_dir()
             found.update(dict.fromkeys(find_pictures([name], out) if folder else [Path(name)]))
     if not found:

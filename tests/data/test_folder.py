@@ -86,6 +86,15 @@ def test_hidden_files_are_no_pictures(root: Path) -> None:
     assert FolderDataset(root, "val").pairs == surveyed.splits["val"]
 
 
+def test_byte_order_marks_are_no_part_of_names(root: Path) -> None:
+    expected = FolderDataset(root, "train")
+    for name in ("classes.txt", "split.yaml", "train.txt", "val.txt"):
+        text = (root / name).read_text()
+        (root / name).write_text(text, encoding="utf-8-sig")
+    found = FolderDataset(root, "train")
+    assert (found.classes, found.pairs) == (expected.classes, expected.pairs)
+
+
 def test_palette_masks_hold_indices_not_colours(tmp_path: Path) -> None:
     mask = Image.fromarray(np.array([[0, 3], [255, 1]], np.uint8))
     mask.putpalette([7] * 768)

@@ -178,15 +178,12 @@ def _summary(dropped: tuple[str, ...]) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     """Names from a file, one a line, or from a list with commas."""
-    from cascade_clip.errors import UserError
+    from cascade_clip.data.pairs import read_lines
 
     path = Path(text)
-    try:
-        listed = path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"class names can't be read from {path}: {error}") from error
-    names = text.split(",") if listed is None else listed
-    return tuple(name.strip() for name in names if name.strip())
+    if path.is_file():
+        return tuple(read_lines(path))
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _numbers(text: str) -> tuple[int, ...]:

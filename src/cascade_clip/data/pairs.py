@@ -104,7 +104,7 @@ def read_mask(path: Path) -> NDArray[np.integer]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that hold something, trimmed. Raises `UserError`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
