@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cascade_clip import coco
 from cascade_clip.coco import decode_mask
 from cascade_clip.labelling.segments import Ring, find_segments, without_holes
 from cascade_clip.segmentation import LegendEntry, Segmentation
+from tests.naive import segments as naive
 
 
 def segmented(labels: np.ndarray, confidence: np.ndarray | None = None) -> Segmentation:
@@ -43,6 +45,32 @@ def test_segments_divide_the_labels_among_them(
         area = sum(signed_area(ring) for ring in segment.rings)
         assert signed_area(without_holes(segment.rings)) == pytest.approx(area)
     assert (painted == labels).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 24), st.integers(1, 24), st.integers(1, 9))
+def test_segments_are_those_of_masks_of_the_whole_picture(
+    seed: int, height: int, width: int, min_area: int
+) -> None:
+    random = np.random.default_rng(seed)
+    result = segmented(random.integers(-1, 2, (height, width)), random.random((height, width)))
+    assert find_segments(result, min_area) == naive.find_segments(result, min_area)
+
+
+def test_small_pieces_cost_no_mask_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded: list[tuple[int, ...]] = []
+
+    def run_lengths(mask: np.ndarray) -> list[int]:
+        coded.append(mask.shape)
+        return original(mask)
+
+    original = coco.run_lengths
+    monkeypatch.setattr(coco, "run_lengths", run_lengths)
+    labels = np.full((20, 30), -1)
+    labels[::4, ::4] = 0
+    labels[5:8, 5:9] = 0
+    assert len(find_segments(segmented(labels), min_area=2)) == 1
+    assert coded == [(20, 4)]
 
 
 def test_a_ring_around_a_pool() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -53,32 +52,40 @@ def find_segments(result: Segmentation, min_area: int) -> list[Segment]:
     assert confidence is not None
     segments = []
     for index in range(len(result.legend)):
-        mask = result.labels == index
-        if int(mask.sum()) < min_area:
-            continue
-        for piece in _pieces(mask):
-            area = int(piece.sum())
-            if area >= min_area:
-                left, top, width, height = coco.bounding_box(piece)
-                segments.append(
-                    Segment(
-                        label=index,
-                        confidence=float(confidence[piece].astype(np.float32).mean()),
-                        area=area,
-                        bbox=(left, top, width, height),
-                        rle=coco.encode_mask(piece),
-                    )
+        numbered, _ = ndimage.label(result.labels == index)
+        areas = np.bincount(numbered.ravel())
+        for number, (rows, columns) in enumerate(ndimage.find_objects(numbered), start=1):
+            if areas[number] < min_area:
+                continue
+            piece = numbered[rows, columns] == number
+            top, left = rows.start, columns.start
+            scores = confidence[rows, columns][piece].astype(np.float32)
+            segments.append(
+                Segment(
+                    label=index,
+                    confidence=float(scores.mean()),
+                    area=int(areas[number]),
+                    bbox=(left, top, piece.shape[1], piece.shape[0]),
+                    rle=_encode(piece, top, left, result.labels.shape),
                 )
+            )
     return segments
 
 
-def _pieces(mask: coco.Mask) -> Iterator[coco.Mask]:
-    """The pieces of a mask (H, W), connected by edges, each as a mask of its own."""
-    numbered, _ = ndimage.label(mask)
-    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
-        piece = np.zeros_like(mask)
-        piece[box] = numbered[box] == number
-        yield piece
+def _encode(piece: coco.Mask, top: int, left: int, picture: tuple[int, ...]) -> coco.RLE:
+    """The run-length code of a piece that lies at (top, left) in a picture (H, W), from its own
+    columns alone."""
+    height, width = picture
+    columns = np.zeros((height, piece.shape[1]), dtype=bool)
+    columns[top : top + piece.shape[0]] = piece
+    counts = coco.run_lengths(columns)
+    counts[0] += left * height
+    if behind := (width - left - columns.shape[1]) * height:
+        if len(counts) % 2:  # ends outside the piece
+            counts[-1] += behind
+        else:
+            counts.append(behind)
+    return {"size": [height, width], "counts": coco.compress(counts)}
 
 
 def _outlines(piece: coco.Mask) -> tuple[Ring, ...]:
