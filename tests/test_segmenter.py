@@ -197,6 +197,14 @@ def test_all_classes_of_training_are_the_default(seg: Segmenter) -> None:
     assert seg(PICTURE).classes == CLASSES
 
 
+def test_names_of_a_data_set_are_taken_as_they_are(seg: Segmenter) -> None:
+    classes = ClassSet(("cat|dog", "sky, blue"), ("sky, blue",))
+    model = Segmenter(seg.network, seg.clip, classes, seg.recipe)
+    result = model(PICTURE)
+    assert result.classes == classes.names
+    assert [entry.seen for entry in result.legend] == [("cat|dog",), ()]
+
+
 def test_names_in_any_script_and_many_of_them(seg: Segmenter) -> None:
     assert seg(PICTURE, ["고양이", "🐱", "قطة", "cat {}"]).classes[1] == "🐱"
     many = seg(PICTURE, [f"thing {i}" for i in range(700)])

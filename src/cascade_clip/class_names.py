@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
@@ -33,18 +33,11 @@ class TypedClasses:
             raise UserError(f"no class names given; give at least one, {_EXAMPLE}")
         if len(self.groups) > MAX_CLASSES:
             raise UserError(f"{len(self.groups):,} classes; at most {MAX_CLASSES:,} are taken")
-        used: set[str] = set()
-        for name in self.names:
-            if all(unicodedata.category(character)[0] in "CZ" for character in name):
-                raise UserError(f"an empty class name among those given; leave it out, {_EXAMPLE}")
-            if len(name) > MAX_NAME_LENGTH:
-                raise UserError(
-                    f"class name '{name[:37]}...' is too long: {len(name):,} characters; at most "
-                    f"{MAX_NAME_LENGTH:,} are taken, and most text encoders read about 70 words"
-                )
-            if name.casefold() in used:
-                raise UserError(f"class name '{name}' is given twice; name each class once")
-            used.add(name.casefold())
+        if any(map(is_blank, self.names)):
+            raise UserError(f"an empty class name among those given; leave it out, {_EXAMPLE}")
+        check_lengths(self.names)
+        if repeated := find_repeated(self.names):
+            raise UserError(f"class name '{repeated[1]}' is given twice; name each class once")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,6 +79,37 @@ def parse_classes(classes: str | Sequence[str] | TypedClasses) -> TypedClasses:
         if not isinstance(entry, str):
             raise UserError(f"class names are texts, got {entry!r}")
     return TypedClasses(tuple(tuple(map(_trim, entry.split("|"))) for entry in classes))
+
+
+def classes_named(names: Sequence[str]) -> TypedClasses:
+    """Classes of exactly these names, such as those of a data set: a `|` is part of a name."""
+    return TypedClasses(tuple((name,) for name in names))
+
+
+def is_blank(name: str) -> bool:
+    """Whether a name holds no visible character."""
+    return all(unicodedata.category(character)[0] in "CZ" for character in name)
+
+
+def check_lengths(names: Iterable[str]) -> None:
+    """Raises `UserError` for a name that is very long."""
+    for name in names:
+        if len(name) > MAX_NAME_LENGTH:
+            raise UserError(
+                f"class name '{name[:37]}...' is too long: {len(name):,} characters; at most "
+                f"{MAX_NAME_LENGTH:,} are taken, and most text encoders read about 70 words"
+            )
+
+
+def find_repeated(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that differ in case or spaces alone: they have one text embedding."""
+    taken: dict[str, str] = {}
+    for name in names:
+        plain = _trim(name).casefold()
+        if plain in taken:
+            return taken[plain], name
+        taken[plain] = name
+    return None
 
 
 def some_of(names: Sequence[str], most: int = 30) -> str:

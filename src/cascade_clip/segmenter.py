@@ -15,7 +15,7 @@ import torch
 from cascade_clip.checkpoint.native import Bundle
 from cascade_clip.checkpoint.places import EMBEDDED
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
-from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
@@ -74,7 +74,7 @@ class Segmenter:
             self.network.compile()
         self.clip = clip
         self.trained_classes = classes
-        self.default_classes = default_classes or parse_classes(classes.prompts)
+        self.default_classes = default_classes or classes_named(classes.prompts)
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})

@@ -38,6 +38,8 @@ def test_what_prompts_say() -> None:
     [
         ((), (), "at least one class name"),
         (("a", " "), (), "must not be empty"),
+        (("a", "\u200b"), (), "must not be empty"),
+        (("a", "very " * 300), (), "too long: 1,500 characters"),
         (("a", "b", "a"), (), "class names must not repeat, got 'a' and 'a'"),
         (("a", "b"), ("b", "b"), "unseen names must not repeat"),
         (("a", "b"), ("c",), "unseen c: not among the classes a, b"),

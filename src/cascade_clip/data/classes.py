@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cascade_clip.class_names import check_lengths, find_repeated, is_blank
 from cascade_clip.errors import UserError
 
 
@@ -11,8 +12,8 @@ from cascade_clip.errors import UserError
 class ClassSet:
     """All classes of a data set, in label order, and the names withheld from training.
 
-    Raises `UserError` if a name is empty or repeated (apart from case and spaces), or if an unseen
-    name is not among `names`.
+    Raises `UserError` if a name is empty, very long or repeated (apart from case and spaces), or if
+    an unseen name is not among `names`.
     """
 
     names: tuple[str, ...]
@@ -25,8 +26,9 @@ class ClassSet:
             raise UserError("a data set needs at least one class name, got none")
         if len(self.prompts) != len(self.names):
             raise UserError(f"{len(self.prompts)} prompt names for {len(self.names)} classes")
-        if any(not name.strip() for name in (*self.names, *self.prompts)):
+        if any(map(is_blank, (*self.names, *self.prompts))):
             raise UserError(f"class names must not be empty, got {list(self.names)}")
+        check_lengths((*self.names, *self.prompts))
         _check_apart("class names", self.names)
         _check_apart("names in prompts", self.prompts)
         _check_apart("unseen names", self.unseen)
@@ -64,11 +66,6 @@ class ClassSet:
 
 
 def _check_apart(what: str, names: tuple[str, ...]) -> None:
-    """Names that differ in case or spaces alone have one text embedding, so that training on a seen
-    one would train the unseen one."""
-    taken: dict[str, str] = {}
-    for name in names:
-        plain = " ".join(name.split()).casefold()
-        if plain in taken:
-            raise UserError(f"{what} must not repeat, got '{taken[plain]}' and '{name}'")
-        taken[plain] = name
+    """Training on a seen name would train an unseen one that has the same text embedding."""
+    if repeated := find_repeated(names):
+        raise UserError(f"{what} must not repeat, got '{repeated[0]}' and '{repeated[1]}'")

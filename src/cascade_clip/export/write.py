@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from cascade_clip.checkpoint.native import Bundle, describe_model
-from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.class_names import TypedClasses, classes_named
 from cascade_clip.errors import UserError
 from cascade_clip.export.check import Agreement, check_exported
 from cascade_clip.export.graph import (
@@ -74,7 +74,7 @@ def _describe(
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
     query = build_query(
         bundle.clip,
-        classes or parse_classes(bundle.classes.prompts),
+        classes or classes_named(bundle.classes.prompts),
         trained=bundle.classes.trained_names,
         seen_score_offset=bundle.recipe.seen_score_offset,
         trained_templates=bundle.templates,
