@@ -30,8 +30,9 @@ from cascade_clip.checkpoint.native import Bundle, load_bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
-from cascade_clip.data.dataset import Split, open_dataset
+from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.picturebook import STUFF, THINGS
+from cascade_clip.data.split import Split
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean

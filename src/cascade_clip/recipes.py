@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import Recipe
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean, nearest
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 
@@ -67,9 +67,8 @@ def _find(name: str, folder: Path) -> Path:
         return path
     known = recipe_names()
     if name not in known:
-        nearest = get_close_matches(name, known, n=1, cutoff=0.0)
         raise UserError(
-            f"unknown recipe '{name}'; did you mean '{nearest[0]}'? "
+            f"unknown recipe '{name}'{did_you_mean(name, known, cutoff=0.0)} "
             "`cascade-clip recipes` lists all; a file needs the ending .yaml"
         )
     return RECIPE_FOLDER / f"{name}.yaml"
@@ -123,10 +122,9 @@ def _unknown_key(key: str) -> str:
     known = list(setting_keys())
     leaf = key.rpartition(".")[2]
     by_leaf = {name.rpartition(".")[2]: name for name in known}
-    nearest = get_close_matches(key, known, n=1, cutoff=0.75)
-    nearest += [by_leaf[name] for name in get_close_matches(leaf, by_leaf, n=1, cutoff=0.6)]
-    nearest += get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"unknown setting '{key}'; did you mean '{nearest[0]}'?"
+    alike = nearest(leaf, by_leaf)
+    meant = nearest(key, known, 0.75) or (alike and by_leaf[alike]) or nearest(key, known, 0.0)
+    return f"unknown setting '{key}'; did you mean '{meant}'?"
 
 
 def _explain(error: ValidationError) -> str:

@@ -108,6 +108,8 @@ def test_what_the_hub_refuses_is_said_in_a_line(
 ) -> None:
     hub.repositories |= {"zoo/other": {"model.bin": b"x"}, "zoo/gated": {}, "zoo/cats": {}}
     hub.gated.add("zoo/gated")
+    with pytest.raises(UserError, match="no model of this name"):
+        check_model("zoo/none")
     for name, revision, message in (
         ("zoo/none", None, "no folder zoo/none here, and no model of this name"),
         ("zoo/cats", "v9", "no revision 'v9'"),
@@ -132,11 +134,18 @@ def test_paths_are_not_taken_for_names_on_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("runs").mkdir()
+    Path("zoo-here").mkdir()
     assert is_hub_id("zoo/cats") and is_hub_id("zoo/cats-v1.0_b")
-    for path in ("runs/mistyped", "cats", "./zoo/cats", "/zoo/cats", "zoo/cats/model", "../cats"):
+    for path in (
+        "runs/mistyped",
+        "zoo-here/x",
+        "cats",
+        "./zoo/cats",
+        "/zoo/cats",
+        "zoo/cats/model",
+        "../cats",
+    ):
         assert not is_hub_id(path)
-    check_model("zoo/cats")
     for model, message in (("runs/mistyped", "no model in runs/mistyped"), ("a.onnx", "no such")):
         with pytest.raises(UserError, match=message):
             check_model(model)

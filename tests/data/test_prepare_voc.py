@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade_clip.data.dataset import Split
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.run import Report, prepare
 from cascade_clip.data.prepared import PreparedDataset
+from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from tests.data import owners
 

@@ -5,17 +5,24 @@ Imports nothing heavy, so that a mistyped model is told at once.
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import nearest
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 EMBEDDED = "picturebook"
 ONNX_SUFFIX, TORCH_EXPORT_SUFFIX = ".onnx", ".pt2"
+RUNS = Path("runs")
+"""Where runs lie unless somebody says otherwise."""
+MOST_LISTED = 1000
+"""Entries of a folder that are looked at for a model which may have been meant."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -28,19 +35,30 @@ def is_exported(model: str | Path) -> bool:
 def is_hub_id(model: str | Path) -> bool:
     """Whether a name is `organisation/model` on the Hugging Face hub.
 
-    It is a path where its first part is a folder here: `runs/mistyped` is not looked for elsewhere.
+    It is a path where its first part is a folder here, or `runs`: `runs/mistyped` is not looked
+    for elsewhere.
     """
     text = str(model)
-    return bool(_HUB_ID.fullmatch(text)) and not Path(text.split("/")[0]).is_dir()
+    first = Path(text.split("/")[0])
+    return bool(_HUB_ID.fullmatch(text)) and not (first.is_dir() or first == RUNS)
 
 
 def check_model(model: str | Path) -> None:
-    """Raises `UserError` if there is no such model here; what may lie on the hub passes."""
-    if is_exported(model):
-        if not Path(model).is_file():
-            raise UserError(f"no such file: {model}")
-    elif not is_hub_id(model):
+    """Raises `UserError` if there is no such model; one of the hub is fetched."""
+    if not is_exported(model):
         find_model(model)
+    elif not Path(model).is_file():
+        raise UserError(f"no such file: {model}{_meant(Path(model))}")
+
+
+def check_trained(model: str | Path, command: str) -> None:
+    """As `check_model`, for a `command` that can't work with an exported file."""
+    if is_exported(model):
+        raise UserError(
+            f"{model} is an exported file; {command} needs the model it came from: a model or run "
+            "folder"
+        )
+    check_model(model)
 
 
 def find_model(model: str | Path, revision: str | None = None) -> Path:
@@ -58,7 +76,7 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
             f"a revision is for models on the hub (organisation/model), not for {model}"
         )
     path = Path(model)
-    if str(model) == EMBEDDED and not path.exists():
+    if str(path) == EMBEDDED and not path.exists():
         path = Path(str(files("cascade_clip"))) / "adapters" / EMBEDDED
     for place in (path, path / "model"):
         if (place / CONFIG_FILE).is_file():
@@ -71,4 +89,28 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     raise UserError(
         f"no model in {path}: {CONFIG_FILE} is missing; give a model or run folder, "
         f"organisation/model of the Hugging Face hub, or '{EMBEDDED}' for the embedded model"
+        f"{_meant(path)}"
     )
+
+
+def _meant(path: Path) -> str:
+    """The end of a message about a model that isn't there: one here with a name like it, if any."""
+    here = [*_models_in(RUNS), *_models_in(path.parent), EMBEDDED]
+    models = {Path(place).name: place for place in here if place != str(path)}
+    found = nearest(path.name, models)
+    return "" if found is None else f"; did you mean '{models[found]}'?"
+
+
+def _models_in(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [folder / entry.name for entry in islice(entries, MOST_LISTED)]
+    except OSError:
+        return []
+    return sorted(str(place) for place in names if _may_be_model(place))
+
+
+def _may_be_model(place: Path) -> bool:
+    if is_exported(place):
+        return place.is_file()
+    return (place / CONFIG_FILE).is_file() or (place / "model" / CONFIG_FILE).is_file()

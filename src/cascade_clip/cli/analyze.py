@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cascade_clip.checkpoint.places import RUNS
 from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
 from cascade_clip.errors import UserError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
     from cascade_clip.data.dataset import Sample, SegmentationDataset
 
-RUNS = Path("runs")
 SHOWN = 4
 """Pictures in a table of pictures."""
 POOL = 60
@@ -220,7 +220,8 @@ def _open_dataset(
     command: str, settings: DataSettings, options: _DataOptions, out: Path
 ) -> SegmentationDataset:
     from cascade_clip.analysis.pictures import open_pictures
-    from cascade_clip.data.dataset import open_dataset, read_split
+    from cascade_clip.data.dataset import open_dataset
+    from cascade_clip.data.split import read_split
 
     split = read_split(options.split)
     if command == "cka":

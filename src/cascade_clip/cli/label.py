@@ -9,7 +9,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model
 from cascade_clip.class_names import parse_classes
-from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold
+from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, read_choices
 from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
@@ -50,7 +50,7 @@ def label(
 
     A stopped command goes on where it was when it is repeated.
     """
-    wanted = _read_formats(formats)
+    wanted = read_choices(formats, "--format", FORMATS)
     typed = parse_classes(classes)
     placement = _read_placement(place)
     if engine not in ("local", "ray"):
@@ -123,14 +123,6 @@ def _label(task: Task, jobs: list[Job], workers: int | None, quiet: bool) -> lis
     for line in labeller.notes:
         notes.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return failed
-
-
-def _read_formats(text: str) -> list[str]:
-    formats = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise UserError(f"--format takes any of {', '.join(FORMATS)}; got '{text}'")
-    return formats
 
 
 def _read_placement(text: str) -> Placement:

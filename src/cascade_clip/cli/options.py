@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 
 ModelArgument = Annotated[
     str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
@@ -39,3 +43,16 @@ Threshold = Annotated[
     typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def read_choices(text: str, option: str, known: Sequence[str]) -> list[str]:
+    """Some of the `known` names, with commas, as an option takes them; each once.
+
+    Raises `UserError` for none and for others.
+    """
+    chosen = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        hint = did_you_mean(unknown[0], known) if unknown else ""
+        raise UserError(f"{option} takes any of {', '.join(known)}; got '{text}'{hint}")
+    return chosen

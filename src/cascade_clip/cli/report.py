@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cascade_clip.checkpoint.places import RUNS
 from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
-
-RUNS = Path("runs")
 
 
 def report(

@@ -11,7 +11,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model, find_model, is_exported
 from cascade_clip.class_names import parse_classes
-from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold
+from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, read_choices
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures, is_video, read_list
 from cascade_clip.video import Sampling, require_video
@@ -70,7 +70,7 @@ def segment(
 
     A stopped command goes on where it was when it is repeated.
     """
-    formats = _read_formats(save)
+    formats = read_choices(save, "--save", FORMATS)
     typed = None if classes is None else parse_classes(classes)
     sampling = _read_sampling(every, fps)
     check_model(model)
@@ -201,14 +201,6 @@ def _table(entries: Sequence[Entry], query: Query) -> Table:
     if rest > 1e-6:
         table.add_row("(none)", f"{rest:.1%}", "")
     return table
-
-
-def _read_formats(text: str) -> list[str]:
-    formats = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise UserError(f"--save takes any of {', '.join(FORMATS)}; got '{text}'")
-    return formats
 
 
 def _read_sampling(every: int, fps: float | None) -> Sampling:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,22 +16,12 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 from cascade_clip.data.sampling import Onwards, Shuffle, derive_seed, seeded
+from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-
-Split = Literal["train", "val", "calibration", "test"]
 
 SEED_OFFSET: dict[Split, int] = {"train": 0, "val": 10_000, "test": 20_000, "calibration": 30_000}
 """Scenes of split x are drawn from book `seed + SEED_OFFSET[x]`, with seed < 10,000: no split ever
 shows a scene of another. Settings such as the seen-score offset are chosen on `calibration`."""
-
-
-def read_split(name: str) -> Split:
-    """The split of that name. Raises `UserError` if there is none."""
-    for split in SEED_OFFSET:
-        if split == name:
-            return split
-    raise UserError(f"unknown split '{name}'; there are {', '.join(SEED_OFFSET)}")
-
 
 RUN_STRIDE = 10**9
 """Training runs with another seed read the book from another page on."""

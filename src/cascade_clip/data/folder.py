@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
-from cascade_clip.data.dataset import Split
 from cascade_clip.data.pairs import Pair, PairDataset, read_lines
+from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import is_picture
 

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import STANDARD, load_class_list
-from cascade_clip.data.dataset import Split
 from cascade_clip.data.pairs import Pair, PairDataset, read_lines
+from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 
 PREPARED_NAMES: tuple[PreparedName, ...] = get_args(PreparedName)

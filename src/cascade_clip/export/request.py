@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 
 from cascade_clip.checkpoint.places import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 
 Format = Literal["onnx", "torch-export"]
 Precision = Literal["fp32", "fp16"]
@@ -17,14 +18,19 @@ SUFFIXES: dict[Format, str] = {"onnx": ONNX_SUFFIX, "torch-export": TORCH_EXPORT
 def read_format(text: str) -> Format:
     """Raises `UserError` for an unknown format."""
     if text not in SUFFIXES:
-        raise UserError(f"the format is {' or '.join(SUFFIXES)}, got '{text}'")
+        raise UserError(
+            f"the format is {' or '.join(SUFFIXES)}, got '{text}'{did_you_mean(text, SUFFIXES)}"
+        )
     return text
 
 
 def read_precision(text: str) -> Precision:
     """Raises `UserError` for an unknown precision."""
-    if text not in get_args(Precision):
-        raise UserError(f"the precision is {', '.join(get_args(Precision))}, got '{text}'")
+    known: tuple[str, ...] = get_args(Precision)
+    if text not in known:
+        raise UserError(
+            f"the precision is {' or '.join(known)}, got '{text}'{did_you_mean(text, known)}"
+        )
     return cast(Precision, text)
 
 
