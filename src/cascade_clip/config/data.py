@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from cascade_clip.config.base import Probability, Settings
+from cascade_clip.config.base import PositiveShare, Probability, Settings, Share
 
 RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
@@ -39,7 +39,7 @@ class PicturebookSettings(Settings):
     """Smallest and largest longer side of a thing, as a share of the scene's side."""
     stuff: tuple[PositiveInt, PositiveInt] = (1, 3)
     """Fewest and most regions of stuff in a scene."""
-    max_overlap: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
+    max_overlap: Share = 0.2
     """Largest share of a thing's box that another thing's box may cover."""
 
 
@@ -103,9 +103,10 @@ class DataSettings(Settings):
     pictures a patch larger than `crop`, see `short_side`. The papers use 1."""
     short_side: PositiveInt = 512
     """Pictures are scaled to this short side for inference, in pixels."""
-    mean: RGB = IMAGENET_MEAN
-    std: RGB = IMAGENET_STD
-    """Normalisation of RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""
+    mean: tuple[Share, Share, Share] = IMAGENET_MEAN
+    """Subtracted from RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""
+    std: tuple[PositiveShare, PositiveShare, PositiveShare] = IMAGENET_STD
+    """What they are divided by afterwards."""
     augment: AugmentSettings = AugmentSettings()
     picturebook: PicturebookSettings = PicturebookSettings()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -15,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from cascade_clip.config.base import Settings
+from cascade_clip.config.base import PositiveShare, Settings, Share
 
 Setting = Literal["inductive", "transductive", "full"]
 
@@ -34,7 +33,7 @@ class TrainSettings(Settings):
     min_lr: NonNegativeFloat = 1e-6
     power: PositiveFloat = 0.9
     warmup_steps: NonNegativeInt = 1500
-    warmup_ratio: PositiveFloat = 1e-6
+    warmup_ratio: PositiveShare = 1e-6
     weight_decay: NonNegativeFloat = 0.01
     precision: Literal["32", "bf16", "fp16"] = "32"
     compile: Literal["auto"] | bool = "auto"
@@ -78,6 +77,11 @@ class TrainSettings(Settings):
                 "divisible by accumulate x devices x nodes "
                 f"({self.accumulate} x {self.devices} x {self.nodes})"
             )
+        if self.min_lr > self.lr:
+            raise ValueError(
+                f"min_lr ({self.min_lr:g}), to which the rate falls, is above lr ({self.lr:g}); "
+                "set it to at most lr"
+            )
         return self
 
 
@@ -88,5 +92,5 @@ class LossSettings(Settings):
     dice_weight: NonNegativeFloat = 1.0
     ssim_weight: NonNegativeFloat = 0.0
     """Structural similarity, the third term of SPT-SEG (arXiv 2312.12754); 0 for all others."""
-    focal_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
+    focal_alpha: Share = 0.25
     focal_gamma: NonNegativeFloat = 2.0

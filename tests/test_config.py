@@ -1,0 +1,31 @@
+"""Settings: which numbers are taken, and that all are documented."""
+
+from __future__ import annotations
+
+import pytest
+
+from cascade_clip.errors import UserError
+from cascade_clip.recipes import load_recipe
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.std=[0,0,0]", r"data\.std\.0: .*greater than 0, got 0"),
+        ("data.std=[58.4,57.1,57.4]", r"data\.std\.0: .*less than or equal to 1, got 58\.4"),
+        ("data.mean=[123.7,116.3,103.5]", r"data\.mean\.0: .*less than or equal to 1, got 123\.7"),
+        ("data.augment.scale=[0.5,.inf]", r"data\.augment\.scale\.1: .*finite number, got inf"),
+        ("train.lr=.inf", r"train\.lr: .*finite number, got inf"),
+        ("train.weight_decay=.nan", r"train\.weight_decay: .*finite number, got nan"),
+        ("seen_score_offset=.inf", "seen_score_offset: .*finite number, got inf"),
+        ("train.warmup_ratio=2", r"train\.warmup_ratio: .*less than or equal to 1, got 2"),
+        ("train.min_lr=0.5", r"min_lr \(0\.5\), to which the rate falls, is above lr \(0\.004\)"),
+    ],
+)
+def test_numbers_that_no_run_could_use(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe("picturebook-inductive", [override])
+
+
+def test_a_constant_rate_is_allowed() -> None:
+    assert load_recipe("picturebook-inductive", ["train.min_lr=0.004"]).train.min_lr == 0.004
