@@ -14,6 +14,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.recipes import (
     RECIPE_FOLDER,
     dump_recipe,
+    flatten,
     load_recipe,
     parse_recipe,
     recipe_names,
@@ -288,3 +289,7 @@ def test_recipes_on_the_page_on_own_data_load(tmp_path: Path) -> None:
         recipe = load_recipe(tmp_path / "mine.yaml")
         assert recipe.data.name == "folder"
         assert recipe.data.root in (Path("my-data"), Path("drawn"))
+
+
+def test_nested_settings_have_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cascade_clip.upsample import maps_per_chunk
+
 WINDOW = 11
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
-PIXELS_AT_ONCE = 2**22
-"""Upsampled values that are held at a time; more class maps than fit are worked off in turn."""
 
 
 def structural_dissimilarity(mask_logits: Tensor, labels: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def structural_dissimilarity(mask_logits: Tensor, labels: Tensor) -> Tensor:
         mask_logits = mask_logits.float()
     num_classes = mask_logits.shape[1]
     pixels = labels.numel()
-    at_once = max(1, PIXELS_AT_ONCE // pixels)
+    at_once = maps_per_chunk(pixels, labels.device)
     windows = tuple(_gaussian_band(side, mask_logits) for side in labels.shape[1:])
     total = mask_logits.new_zeros(())
     with torch.autocast(labels.device.type, enabled=False):  # variances are small differences

@@ -50,6 +50,18 @@ def dump_recipe(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json")
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {prefix + key: value}
+        )
+    return flat
+
+
 def setting_keys(settings: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings, e.g. `model.head.sigma`."""
     for name, info in settings.model_fields.items():

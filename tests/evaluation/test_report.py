@@ -18,14 +18,12 @@ from cascade_clip.evaluation.report import (
     Example,
     classes_section,
     curves_section,
-    flatten,
     group_scores,
     metrics_section,
     percent,
     pictures_section,
     read_history,
     settings_section,
-    worst_and_best,
     write_report,
 )
 
@@ -113,13 +111,6 @@ def test_accuracy_leaves_out_ignored_pixels() -> None:
     assert math.isnan(blank.accuracy("a"))
 
 
-def test_worst_and_best() -> None:
-    examples = [example(share) for share in (2 / 3, 0.0, 1.0, 1 / 3)]
-    worst, best = worst_and_best(examples, "ours", 2)
-    assert [e.accuracy("ours") for e in worst] == pytest.approx([0.0, 1 / 3])
-    assert [e.accuracy("ours") for e in best] == pytest.approx([1.0, 2 / 3])
-
-
 def test_history_drops_empty_cells(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss,val_h\n20,1.5,\n40,,0.25\n")
@@ -127,7 +118,6 @@ def test_history_drops_empty_cells(tmp_path: Path) -> None:
 
 
 def test_small_helpers() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert percent(0.1234) == "12.3"
     assert percent(math.nan) == "–"
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from cascade_clip.errors import UserError
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.sliding import sliding_best, sliding_labels, sliding_scores
 from cascade_clip.inference.windows import windows
@@ -213,3 +214,22 @@ def test_the_way_of_gpus_gives_the_labels_of_the_tiles(monkeypatch: pytest.Monke
     classes = sliding_best(Patchwise(), image, text, **arguments)
     assert (tiles[0] == classes[0]).all()
     torch.testing.assert_close(tiles[1], classes[1])
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "output"),
+    [
+        ((3, 16, 16), (2, 4), (8, 8)),
+        ((0, 3, 16, 16), (2, 4), (8, 8)),
+        ((1, 3, 16, 16), (0, 4), (8, 8)),
+        ((1, 3, 16, 16), (2, 4), (0, 8)),
+    ],
+)
+def test_wrong_shapes_are_user_errors(
+    image: tuple[int, ...], text: tuple[int, ...], output: tuple[int, int]
+) -> None:
+    with pytest.raises(UserError, match="must be"):
+        sliding_labels(
+            Patchwise(), torch.zeros(image), torch.zeros(text), crop=16, stride=16,
+            output_size=output,
+        )  # fmt: skip

@@ -20,7 +20,11 @@ from cascade_clip.recipes import load_recipe
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train
-from cascade_clip.training.run_folder import new_run_folder, newest_run_folder
+from cascade_clip.training.run_folder import (
+    check_same_recipe,
+    new_run_folder,
+    newest_run_folder,
+)
 
 STEPS = 6
 
@@ -148,6 +152,17 @@ def test_resuming_with_other_settings_says_which(whole_run: tuple[Recipe, Path])
     other = recipe.model_copy(update={"train": recipe.train.model_copy(update={"lr": 0.5})})
     with pytest.raises(UserError, match=rf"train\.lr={recipe.train.lr}, now it is 0\.5"):
         train(other, out, resume=True, quiet=True)
+
+
+def test_a_run_may_go_on_where_its_data_lies_now(whole_run: tuple[Recipe, Path]) -> None:
+    recipe, out = whole_run
+    moved = recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"root": Path("elsewhere")}),
+            "train": recipe.train.model_copy(update={"keep_model_at": (2,)}),
+        }
+    )
+    check_same_recipe(moved, out)
 
 
 @pytest.mark.parametrize(

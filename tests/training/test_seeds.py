@@ -28,7 +28,8 @@ def test_each_seed_is_a_run_and_a_resumed_series_keeps_what_is_finished(
     kept = (tmp_path / "seed-4" / "model" / "model.safetensors").stat().st_mtime_ns
     with pytest.raises(UserError, match="seed-4 holds a run already; go on with --resume"):
         train_seeds(recipe, tmp_path, 2, quiet=True)
-    summary = train_seeds(recipe, tmp_path, 2, resume=True, quiet=True)
+    renamed = recipe.model_copy(update={"name": "of-another-file"})
+    summary = train_seeds(renamed, tmp_path, 2, resume=True, quiet=True)
     assert (tmp_path / "seed-4" / "model" / "model.safetensors").stat().st_mtime_ns == kept
     assert summary.per_seed[4] == first.per_seed[4]
     assert summary.per_seed[5] != first.per_seed[4]

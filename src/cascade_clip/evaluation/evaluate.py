@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
+from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collate
@@ -53,6 +55,18 @@ def evaluate(
         advance(len(images))
     network.train(training)
     return metrics.compute()
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    dataset: SegmentationDataset,
+    recipe: Recipe,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda pictures: None,
+) -> Metrics:
+    """`evaluate` for a loaded model, on `device` and with the prompts of its training."""
+    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
+    return evaluate(bundle.network.to(device), dataset, text, recipe, advance=advance)
 
 
 @torch.inference_mode()

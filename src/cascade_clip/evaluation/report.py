@@ -21,6 +21,7 @@ from cascade_clip.evaluation.metrics import Metrics, harmonic_mean
 from cascade_clip.imageio import RGBArray, write_whole
 from cascade_clip.overlay import paint_labels
 from cascade_clip.palette import IGNORED, class_colours, to_hex
+from cascade_clip.recipes import flatten
 
 Labels = npt.NDArray[np.integer]
 Rows = Mapping[str, Metrics]
@@ -146,17 +147,6 @@ def pictures_section(
     )
 
 
-def worst_and_best(
-    examples: Sequence[Example], method: str, count: int
-) -> tuple[list[Example], list[Example]]:
-    """The `count` pictures with the smallest and with the largest share of right pixels."""
-    ordered = sorted(
-        (e for e in examples if not math.isnan(e.accuracy(method))),
-        key=lambda example: example.accuracy(method),
-    )
-    return ordered[:count], ordered[::-1][:count]
-
-
 def settings_section(
     settings: Mapping[str, Mapping[str, Any]],
     timings: Mapping[str, float],
@@ -186,18 +176,6 @@ def read_history(path: Path) -> list[dict[str, float]]:
             {key: float(value) for key, value in row.items() if value}
             for row in csv.DictReader(file)
         ]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= (
-            flatten(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {prefix + key: value}
-        )
-    return flat
 
 
 def percent(value: float) -> str:

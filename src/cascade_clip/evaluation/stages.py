@@ -31,5 +31,5 @@ def stage_names(network: SegmentationNetwork) -> list[str]:
     """`blocks 6-8`, ... or `block 12`: the blocks of each stage, 1-based."""
     return [
         f"block {stage[0]}" if len(stage) == 1 else f"blocks {stage[0]}-{stage[-1]}"
-        for stage in network.settings.head.stages
+        for stage in network.head.stages
     ]

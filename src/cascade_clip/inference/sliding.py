@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cascade_clip.config import DataSettings
+from cascade_clip.errors import UserError
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.windows import Size, windows
 from cascade_clip.model.network import SegmentationNetwork
@@ -76,7 +77,10 @@ def sliding_scores(
         options: see `SlidingOptions`.
 
     Returns:
-        (B, C, H0, W0) float32: sigmoid scores in [0, 1], averaged over windows, minus the offset.
+        (B, C, H0, W0) float32 (float64 for a network in float64): sigmoid scores in [0, 1],
+        averaged over windows, minus the offset.
+
+    Raises `UserError` for wrong shapes and sizes.
     """
     pictures = sliding_score_chunks(network, image, text_embeddings, **options)
     scores = [torch.cat([chunk for _, chunk in chunks]) for chunks in pictures]
@@ -140,6 +144,7 @@ def _predict(
     window_batch: int = 8,
 ) -> WindowLogits:
     """Run the network over all windows of the pictures (B, 3, H, W)."""
+    _check(image, text_embeddings, output_size)
     picture = (image.shape[2], image.shape[3])
     patch = network.encoder.patch_size
     places = windows(picture, crop, stride, shifts, patch)
@@ -168,6 +173,18 @@ def _predict(
         output_size=output_size,
         offset=_class_offsets(logits, seen, seen_score_offset),
     )
+
+
+def _check(image: Tensor, text_embeddings: Tensor, output_size: Size) -> None:
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise UserError(f"images must be (B, 3, H, W), none of them 0, got {tuple(image.shape)}")
+    if text_embeddings.ndim != 2 or 0 in text_embeddings.shape:
+        raise UserError(
+            f"text embeddings must be (C, d) of at least one class, got "
+            f"{tuple(text_embeddings.shape)}"
+        )
+    if min(output_size) < 1:
+        raise UserError(f"output_size must be (height, width) from 1 on, got {output_size}")
 
 
 def _class_offsets(

@@ -15,11 +15,12 @@ from cascade_clip.config import Recipe
 from cascade_clip.environment import describe_environment
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import write_whole
-from cascade_clip.recipes import dump_recipe, load_recipe
+from cascade_clip.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.training.checkpoints import has_checkpoint, newest_checkpoint
 
 RECIPE_FILE = "recipe.yaml"
-FREE_TO_CHANGE = (
+_FREE_TO_CHANGE = (
+    "name", "summary", "data.root", "train.keep_model_at",
     "train.accelerator", "train.devices", "train.nodes", "train.workers", "train.checkpoint_every",
     "train.validate_every", "train.validation_pictures", "train.compile",
     "train.checkpoint_activations", "train.sample_pictures", "train.sanity",
@@ -87,10 +88,9 @@ def check_same_recipe(recipe: Recipe, out: Path) -> None:
     """Raises `UserError` unless the folder holds a run with these settings; some may differ."""
     if not (out / RECIPE_FILE).is_file():
         raise UserError(f"{out} holds no run to go on with; start without --resume")
-    stored = _flat(dump_recipe(load_recipe(out / RECIPE_FILE)))
-    given = _flat(dump_recipe(recipe))
-    ignored = {"name", "summary", *FREE_TO_CHANGE}
-    different = [key for key in given if key not in ignored and given[key] != stored.get(key)]
+    stored = decisive_settings(load_recipe(out / RECIPE_FILE))
+    given = decisive_settings(recipe)
+    different = [key for key in given if given[key] != stored.get(key)]
     if different:
         key = different[0]
         raise UserError(
@@ -99,14 +99,10 @@ def check_same_recipe(recipe: Recipe, out: Path) -> None:
         )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+def decisive_settings(recipe: Recipe) -> dict[str, Any]:
+    """The settings that decide a run's weights, given its pictures; nested ones as `train.lr`."""
+    settings = flatten(dump_recipe(recipe))
+    return {key: value for key, value in settings.items() if key not in _FREE_TO_CHANGE}
 
 
 def _run_numbers(recipe: Recipe, runs: Path) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -16,12 +17,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
 from cascade_clip.errors import TrainingStopped
-from cascade_clip.evaluation.evaluate import evaluate
+from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import (
@@ -112,21 +112,16 @@ def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
     path = folder / RESULT_FILE
     if path.is_file():
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-        return {measure: stored[recipe.name][measure] for measure in MEASURES}
-    bundle = load_bundle(folder)
+        [row] = stored.values()  # by the name of the recipe, which may have changed
+        return {measure: row[measure] for measure in MEASURES}
     on_gpu = recipe.train.accelerator != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     dataset = Share.of_this_process(open_dataset(recipe.data, "test"))
-    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
     silent = quiet or not is_first_process()
     with Progress(console=Console(stderr=True), disable=silent) as progress:
         task = progress.add_task(f"seed {recipe.train.seed}, test split", total=len(dataset))
-        metrics = evaluate(
-            bundle.network.to(device),
-            dataset,
-            text,
-            recipe,
-            advance=lambda pictures: progress.advance(task, pictures),
+        metrics = evaluate_bundle(
+            load_bundle(folder), dataset, recipe, device, partial(progress.advance, task)
         )
     if is_first_process():
         rows, offset = {recipe.name: metrics}, recipe.seen_score_offset

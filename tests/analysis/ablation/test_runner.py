@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from cascade_clip.analysis.ablation.budget import Cost, fit
+from cascade_clip.analysis.ablation.budget import Cost, fit, trial
 from cascade_clip.analysis.ablation.report import cells, collect, dots, finished, markdown, page
 from cascade_clip.analysis.ablation.runner import Plan, all_runs, carry_out, runs_of
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant, read_tables
@@ -103,6 +104,13 @@ def test_a_budget_takes_seeds_first_then_steps(tmp_path: Path) -> None:
     assert fit(wanted, [PAIR], cost, 100) == replace(wanted, seeds=1, steps=40)
     with pytest.raises(UserError, match="don't fit"):
         fit(wanted, [PAIR], cost, 50)
+
+
+def test_a_trial_measures_what_one_job_takes(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    cost = trial(replace(plan(tmp_path), jobs=2))
+    assert cost.step > 0 and cost.rest > 0
+    assert torch.get_num_threads() == threads
 
 
 def test_the_command_writes_its_report_from_what_is_done(done: Plan, tmp_path: Path) -> None:

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of
+from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of, threads_of
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.errors import UserError
 
-SHORT, LONG = 2, 8
-"""Steps of the two trial trainings: their difference is free of the time to start."""
+WARM_UP, SHORT, LONG = 1, 2, 8
+"""Steps of the trial trainings: the first pays for what is done once in a process, and the
+difference of the others is free of the time to start."""
+FASTEST_STEP = 1e-3
 FEWEST_STEPS = 20
 THE_RECIPE = Variant("the recipe", ())
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on one thread: of a training step, and of all else about a run."""
+    """Seconds in one of the plan's jobs: of a training step, and of all else about a run."""
 
     step: float
     rest: float
@@ -31,21 +33,22 @@ class Cost:
 
 
 def trial(plan: Plan) -> Cost:
-    """Measured on the plan's recipe by two short trainings and one evaluation."""
+    """Measured on the plan's recipe by short trainings and one evaluation, with the threads of one
+    of its jobs."""
     from cascade_clip.training.run import train
 
-    seconds = []
-    with tempfile.TemporaryDirectory() as folder:
-        for steps in (SHORT, LONG):
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder, threads_of(plan.jobs):
+        for steps in (WARM_UP, SHORT, LONG):
             run = runs_of(replace(plan, steps=steps, seeds=1, out=Path(folder)), THE_RECIPE)[0]
             start = time.monotonic()
             train(run.recipe, run.folder, quiet=True)
-            seconds.append(time.monotonic() - start)
+            seconds[steps] = time.monotonic() - start
         start = time.monotonic()
         measure(run)
         evaluation = time.monotonic() - start
-    step = max(0.0, seconds[1] - seconds[0]) / (LONG - SHORT)
-    return Cost(step, seconds[0] - SHORT * step + evaluation)
+    step = max(FASTEST_STEP, (seconds[LONG] - seconds[SHORT]) / (LONG - SHORT))
+    return Cost(step, max(0.0, seconds[SHORT] - SHORT * step) + evaluation)
 
 
 def fit(plan: Plan, tables: Sequence[AblationTable], cost: Cost, budget: float) -> Plan:

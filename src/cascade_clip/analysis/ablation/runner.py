@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
-from cascade_clip.recipes import dump_recipe, load_recipe
+from cascade_clip.recipes import load_recipe
 
 RESULT_FILE = "ablation.json"
 COLUMNS = ("pAcc", "S", "U", "h")
@@ -77,7 +78,7 @@ def carry_out(
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(waiting)), context) as pool:
-        futures = {pool.submit(train_and_measure, run, jobs > 1): run for run in waiting}
+        futures = {pool.submit(train_and_measure, run, jobs): run for run in waiting}
         try:
             for future in as_completed(futures):
                 advance(futures[future], future.result())
@@ -86,19 +87,29 @@ def carry_out(
             raise
 
 
-def train_and_measure(run: Run, single_thread: bool = False) -> Row:
-    """Does what is left to do of a run, and returns its result."""
+@contextmanager
+def threads_of(jobs: int) -> Iterator[None]:
+    """One thread where several jobs share the cores, all of them for a single one."""
     import torch
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if jobs > 1 else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_and_measure(run: Run, jobs: int) -> Row:
+    """Does what is left to do of a run beside `jobs` - 1 others, and returns its result."""
     from cascade_clip.training.run import train
     from cascade_clip.training.run_folder import RECIPE_FILE
 
-    if single_thread:
-        torch.set_num_threads(1)
-    if not (run.folder / "model" / "config.json").is_file():
-        resume = (run.folder / RECIPE_FILE).is_file()
-        train(run.recipe, run.folder, resume=resume, quiet=True)
-    row = measure(run)
+    with threads_of(jobs):
+        if not (run.folder / "model" / "config.json").is_file():
+            resume = (run.folder / RECIPE_FILE).is_file()
+            train(run.recipe, run.folder, resume=resume, quiet=True)
+        row = measure(run)
     _write_json(run.folder / RESULT_FILE, row)
     return row
 
@@ -108,24 +119,23 @@ def measure(run: Run) -> Row:
     import torch
 
     from cascade_clip.checkpoint.native import load_bundle
-    from cascade_clip.clip.text import encode_classes
     from cascade_clip.data.dataset import open_dataset
-    from cascade_clip.evaluation.evaluate import evaluate
+    from cascade_clip.evaluation.evaluate import evaluate_bundle
 
-    bundle = load_bundle(run.folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset = open_dataset(run.recipe.data, "test", run.pictures)
-    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
-    found = evaluate(bundle.network.to(device), dataset, text, run.recipe)
+    found = evaluate_bundle(load_bundle(run.folder), dataset, run.recipe, device)
     values = (found.pixel_accuracy, found.miou_seen, found.miou_unseen, found.hiou)
     return {column: 100 * value for column, value in zip(COLUMNS, values, strict=True)}
 
 
 def _run(plan: Plan, variant: Variant, seed: int) -> Run:
+    from cascade_clip.training.run_folder import decisive_settings
+
     fixed = (f"train.steps={plan.steps}", f"train.seed={seed}", "train.validate_every=0")
     recipe = load_recipe(plan.recipe, [*plan.settings, *variant.settings, *fixed])
-    decisive = dump_recipe(recipe) | {"name": "", "summary": "", "pictures": plan.pictures}
-    folder = plan.out / "runs" / f"{_digest(decisive)}-{seed}"
+    measured_on = {"root": str(recipe.data.root), "pictures": plan.pictures}
+    folder = plan.out / "runs" / f"{_digest(decisive_settings(recipe) | measured_on)}-{seed}"
     return Run(f"{variant.name}, seed {seed}", recipe, folder, plan.pictures)
 
 
