@@ -1,11 +1,12 @@
 """What was typed to picture files."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import find_pictures, read_list, result_names
+from cascade_clip.picture_files import find_pictures, read_list
 
 
 @pytest.fixture
@@ -56,6 +57,27 @@ def test_nothing_found_is_an_error(photos: Path, typed: str) -> None:
         find_pictures([str(photos / typed)], photos / "out")
 
 
-def test_equal_stems_are_numbered() -> None:
-    pictures = [Path("a/x.png"), Path("b/x.jpg"), Path("x-2.png"), Path("c/x.gif")]
-    assert result_names(pictures) == ["x", "x-2", "x-2-2", "x-3"]
+def test_results_of_earlier_runs_are_no_pictures_of_a_folder(photos: Path) -> None:
+    before = find_pictures([str(photos)], photos / "other")
+    lines = [{"settings": {}}, {"name": "a"}]
+    (photos / "out/segmented.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n{cut")
+    (photos / "out/mine.png").write_bytes(b"x")
+    found = find_pictures([str(photos)], photos / "other")
+    assert photos / "out/a-overlay.png" in before
+    assert {*found} == {*before} - {photos / "out/a-overlay.png"} | {photos / "out/mine.png"}
+
+    (photos / "sub/labelling.json").write_text("{}")
+    for place in ("sub/masks/a.png", "sub/voc/JPEGImages/a.png"):
+        (photos / place).parent.mkdir(parents=True)
+        (photos / place).write_bytes(b"x")
+    assert find_pictures([str(photos)], photos / "other") == found
+    assert len(find_pictures([str(photos / "sub/voc")], photos / "other")) == 1
+
+
+def test_a_file_is_taken_once_however_it_is_named(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    assert find_pictures(["b.jpg", str(photos / "b.jpg"), "sub/../b.jpg"], photos / "out") == [
+        Path("b.jpg")
+    ]

@@ -1,14 +1,15 @@
-"""From what was typed (files, folders, globs, lists) to picture files and the names of their
-results. Imports nothing heavy."""
+"""From what was typed (files, folders, globs, lists) to picture files. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import glob
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cascade_clip.errors import UserError
+from cascade_clip.result_files import without_results
 
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -30,12 +31,12 @@ def is_video(file: Path) -> bool:
 def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
     """Picture files in the order typed, each once; folders give what lies in them, sorted.
 
-    Of folders, only files with a picture's suffix are taken, no hidden ones, and nothing that lies
-    in `out`.
+    Of folders, only files with a picture's suffix are taken, no hidden ones, nothing that lies in
+    `out`, and no results of earlier runs.
 
     Raises `UserError` for a path that doesn't exist and a pattern or folder without pictures.
     """
-    found: dict[Path, None] = {}
+    found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
@@ -43,7 +44,7 @@ def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
             if not files:
                 raise UserError(
                     f"no pictures in the folder {path} (looked for "
-                    f"{', '.join(sorted(PICTURE_SUFFIXES))})"
+                    f"{', '.join(sorted(PICTURE_SUFFIXES))}; results of segment and label are none)"
                 )
         elif path.exists():
             files = [path]
@@ -54,10 +55,18 @@ def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
                 raise UserError(f"no file matches {pattern}")
         else:
             raise UserError(f"no such picture: {path}")
-        found.update(dict.fromkeys(files))
+        found += files
     if not found:
         raise UserError("no pictures given; name files, folders or patterns such as 'photos/*.jpg'")
-    return list(found)
+    return each_once(found)
+
+
+def each_once(files: Iterable[Path]) -> list[Path]:
+    """Files in their order, without those that another path names, too."""
+    found: dict[str, Path] = {}
+    for file in files:
+        found.setdefault(os.path.abspath(file), file)
+    return list(found.values())
 
 
 def read_list(lines: Iterable[str], out: Path) -> list[Path]:
@@ -66,19 +75,21 @@ def read_list(lines: Iterable[str], out: Path) -> list[Path]:
 
     Raises `UserError` for an empty list and a folder without pictures.
     """
-    found: dict[Path, None] = {}
+    found: list[Path] = []
     for line in lines:
         if name := line.removeprefix("\ufeff").strip():  # a byte-order mark, as Windows writes it
             folder = Path(name).is_dir()
-            found.update(dict.fromkeys(find_pictures([name], out) if folder else [Path(name)]))
+            found += find_pictures([name], out) if folder else [Path(name)]
     if not found:
         raise UserError("the list on standard input names no pictures; give one path to a line")
-    return list(found)
+    return each_once(found)
 
 
 def check_writable(folder: Path) -> None:
     """Raises `UserError` if no file can be written to a folder, which need not exist yet; leaves
     nothing behind."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder; give the folder that results go to")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,21 +103,18 @@ def check_writable(folder: Path) -> None:
                 place.rmdir()
 
 
-def result_names(pictures: Sequence[Path]) -> list[str]:
-    """A file stem for the results of each picture; equal ones are numbered."""
-    taken: set[str] = set()
-    names = []
-    for picture in pictures:
-        name, number = picture.stem, 2
-        while name in taken:
-            name, number = f"{picture.stem}-{number}", number + 1
-        taken.add(name)
-        names.append(name)
-    return names
+def file_stamp(file: Path) -> str:
+    """Changes when the file changes; "missing" if it isn't there."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return "missing"  # reading it says so
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if is_picture(file) and file.is_file())
+    found = sorted(file for file in folder.rglob("*") if is_picture(file) and file.is_file())
+    return without_results(found, folder)
 
 
 def _lies_in(file: Path, out: Path, folder: Path) -> bool:

@@ -13,6 +13,10 @@ from cascade_clip.inference.windows import Size, windows, windows_along
 MAX_WINDOWS = 64
 WINDOW_BATCH = 8
 """Windows that go through the network at once."""
+BATCH = 8
+"""Pictures that may be read before they go through the network together."""
+BATCH_PIXELS = 16_000_000
+"""And how many pixels they have at most, if there is more than one."""
 
 
 @dataclass(frozen=True)

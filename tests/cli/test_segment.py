@@ -122,7 +122,10 @@ def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> No
         (".", ["--classes", "cat", "--threshold", "2"], "between 0 and 1"),
         (".", ["--classes", "cat", "--model", "nowhere"], "nowhere"),
         (".", ["--classes", "cat", "--model", "nowhere.onnx"], "no such file: nowhere.onnx"),
+        (".", ["--classes", "cat", "--save", "overlays"], "did you mean 'overlay'"),
         (".", ["--classes", "cat", "--fps", "0"], "--fps is a number above 0"),
+        (".", ["--classes", "cat", "--fps", "2"], "--fps chooses the frames of films; none is"),
+        (".", ["--classes", "cat", "--every", "2"], "--every chooses the frames of films"),
         (".", ["--classes", "cat", "--fps", "2", "--every", "3"], "give one of them"),
     ],
 )
@@ -144,7 +147,7 @@ def test_an_output_folder_that_is_a_file(model: Path, photos: Path, segment: Seg
     blocked.write_text("")
     done = segment(photos, "--model", model, "--classes", "cat", "--out", blocked, "--quiet")
     assert done.returncode == 2
-    assert "can't write" in done.stderr
+    assert "blocked is a file, not a folder" in done.stderr
 
 
 def test_as_a_program_of_its_own(photos: Path) -> None:
@@ -194,7 +197,7 @@ def test_a_repeated_command_goes_on_where_it_was(
     journal = out / "segmented.jsonl"
     journal.write_text(journal.read_text() + '{"name": "cut sho')
     again = segment(*common, *cat)
-    assert again.returncode == 0 and "1 were segmented before" in again.stderr
+    assert again.returncode == 0 and "1 was segmented before" in again.stderr
     assert "3 pictures segmented" in again.stdout
     second = results(out)
     assert set(second) == {f"scene-{index}-overlay.png" for index in range(3)}
@@ -214,6 +217,84 @@ def test_a_repeated_command_goes_on_where_it_was(
     assert "before" not in segment(*common, *coco).stderr  # no records were kept
     assert "3 were segmented before" in segment(*common, *coco).stderr
     assert len(json.loads((out / "coco.json").read_text())["images"]) == 3
+
+
+def test_results_of_other_settings_are_never_mixed_in(
+    model: Path, photos: Path, segment: Segment
+) -> None:
+    out = photos.parent / "out"
+    common = ["--model", model, "--out", out]
+    both = ["--save", "labels,overlay,coco,npz"]
+    cat, grass = ["--classes", "cat, sky"], ["--classes", "grass, sky, house"]
+    assert segment(photos, *common, *cat, *both).returncode == 0
+    first = results(out)
+    (out / "mine.txt").write_bytes(b"")
+
+    one = segment(photos / "scene-0.png", *common, *grass)
+    assert one.returncode == 2 and one.stderr.count("\n") == 1
+    for part in (
+        "2 pictures",
+        "classes 'cat, sky', now it is 'grass",
+        "scene-1.png",
+        "--overwrite",
+    ):
+        assert part in one.stderr
+    assert results(out) == first
+
+    other = segment(photos, *common, *grass, "--save", "labels")
+    assert "replaced: results of 2 pictures, made with classes 'cat, sky'" in other.stderr
+    names = {file.name for file in out.iterdir()}
+    assert names == {"scene-0-labels.png", "scene-1-labels.png", "segmented.jsonl", "mine.txt"}
+    (out / "scene-0-overlay.png").write_bytes(b"whatever")  # not of these settings: not asked for
+    assert segment(photos, *common, *grass, *both).returncode == 0
+    assert (out / "scene-0-overlay.png").stat().st_size > 100
+    assert not results(out).items() & first.items()
+    before = (out / "scene-0-overlay.png").read_bytes()
+    assert segment(photos, *common, *grass, *both, "--overwrite").returncode == 0
+    assert (out / "scene-0-overlay.png").read_bytes() == before
+
+    forced = segment(photos / "scene-0.png", *common, *cat, "--overwrite")
+    assert forced.returncode == 0
+    names = {file.name for file in out.iterdir()}
+    assert names == {"scene-0-overlay.png", "segmented.jsonl", "mine.txt"}
+
+
+def test_results_of_a_changed_picture_go(model: Path, photos: Path, segment: Segment) -> None:
+    out = photos.parent / "out"
+    common = [photos, "--model", model, "--out", out, "--classes", "cat, sky"]
+    assert segment(*common, "--save", "overlay,coco").returncode == 0
+    Image.fromarray(draw_scene(3, 8, (44, 48)).image).save(photos / "scene-1.png")
+    assert segment(*common, "--save", "labels").returncode == 0
+    names = {file.name for file in out.iterdir()}
+    labels = {"scene-0-labels.png", "scene-1-labels.png"}
+    assert names == labels | {"scene-0-overlay.png", "coco.json", "segmented.jsonl"}
+    images = json.loads((out / "coco.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["scene-0.png"]
+
+
+def test_pictures_of_two_folders_share_an_out(model: Path, photos: Path, segment: Segment) -> None:
+    out, more = photos.parent / "out", photos.parent / "more"
+    more.mkdir()
+    Image.fromarray(draw_scene(3, 5, (44, 48)).image).save(more / "scene-1.gif")
+    common = ["--model", model, "--out", out, "--classes", "cat, sky", "--save", "labels,coco"]
+    assert segment(photos, *common).returncode == 0
+    first = results(out)
+    assert segment(more, *common).returncode == 0
+    assert set(results(out)) == {*first, "scene-1-2-labels.png"}
+    assert results(out).items() >= first.items()
+    images = json.loads((out / "coco.json").read_text())["images"]
+    assert [image["height"] for image in images] == [40, 40, 44]
+    again = segment(more, photos, *common)
+    assert "3 were segmented before" in again.stderr
+
+
+def test_results_beside_the_pictures_are_not_segmented(
+    model: Path, photos: Path, segment: Segment
+) -> None:
+    common = [photos, "--model", model, "--out", photos, "--classes", "cat"]
+    assert segment(*common).returncode == 0
+    assert "2 pictures segmented" in segment(*common).stdout
+    assert not list(photos.glob("*-overlay-overlay.png"))
 
 
 def test_other_weights_are_another_model(model: Path, photos: Path, segment: Segment) -> None:
@@ -273,6 +354,19 @@ def test_films(model: Path, photos: Path, segment: Segment) -> None:
     more = segment(*common, "--fps", "2", "--save", "npz")  # 4 a second: each second frame
     assert "3 were segmented before" in more.stderr
     assert {file.stem[-1] for file in out.glob("*.npz")} == set("02468")
+
+
+def test_frames_beside_pictures_of_their_names(model: Path, photos: Path, segment: Segment) -> None:
+    write_film(photos / "film.mkv", frames=2)
+    Image.fromarray(draw_scene(3, 5, (44, 48)).image).save(photos / "film-000000.png")
+    out = photos.parent / "out"
+    files = [photos / "film.mkv", photos / "film-000000.png"]
+    common = ["--model", model, "--out", out, "--classes", "cat", "--save", "npz"]
+    assert segment(*files, *common).returncode == 0
+    shapes = {file.stem: np.load(file)["labels"].shape for file in out.glob("*.npz")}
+    frames = {"film-000000": (40, 48), "film-000001": (40, 48)}
+    assert shapes == {**frames, "film-000000-2": (44, 48)}
+    assert "3 were segmented before" in segment(*reversed(files), *common).stderr
 
 
 def test_damaged_films_among_pictures(model: Path, photos: Path, segment: Segment) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cascade_clip.bulk.names import frame_name, result_names, source_of
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray, read_picture
-from cascade_clip.picture_files import is_video, result_names
+from cascade_clip.picture_files import file_stamp, is_video
 from cascade_clip.video import Sampling, count_frames, frame_pixels, frames
 
 
@@ -20,7 +21,7 @@ class Item:
     name: str
     """Stem of its results."""
     source: str
-    """The file that it comes from."""
+    """Absolute path of the file that it comes from."""
     file_name: str
     """What annotations call the picture."""
     stamp: str
@@ -36,17 +37,20 @@ class Failure:
     message: str
 
 
-def items_of(files: Sequence[Path], sampling: Sampling) -> Iterator[Item | Failure]:
-    """One item for each picture file, and one for each frame of a film."""
-    for file, name in zip(files, result_names(files), strict=True):
+def items_of(
+    files: Sequence[Path], sampling: Sampling, kept: Mapping[str, str]
+) -> Iterator[Item | Failure]:
+    """One item for each picture file, and one for each frame of a film, named as `result_names`
+    says: `kept` are the names by source that earlier runs gave."""
+    for file, name in zip(files, result_names(files, kept), strict=True):
+        source, stamp = source_of(file), file_stamp(file)
         if not is_video(file):
-            yield Item(name, str(file), file.name, _stamp(file), partial(read_picture, file))
+            yield Item(name, source, file.name, stamp, partial(read_picture, file))
             continue
         try:
             for number, frame in frames(file, sampling):
-                called = f"{name}-{number:06d}"
-                pixels = partial(frame_pixels, frame)
-                yield Item(called, str(file), f"{called}.png", _stamp(file), pixels)
+                called = frame_name(name, number)
+                yield Item(called, source, f"{called}.png", stamp, partial(frame_pixels, frame))
         except UserError as error:
             yield Failure(str(error))
 
@@ -61,11 +65,3 @@ def _count_frames(file: Path, sampling: Sampling) -> int:
         return count_frames(file, sampling)
     except UserError:
         return 1
-
-
-def _stamp(file: Path) -> str:
-    try:
-        facts = file.stat()
-    except OSError:
-        return "missing"  # reading it says so
-    return f"{facts.st_size}-{facts.st_mtime_ns}"

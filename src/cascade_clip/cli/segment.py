@@ -13,7 +13,14 @@ from cascade_clip.checkpoint.places import EMBEDDED, check_model, find_model, is
 from cascade_clip.class_names import parse_classes
 from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, read_choices
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import check_writable, find_pictures, is_video, read_list
+from cascade_clip.picture_files import (
+    check_writable,
+    each_once,
+    find_pictures,
+    is_video,
+    read_list,
+)
+from cascade_clip.result_files import SEGMENT_FORMATS
 from cascade_clip.video import Sampling, require_video
 
 if TYPE_CHECKING:
@@ -23,7 +30,6 @@ if TYPE_CHECKING:
     from cascade_clip.bulk.run import Task
     from cascade_clip.query import Query
 
-FORMATS = ("overlay", "labels", "coco", "npz")
 STDIN = "-"
 EMBEDDED_NOTE = (
     "model: the embedded one, which knows drawn scenes only; for photographs pass --model with a "
@@ -62,7 +68,11 @@ def segment(
         float | None, typer.Option(help="Of a film, so many frames a second instead.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Segment again what was segmented before.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Segment again what was segmented before; replace results of other settings.",
+        ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,17 +80,20 @@ def segment(
 
     A stopped command goes on where it was when it is repeated.
     """
-    formats = read_choices(save, "--save", FORMATS)
+    formats = read_choices(save, "--save", SEGMENT_FORMATS)
     typed = None if classes is None else parse_classes(classes)
     sampling = _read_sampling(every, fps)
     check_model(model)
     files = _find(pictures, out)
+    _check_films(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
 
     from rich.console import Console
 
-    from cascade_clip.bulk.journal import Journal, settings_of
+    from cascade_clip.bulk.journal import Journal
     from cascade_clip.bulk.run import Task
+    from cascade_clip.bulk.settings import settings_of
+    from cascade_clip.cli.skipped import tell_skipped
     from cascade_clip.segmenter import Segmenter
 
     console, notes = Console(), Console(stderr=True)
@@ -91,12 +104,13 @@ def segment(
     threshold_or_not = background if threshold is None else threshold
     query = segmenter.query(typed, background=threshold_or_not)
     settings = settings_of(place, query.typed.groups, threshold_or_not)
-    journal = Journal(out, settings, fresh=overwrite)
+    journal = Journal(out, settings, redo=overwrite)
+    if replaced := journal.make_room(files):
+        notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
     task = Task(segmenter, query, out, formats, journal)
 
     entries, failed = _run(task, files, sampling, quiet)
-    if "coco" in formats and entries:
-        _save_coco(entries, out / "coco.json")
+    journal.write_coco()
     if entries:
         console.print(_table(entries, query))
         count = f"{len(entries)} picture" + ("s" if len(entries) > 1 else "")
@@ -106,14 +120,7 @@ def segment(
     if failed:
         if not entries and len(files) == 1:
             raise UserError(failed[0])
-        for line in failed:
-            notes.print(
-                f"skipped: {line}",
-                style="yellow",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+        tell_skipped(failed)
         raise typer.Exit(1)
 
 
@@ -121,7 +128,7 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
     typed = [name for name in pictures if name != STDIN]
     found = find_pictures(typed, out) if typed or STDIN not in pictures else []
     if STDIN in pictures:
-        found = list(dict.fromkeys([*found, *read_list(sys.stdin, out)]))
+        found = each_once([*found, *read_list(sys.stdin, out)])
     if any(map(is_video, found)):
         require_video()
     return found
@@ -131,25 +138,18 @@ def _run(
     task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool
 ) -> tuple[list[Entry], list[str]]:
     """What is in the folder afterwards, and a line for each file that could not be read."""
-    import warnings
-
     from rich.console import Console
 
     from cascade_clip.bulk.items import Failure, count_items, items_of
     from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.segmenter import ShrunkPicture
 
     entries: list[Entry] = []
     failed: list[str] = []
     notes: list[str] = []
     before = 0
     total = count_items(files, sampling)
-    with (
-        warnings.catch_warnings(),
-        picture_bar("segmenting", total, quiet or total == 1) as advance,
-    ):
-        warnings.simplefilter("ignore", ShrunkPicture)  # told below, with the picture's name
-        for result in task.run(items_of(files, sampling)):
+    with picture_bar("segmenting", total, quiet or total == 1) as advance:
+        for result in task.run(items_of(files, sampling, task.journal.names())):
             if isinstance(result, Failure):
                 failed.append(result.message)
             else:
@@ -161,22 +161,14 @@ def _run(
     console = Console(stderr=True)
     if before:
         console.print(
-            f"{before} were segmented before; --overwrite segments them again", style="dim"
+            "1 was segmented before; --overwrite segments it again"
+            if before == 1
+            else f"{before} were segmented before; --overwrite segments them again",
+            style="dim",
         )
     for line in notes:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return entries, failed
-
-
-def _save_coco(entries: Sequence[Entry], path: Path) -> None:
-    import json
-
-    from cascade_clip import coco
-    from cascade_clip.imageio import write_whole
-
-    records = [dict(entry.coco) for entry in entries if entry.coco is not None]
-    text = json.dumps(coco.merge(records), ensure_ascii=False)
-    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
 def _table(entries: Sequence[Entry], query: Query) -> Table:
@@ -209,6 +201,12 @@ def _read_sampling(every: int, fps: float | None) -> Sampling:
     if fps is not None and not fps > 0:
         raise UserError(f"--fps is a number above 0, got {fps:g}")
     return Sampling(every, fps)
+
+
+def _check_films(files: Sequence[Path], sampling: Sampling) -> None:
+    if sampling != Sampling() and not any(map(is_video, files)):
+        option = "--every" if sampling.fps is None else "--fps"
+        raise UserError(f"{option} chooses the frames of films; none is among the pictures")
 
 
 def _device(model: Path) -> str:

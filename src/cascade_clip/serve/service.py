@@ -19,6 +19,7 @@ from cascade_clip.evaluation.stages import StageView, stage_names
 from cascade_clip.imageio import RGBArray
 from cascade_clip.inference.windows import Size
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.picture_sizes import BATCH, BATCH_PIXELS
 from cascade_clip.query import Query
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
@@ -27,9 +28,6 @@ from cascade_clip.serve.limits import Limits, Refused, shortened
 from cascade_clip.serve.metrics import Metrics
 
 ALL_STAGES = "all stages"
-MAX_BATCH = 8
-BATCH_PIXELS = 16_000_000
-"""Pictures that go through the network together have at most so many pixels in all."""
 CACHED_QUERIES = 64
 CACHED_NAMES = 4096
 """How many encoded names are kept beside those queries, in templates as they were used."""
@@ -197,4 +195,4 @@ def _views(segmenter: Segmenter) -> dict[str, Segmenter]:
 
 def _most(work: _Work) -> int:
     height, width = work.size
-    return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
+    return max(1, min(BATCH, BATCH_PIXELS // (height * width)))

@@ -1,0 +1,50 @@
+"""What `segment` and `label` write into a folder, by name: nothing of it is taken for input later.
+
+Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+JOURNAL_FILE = "segmented.jsonl"
+"""What `segment` wrote into the folder, and how."""
+COCO_FILE = "coco.json"
+SEGMENT_FORMATS = ("overlay", "labels", "coco", "npz")
+_ENDINGS = {"overlay": "-overlay.png", "labels": "-labels.png", "npz": ".npz"}
+
+LABELLING_FILE = "labelling.json"
+"""How `label` made what lies beside it."""
+LABEL_FORMATS = ("voc", "coco", "yolo-seg", "cvat", "labelstudio", "jsonl", "parquet")
+MASKS = "masks"
+
+
+def segment_files(name: str, formats: Sequence[str] = SEGMENT_FORMATS) -> dict[str, str]:
+    """File names of the results called `name`, by format; `coco` has one file for all pictures."""
+    return {kind: name + _ENDINGS[kind] for kind in formats if kind in _ENDINGS}
+
+
+def without_results(files: Sequence[Path], top: Path) -> list[Path]:
+    """Files found in the folder `top`, without those that `segment` or `label` put there."""
+    parents = {parent for file in files for parent in file.parents if parent.is_relative_to(top)}
+    segmented = {parent / name for parent in parents for name in _segmented(parent)}
+    labelled = [parent for parent in parents if (parent / LABELLING_FILE).is_file()]
+    folders = {parent / name for parent in labelled for name in (MASKS, *LABEL_FORMATS)}
+    return [file for file in files if file not in segmented and folders.isdisjoint(file.parents)]
+
+
+def _segmented(folder: Path) -> set[str]:
+    """Names of the files that the journal of a folder lists, if it has one."""
+    try:
+        _, *lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return set()
+    names: set[str] = set()
+    for line in lines:
+        try:
+            names.update(segment_files(str(json.loads(line)["name"])).values())
+        except (ValueError, KeyError, TypeError):
+            continue  # the line that a killed run was at
+    return names
