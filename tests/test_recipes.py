@@ -79,7 +79,7 @@ def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
         ("train=1", "unknown setting 'train'"),
         ("train.steps", "write key=value"),
         ("=3", "write key=value"),
-        ("train.steps=0", r"train\.steps: .*greater than 0, got 0"),
+        ("train.steps=0", r"train\.steps: .*more than 0, got 0"),
         ("train.lr=fast", r"train\.lr: .*number"),
         ("train.setting=induktive", r"train\.setting: .*'inductive'"),
         ("model.head.stages=[[12", "not valid YAML"),
@@ -254,7 +254,7 @@ def test_what_is_published_belongs_to_one_recipe(tmp_path: Path) -> None:
     path.write_text("base: voc20-inductive\ntrain: {steps: 9}\n")
     assert load_recipe(path).published is None
     path.write_text("base: voc20-inductive\npublished: {seen: 101, unseen: 3, source: me}\n")
-    with pytest.raises(UserError, match=r"published\.seen: .*less than or equal to 100, got 101"):
+    with pytest.raises(UserError, match=r"published\.seen: expected at most 100.*, got 101"):
         load_recipe(path)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from cascade_clip.config import Recipe
 from cascade_clip.errors import UserError
 from cascade_clip.nearest import did_you_mean, nearest
+from cascade_clip.wrong_values import first_wrong_value
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 
@@ -142,10 +143,6 @@ def _unknown_key(key: str) -> str:
 def _explain(error: ValidationError) -> str:
     """The first of pydantic's errors in one line."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return _unknown_key(key)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message}, got {first['input']!r}"
+        return _unknown_key(".".join(str(part) for part in first["loc"]))
+    return first_wrong_value(error)

@@ -113,11 +113,11 @@ def test_synonyms_that_are_not_there_are_an_error() -> None:
     [
         ("names: [a, b]\nsplits: {x: {unseen: [c]}}", "split 'x': unseen c: not among"),
         ("names: [a, b]\nsplits: {x: {unseen: [a, b]}}", "split 'x': every class is unseen"),
-        ("names: [a, b]\nsplits: {x: {seen: [a]}}", "splits.x.unseen: Field required"),
+        ("names: [a, b]\nsplits: {x: {seen: [a]}}", "splits.x.unseen is missing"),
         ("names: [a, b]\nsynonyms: {c: d}", "synonyms for c: not among the classes a, b"),
         ("names: [a, b]\nsynonyms: {a: B}", "names in prompts must not repeat, got 'B' and 'b'"),
         ("names: [a, b]\nraw_ids: [1, 1]", "one label for each of 2 classes, got 1"),
-        ("names: [a, 1]", "valid string"),
+        ("names: [a, 1]", "expected text"),
         ("name: [a]", r"classes\.yaml must hold a list of names"),
         ("5", r"classes\.yaml must hold a list of names"),
         ("[", "not valid YAML"),

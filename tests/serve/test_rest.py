@@ -171,7 +171,7 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
     ),
     "a megabyte of names": (SCENE_PNG, {"classes": "x" * 2**21}, 400, "bad_request", "1024KB"),
     "too many tokens": (SCENE_PNG, {"classes": "🦄" * 50}, 422, "bad_request", "too long"),
-    "odd threshold": (SCENE_PNG, {"threshold": "often"}, 422, "bad_request", "threshold"),
+    "odd threshold": (SCENE_PNG, {"threshold": "often"}, 422, "bad_request", "expected a number"),
     "high threshold": (SCENE_PNG, {"threshold": 7}, 422, "bad_request", "between 0 and 1"),
     "no JSON": (SCENE_PNG, {"thresholds": "cat=1"}, 422, "bad_request", "JSON"),
     "deep JSON": (SCENE_PNG, {"thresholds": "[" * 90_000}, 422, "bad_request", "JSON"),
@@ -183,7 +183,7 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
         "'dog' is none of",
     ),
     "mistyped field": (SCENE_PNG, {"clases": "cat"}, 422, "bad_request", "there are picture, cl"),
-    "odd format": (SCENE_PNG, {"format": "gif"}, 422, "bad_request", "format"),
+    "odd format": (SCENE_PNG, {"format": "pgn"}, 422, "bad_request", "did you mean 'png'?"),
 }
 
 
@@ -200,7 +200,10 @@ def test_bad_requests_are_refused_with_a_reason(client: TestClient, case: str) -
 
 
 def test_other_mistakes_are_problems_too(client: TestClient) -> None:
-    assert client.post("/v1/segment", data={"classes": "cat"}).json()["reason"].startswith("pic")
+    nothing = client.post("/v1/segment", data={"classes": "cat"}).json()["reason"]
+    assert nothing.startswith("picture is missing; send multipart/form-data")
+    path = client.post("/v1/segment", data={"picture": "scene.png"}).json()["reason"]
+    assert "-F picture=@photo.jpg" in path and "str" not in path
     assert client.get("/v1/segment").json()["error"] == "method_not_allowed"
     assert client.get("/v1/nothing").json()["error"] == "not_found"
     garbled = client.post(

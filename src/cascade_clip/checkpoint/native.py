@@ -33,6 +33,7 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import parse_recipe
+from cascade_clip.wrong_values import first_wrong_value
 
 FORMAT_VERSION = 1
 
@@ -238,9 +239,8 @@ def _read_config(folder: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path} is not a model's configuration: {key}: {first['msg']}") from error
+        wrong = first_wrong_value(error)
+        raise UserError(f"{path} is not a model's configuration: {wrong}") from error
 
 
 def names_not_finite(state: Mapping[str, Tensor]) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.wrong_values import first_wrong_value
 
 STANDARD = "standard"
 """Name of the split that is meant when none is named."""
@@ -160,11 +161,7 @@ def _parse(content: type[Content], values: Any, path: Path, wanted: str) -> Cont
     try:
         return content.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{path} must hold {wanted}; {key}{': ' if key else ''}{first['msg']}"
-        ) from error
+        raise UserError(f"{path} must hold {wanted}; {first_wrong_value(error)}") from error
 
 
 def _unseen_names(splits: Mapping[str, _Split]) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from cascade_clip.checkpoint.native import ModelConfig
 from cascade_clip.config import Settings
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import Precision
+from cascade_clip.wrong_values import first_wrong_value
 
 METADATA_KEY = "cascade_clip"
 FORMAT_VERSION = 1
@@ -60,6 +61,4 @@ def from_json(text: str | None, path: Path) -> ExportedConfig:
     try:
         return ExportedConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: its description is wrong: {key}: {first['msg']}") from error
+        raise UserError(f"{path}: its description is wrong: {first_wrong_value(error)}") from error

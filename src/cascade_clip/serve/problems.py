@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from cascade_clip.serve.limits import Refused, shortened
+from cascade_clip.wrong_values import wrong_value
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
@@ -43,10 +45,8 @@ def add_problem_handlers(app: FastAPI, count_error: Callable[[str, str], None]) 
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
         count_error("rest", "bad_request")
-        reason = shortened(f"{field}: {first['msg']}")
+        reason = shortened(_reason(error.errors()[0]))
         return problem_response(Refused(422, "bad_request", reason))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
@@ -62,3 +62,19 @@ def add_problem_handlers(app: FastAPI, count_error: Callable[[str, str], None]) 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, internal)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What is wrong with a form's field, from FastAPI's description of it."""
+    field = ".".join(str(part) for part in error["loc"][1:])
+    if field == "picture" and error["type"] == "missing":
+        return (
+            "picture is missing; send multipart/form-data with the file in the field picture, e.g. "
+            "curl -F picture=@photo.jpg"
+        )
+    if field == "picture":
+        return (
+            "picture is text, not a file; with curl an @ stands before the file's name: "
+            "-F picture=@photo.jpg"
+        )
+    return wrong_value(error, field)
