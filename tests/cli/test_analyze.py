@@ -112,6 +112,7 @@ def test_stages(place: CommandLine) -> None:
     assert "Without blocks 6-8, hIoU changes by" in words
     assert "hIoU of picturebook-inductive minus picturebook-single" in words
     assert "Expected calibration error" in words
+    assert "on other pictures (--split calibration) than" in words
     folder = place.folder / "staged"
     parts = ["stages", "weights", "gains", "confusion", "offsets", "reliability"]
     check_page(folder, "stages", [*parts, "pictures"])

@@ -124,6 +124,25 @@ def test_more_classes_than_labels(root: Path) -> None:
     assert "255 classes; data sets of files have at most 254" in report.problems[0].message
 
 
+def test_calibration_pictures_are_for_nothing_else(root: Path) -> None:
+    (root / "calibration.txt").write_text("b\nc\n")
+    report = run(root)
+    assert found(report) == {"list": ["calibration.txt", "calibration.txt"]}
+    assert [problem.message for problem in report.problems] == [
+        "b is listed for training and for calibration",
+        "c is listed for validation and for calibration",
+    ]
+    (root / "train.txt").write_text("a\n")
+    (root / "calibration.txt").write_text("b\n")
+    report = run(root)
+    assert not report.problems
+    assert {split: held.pictures for split, held in report.contents.items()} == {
+        "train": 1, "val": 1, "calibration": 1
+    }  # fmt: skip
+    (root / "calibration.txt").write_text("")
+    assert "no calibration pictures" in run(root).problems[0].message
+
+
 @pytest.mark.parametrize("name", ["train", "val"])
 def test_one_list_without_the_other(root: Path, name: str) -> None:
     (root / f"{name}.txt").unlink()

@@ -17,10 +17,10 @@ from cascade_clip.data.dataset import (
     TrainStream,
     collate,
     open_dataset,
-    read_split,
 )
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
+from cascade_clip.data.split import read_split
 from cascade_clip.errors import UserError
 
 SMALL = PicturebookSettings(size=32, eval_scenes=3)

@@ -61,6 +61,18 @@ def test_the_split_of_the_classes(root: Path) -> None:
         open_dataset(DataSettings(split="released"), "train")  # the picture book has one split
 
 
+def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
+    with pytest.raises(UserError, match="no split 'calibration', only the picture book draws one"):
+        PreparedDataset(root, "context59", "calibration")
+    path = root / "cascade-clip" / "context59" / "calibration.txt"
+    path.write_text("pictures/1.png\tmasks/1.png\n")
+    dataset = PreparedDataset(root, "context59", "calibration")
+    assert [pair.picture.name for pair in dataset.pairs] == ["1.png"]
+    path.write_text("pictures/1.png\n")
+    with pytest.raises(UserError, match=r"PICTURE<tab>MASK; write lines as in val\.txt"):
+        PreparedDataset(root, "context59", "calibration")
+
+
 def test_one_data_set_lies_beside_another(root: Path) -> None:
     write_prepared(root, "voc20")
     context = PreparedDataset(root, "context59", "train")[0]

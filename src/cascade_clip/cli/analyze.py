@@ -148,6 +148,7 @@ def stages(
     )
     from cascade_clip.analysis.stages.report import StageFindings, write_stages
     from cascade_clip.cli.progress import picture_bar
+    from cascade_clip.data.dataset import has_calibration
     from cascade_clip.evaluation.transfer import judge
 
     recipe, trained = task.bundle.recipe, task.bundle.classes
@@ -165,6 +166,7 @@ def stages(
         examples=stage_examples(ours, _choose(task.dataset), classes, stage_views(ours)),
         other=task.subjects[-1].name,
         theirs=measured[1] if len(measured) > 1 else None,
+        has_calibration=has_calibration(task.settings),
     )
     _print(*write_stages(task.out, found, task.setup))
 
@@ -185,6 +187,7 @@ class _Task:
     """Everything that a command works on."""
 
     bundle: Bundle
+    settings: DataSettings
     subjects: Sequence[Subject]
     dataset: SegmentationDataset
     setup: Setup
@@ -213,7 +216,7 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
         pictures=len(dataset),
         embedded_clip=bundle.recipe.model.clip.model == EMBEDDED,
     )
-    return _Task(bundle, subjects, dataset, setup, out)
+    return _Task(bundle, settings, subjects, dataset, setup, out)
 
 
 def _open_dataset(

@@ -34,7 +34,13 @@ Root = Annotated[
 ]
 Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
 Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
-SplitName = Annotated[str, typer.Option("--split", help="test, val or calibration.")]
+SplitName = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help="test, val or calibration (of the picture book, or of files with calibration.txt).",
+    ),
+]
 Background = Annotated[
     bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
 ]

@@ -21,7 +21,8 @@ from cascade_clip.errors import UserError
 
 SEED_OFFSET: dict[Split, int] = {"train": 0, "val": 10_000, "test": 20_000, "calibration": 30_000}
 """Scenes of split x are drawn from book `seed + SEED_OFFSET[x]`, with seed < 10,000: no split ever
-shows a scene of another. Settings such as the seen-score offset are chosen on `calibration`."""
+shows a scene of another. Settings such as the seen-score offset are chosen on `calibration`, which
+data sets of files have only with a list of that name; their `test` is their `val`."""
 
 RUN_STRIDE = 10**9
 """Training runs with another seed read the book from another page on."""
@@ -167,3 +168,13 @@ def open_dataset(
         )
     assert root is not None
     return FolderDataset(root, split, length, class_split=class_split, synonyms=synonyms)
+
+
+def has_calibration(settings: DataSettings) -> bool:
+    """Whether the data that `settings` name has pictures for choosing settings such as the
+    seen-score offset, besides those that results are reported on."""
+    try:
+        open_dataset(settings, "calibration", 1)
+    except UserError:
+        return False
+    return True

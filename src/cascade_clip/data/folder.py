@@ -5,9 +5,17 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
-from cascade_clip.data.pairs import Pair, PairDataset, read_lines
+from cascade_clip.data.pairs import (
+    ListName,
+    Pair,
+    PairDataset,
+    list_of,
+    no_calibration,
+    read_lines,
+)
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import is_picture
@@ -40,12 +48,14 @@ class FolderDataset(PairDataset):
     - masks are palette or grey PNGs named like their picture; 0 is the first class, 255 is ignored,
       254 means unlabelled (in the transductive setting such pixels take pseudo-labels);
     - `train.txt` and `val.txt` (in VOC's layout under `ImageSets/Segmentation`), optional, list
-      picture names without ending. Without them one picture in ten, told by its name, is held out.
+      picture names without ending. Without them one picture in ten, told by its name, is held out;
+    - `calibration.txt`, optional beside these two, lists the pictures of the split `calibration`.
 
-    All splits but `train` are the pictures of `val.txt`, or those held out.
+    `test` is the pictures of `val.txt`, or those held out, as `val` is.
 
-    Raises `UserError` for missing files, empty lists and bad class names; `__getitem__` also for
-    files that can't be read, masks of another size and labels beyond the classes.
+    Raises `UserError` for missing files, empty lists, bad class names, and the split `calibration`
+    without a list; `__getitem__` also for files that can't be read, masks of another size and
+    labels beyond the classes.
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class FolderDataset(PairDataset):
     ) -> None:
         layout = find_layout(root)
         classes = read_folder_classes(root).class_set(class_split, synonyms)
-        pictures = _pictures(root, layout, split)[:length]
+        pictures = _pictures(root, layout, list_of(split))[:length]
         masks = root / layout.masks
         super().__init__([Pair(p, masks / f"{p.stem}.png") for p in pictures], classes)
 
@@ -108,17 +118,23 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if is_picture(file))
 
 
-def _pictures(root: Path, layout: Layout, split: Split) -> list[Path]:
+def list_files(root: Path, layout: Layout) -> dict[ListName, Path]:
+    """Where lists of pictures may lie."""
+    return {name: root / layout.lists / f"{name}.txt" for name in get_args(ListName)}
+
+
+def _pictures(root: Path, layout: Layout, kind: ListName) -> list[Path]:
     folder = root / layout.pictures
     found = {picture.stem: picture for picture in list_pictures(folder)}
-    kind = "train" if split == "train" else "val"
-    lists = {name: root / layout.lists / f"{name}.txt" for name in ("train", "val")}
+    lists = list_files(root, layout)
     if lists[kind].is_file():
         names = read_lines(lists[kind])
         missing = [name for name in names if name not in found]
         if missing:
             raise UserError(f"{lists[kind]} names {missing[0]}, but {folder} holds no such picture")
         source = str(lists[kind])
+    elif kind == "calibration":
+        raise no_calibration(lists[kind])
     elif any(path.is_file() for path in lists.values()):
         raise UserError(f"{lists[kind]} is missing; list the picture names of both splits or none")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,12 @@ from PIL import Image, UnidentifiedImageError
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import read_picture
+
+ListName = Literal["train", "val", "calibration"]
+"""A data set of files has a list of each of these names, `calibration.txt` only if wanted."""
 
 
 class Pair(NamedTuple):
@@ -99,6 +103,19 @@ def read_mask(path: Path) -> NDArray[np.integer]:
         raise UserError(f"mask {path} is missing") from error
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
         raise UserError(f"mask {path} can't be read: {error}") from error
+
+
+def list_of(split: Split) -> ListName:
+    """The list that holds the pictures of a split: files have no test pictures besides `val`."""
+    return "val" if split == "test" else split
+
+
+def no_calibration(path: Path) -> UserError:
+    """That there is no list of calibration pictures, which would lie at `path`."""
+    return UserError(
+        "this data has no split 'calibration', only the picture book draws one; take test or val, "
+        f"or list pictures that are in neither of train.txt and val.txt in {path}"
+    )
 
 
 def read_lines(path: Path) -> list[str]:

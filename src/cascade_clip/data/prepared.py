@@ -7,7 +7,8 @@ Preparation adds one folder, `ROOT/cascade-clip/NAME/`, and writes nothing elsew
 - `masks/<picture id>.png`: 8-bit index PNGs of the pictures' sizes; labels 0 to C - 1 in the order
   of `load_class_list(NAME)`, 255 ignored;
 - `train.txt`, `val.txt`: one picture a line, its path below ROOT, a tab, and its mask's path below
-  `ROOT/cascade-clip/NAME`, both with forward slashes;
+  `ROOT/cascade-clip/NAME`, both with forward slashes (a `calibration.txt` of the same form may be
+  put beside them by hand);
 - `prepared.json`, written last: `{"name": NAME, "version": 1, "counts": {"train": n, "val": n}}`.
 """
 
@@ -20,7 +21,14 @@ from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import STANDARD, load_class_list
-from cascade_clip.data.pairs import Pair, PairDataset, read_lines
+from cascade_clip.data.pairs import (
+    ListName,
+    Pair,
+    PairDataset,
+    list_of,
+    no_calibration,
+    read_lines,
+)
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 
@@ -47,10 +55,10 @@ class Preparation(BaseModel):
 
 
 class PreparedDataset(PairDataset):
-    """One split of a prepared data set; all splits but `train` are the pictures of `val.txt`.
+    """One split of a prepared data set; `test` is the pictures of `val.txt`, as `val` is.
 
     Raises `UserError` if the preparation is missing, incomplete or of another version, if files
-    have gone since, or for an unknown split of the classes.
+    have gone since, for an unknown split of the classes, or for `calibration` without such a list.
     """
 
     def __init__(
@@ -69,7 +77,7 @@ class PreparedDataset(PairDataset):
                 f"data set {name} needs its folder: data.root=DIR, or --root DIR with `evaluate`; "
                 f"see `cascade-clip prepare {COMMANDS[name]} --help`"
             )
-        super().__init__(read_pairs(root, name, split)[:length], classes)
+        super().__init__(read_pairs(root, name, list_of(split))[:length], classes)
 
 
 def prepared_folder(root: Path, name: PreparedName) -> Path:
@@ -77,24 +85,43 @@ def prepared_folder(root: Path, name: PreparedName) -> Path:
     return root / FOLDER / name
 
 
-def read_pairs(root: Path, name: PreparedName, split: Split) -> list[Pair]:
-    """Pictures and masks of one split, in the order of its list. Raises `UserError`."""
-    folder = prepared_folder(root, name)
+def calibration_list(root: Path, name: PreparedName) -> Path:
+    """Where the calibration pictures of a prepared data set may be listed."""
+    return prepared_folder(root, name) / "calibration.txt"
+
+
+def read_pairs(root: Path, name: PreparedName, listed: ListName) -> list[Pair]:
+    """Pictures and masks of one list, in its order. Raises `UserError`."""
     summary = _read_summary(root, name)
-    kind = "train" if split == "train" else "val"
-    path = folder / f"{kind}.txt"
+    if listed == "calibration":
+        return _read_calibration(root, name)
+    path = prepared_folder(root, name) / f"{listed}.txt"
+    pairs = _read_list(root, name, path, _again(root, name))
+    if not pairs or len(pairs) != summary.counts.get(listed):
+        raise UserError(
+            f"{path} lists {len(pairs)} pictures, {SUMMARY_FILE} says "
+            f"{summary.counts.get(listed, 0)}; {_again(root, name)}"
+        )
+    return pairs
+
+
+def _read_calibration(root: Path, name: PreparedName) -> list[Pair]:
+    path = calibration_list(root, name)
+    if not path.is_file():
+        raise no_calibration(path)
+    pairs = _read_list(root, name, path, "write lines as in val.txt")
+    if not pairs:
+        raise UserError(f"{path} is empty; write lines as in val.txt, or delete it")
+    return pairs
+
+
+def _read_list(root: Path, name: PreparedName, path: Path, advice: str) -> list[Pair]:
     pairs = []
     for line in read_lines(path):
         picture, tab, mask = line.partition("\t")
         if not tab:
-            wanted = "expected PICTURE<tab>MASK"
-            raise UserError(f"{path} holds '{line}', {wanted}; {_again(root, name)}")
-        pairs.append(Pair(root / picture, folder / mask))
-    if not pairs or len(pairs) != summary.counts.get(kind):
-        raise UserError(
-            f"{path} lists {len(pairs)} pictures, {SUMMARY_FILE} says "
-            f"{summary.counts.get(kind, 0)}; {_again(root, name)}"
-        )
+            raise UserError(f"{path} holds '{line}', expected PICTURE<tab>MASK; {advice}")
+        pairs.append(Pair(root / picture, prepared_folder(root, name) / mask))
     return pairs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -15,18 +16,29 @@ from cascade_clip.data.folder import (
     Layout,
     find_layout,
     is_held_out,
+    list_files,
     list_pictures,
     read_folder_classes,
 )
-from cascade_clip.data.pairs import Pair, check_count, read_lines
-from cascade_clip.data.prepared import PREPARED_NAMES, prepared_folder, read_pairs
+from cascade_clip.data.pairs import ListName, Pair, check_count, read_lines
+from cascade_clip.data.prepared import (
+    PREPARED_NAMES,
+    calibration_list,
+    prepared_folder,
+    read_pairs,
+)
 from cascade_clip.errors import UserError
 
 Kind = Literal[
     "classes", "list", "missing picture", "missing mask", "mask without picture",
     "unreadable picture", "unreadable mask", "sizes differ", "label out of range",
 ]  # fmt: skip
-LISTED = ("train", "val")
+LISTED: tuple[ListName, ...] = ("train", "val")
+USES: dict[ListName, str] = {
+    "train": "training",
+    "val": "validation",
+    "calibration": "calibration",
+}
 UNLISTED = "unlisted"
 """Pictures with masks in neither list, where there are lists."""
 
@@ -77,13 +89,16 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
     folder = prepared_folder(root, name)
     if not folder.is_dir():
         read_pairs(root, name, "train")  # raises what to do
-    for split in LISTED:
+    lists: tuple[ListName, ...] = LISTED
+    if calibration_list(root, name).is_file():
+        lists = (*LISTED, "calibration")
+    for split in lists:
         try:
-            found.splits[split] = read_pairs(root, name, "train" if split == "train" else "val")
+            found.splits[split] = read_pairs(root, name, split)
         except UserError as error:
             found.add("list", folder / f"{split}.txt", str(error))
     _take_out_missing_pictures(found)
-    _find_overlap(found, folder / "val.txt")
+    _find_overlaps(found, folder)
     _find_masks_without_picture(found, folder / "masks")
     return found
 
@@ -91,22 +106,23 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
 def _survey_folder(root: Path, layout: Layout) -> Survey:
     found = Survey(root)
     try:
-        listed = read_folder_classes(root)
-        classes = listed.class_set(listed.main_split)
+        named = read_folder_classes(root)
+        classes = named.class_set(named.main_split)
         check_count(classes)
         found.classes = classes
     except UserError as error:
         found.add("classes", root, str(error))
     pairs = _pairs_by_stem(found, root / layout.pictures, root / layout.masks)
-    lists = {split: root / layout.lists / f"{split}.txt" for split in LISTED}
+    lists = list_files(root, layout)
     if any(path.is_file() for path in lists.values()):
         for split, path in lists.items():
-            found.splits[split] = list(_listed(found, path, pairs))
+            if split in LISTED or path.is_file():
+                found.splits[split] = list(_listed(found, path, pairs))
         listed = {pair for listed in found.splits.values() for pair in listed}
         others = (pair for pair in pairs.values() if pair not in listed)
         if unlisted := [pair for pair in others if pair.mask.is_file()]:
             found.splits[UNLISTED] = unlisted
-        _find_overlap(found, lists["val"])
+        _find_overlaps(found, root / layout.lists)
     else:
         for split in LISTED:
             wanted = split == "val"
@@ -149,18 +165,19 @@ def _take_out_missing_pictures(found: Survey) -> None:
         found.splits[split] = [pair for pair in pairs if pair.picture.is_file()]
 
 
-def _find_overlap(found: Survey, path: Path) -> None:
-    """Pictures to train on must not be those to test on."""
-    train = set(found.splits.get("train", ()))
-    for pair in found.splits.get("val", ()):
-        if pair in train:
-            message = f"{pair.picture.stem} is listed for training and for validation"
-            found.add("list", path, message)
+def _find_overlaps(found: Survey, folder: Path) -> None:
+    """Pictures to train on, to test on and to choose settings on must not be the same."""
+    for one, other in combinations(USES, 2):
+        taken = set(found.splits.get(one, ()))
+        for pair in found.splits.get(other, ()):
+            if pair in taken:
+                message = f"{pair.picture.stem} is listed for {USES[one]} and for {USES[other]}"
+                found.add("list", folder / f"{other}.txt", message)
 
 
 def _find_empty(found: Survey) -> None:
-    for split in LISTED:
-        if not found.splits[split]:
+    for split, pairs in found.splits.items():
+        if not pairs:
             found.add("list", found.root, f"{found.root} has no {split} pictures")
 
 

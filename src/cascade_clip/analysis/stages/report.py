@@ -44,6 +44,8 @@ class StageFindings:
     other: str = ""
     theirs: Measured | None = None
     """What the model is held against."""
+    has_calibration: bool = False
+    """Whether the data has other pictures to choose an offset on."""
 
     @property
     def measured(self) -> dict[str, Measured]:
@@ -140,8 +142,8 @@ def _offset_sentence(found: StageFindings) -> str:
     return (
         f"Over all seen-score offsets, hIoU is highest at {signed(best.offset)} "
         f"({percent(best.hiou)}; at the model's own {found.ours.offset:g}: {percent(own)}). That "
-        "was found by looking at the truth; choose an offset on other pictures (--split "
-        "calibration) than those it is reported on."
+        "was found by looking at the truth; choose an offset on other pictures "
+        f"{'(--split calibration) ' if found.has_calibration else ''}than those it is reported on."
     )
 
 
