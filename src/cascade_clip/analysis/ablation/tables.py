@@ -71,7 +71,8 @@ METHODS = AblationTable(
     COCO,
     "The paper's cascade without NGA is taken to read the last block of each stage, its naive "
     "fusion to be the self-attention row of Table 8. Published hIoU of frozen CLIP and SPT-SEG "
-    "follows from the published S and U.",
+    "follows from the published S and U. SPT-SEG's decoder starts at random, not at CLIP's "
+    "similarity as the others here, so it needs more steps.",
 )
 
 STAGES = AblationTable(
