@@ -186,7 +186,7 @@ def remove(name: str) -> Change:
         (write("classes.txt", MANY), "255 classes; data sets of files have at most 254"),
         (write("split.yaml", "unseen: [dog]"), "unseen dog: not among"),
         (write("split.yaml", "unsen: [cat]"), r"split\.yaml must hold `unseen: \[names\]`"),
-        (write("split.yaml", "unseen: cat"), "valid tuple"),
+        (write("split.yaml", "unseen: cat"), "expected a list"),
         (write("split.yaml", "unseen: [sea, boat, cat]"), r"split\.yaml: .*every class is unseen"),
         (write("split.yaml", "unseen: ["), "not valid YAML"),
         (write("train.txt", ""), "no train pictures"),
