@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
 
+import pytest
+from pydantic import BaseModel
+
+from cascade_clip.config import Published, Recipe
 from cascade_clip.errors import UserError
 from cascade_clip.recipes import load_recipe
 
@@ -38,3 +45,26 @@ def test_numbers_that_no_run_could_use(override: str, message: str) -> None:
 
 def test_a_constant_rate_is_allowed() -> None:
     assert load_recipe("picturebook-inductive", ["train.min_lr=0.004"]).train.min_lr == 0.004
+
+
+def undocumented(settings: type[BaseModel]) -> Iterator[str]:
+    """Settings without a text below them; groups of settings have that of their class."""
+    source = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
+    assert isinstance(source, ast.ClassDef)
+    described = {
+        field.target.id
+        for field, text in zip(source.body, source.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    for name, field in settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            assert group.__doc__, group
+            yield from undocumented(group)
+        elif name not in described:
+            yield f"{settings.__name__}.{name}"
+
+
+def test_every_setting_is_documented() -> None:
+    assert not [*undocumented(Recipe), *undocumented(Published)]

@@ -53,7 +53,9 @@ class Published(Settings):
     """What a paper reports for a recipe: mIoU in percent over a data set's validation pictures."""
 
     seen: Annotated[float, Field(ge=0.0, le=100.0)]
+    """Over the seen classes, 0 to 100."""
     unseen: Annotated[float, Field(ge=0.0, le=100.0)]
+    """Over the unseen classes, 0 to 100."""
     source: str
     """Who reports it."""
 
@@ -68,7 +70,9 @@ class Recipe(Settings):
     """Everything that decides a run."""
 
     name: str
+    """What the run's folder and the tables call it; of a file without one, its file name."""
     summary: str = ""
+    """One line for `cascade-clip recipes`."""
     published: Published | None = None
     """Not inherited from a recipe's `base`."""
     model: ModelSettings = ModelSettings()

@@ -37,9 +37,12 @@ class EncoderSettings(Settings):
     tuning: Literal[
         "deep-prompts", "shallow-prompts", "spectral-prompts", "frozen", "last-blocks", "full"
     ] = "deep-prompts"
+    """What is trained: prompt tokens in every block, in the first alone, or in every block with
+    SPT-SEG's spectral prompt; nothing; the last `tuned_blocks`; or all of the encoder."""
     prompts: NonNegativeInt = 10
     """Prompt tokens per block (P). 0 for the variants without prompts."""
     prompt_dropout: Probability = 0.1
+    """Share of the prompt tokens' values that are set to 0 in training, 0 to below 1."""
     tuned_blocks: NonNegativeInt = 0
     """Last blocks trained with `tuning: last-blocks`; 0 otherwise."""
     class_embedding_twice: bool = True
@@ -85,6 +88,7 @@ class HeadSettings(Settings):
     """
 
     stages: tuple[tuple[PositiveInt, ...], ...] = ((6, 7, 8), (9, 10, 11), (12,))
+    """Blocks of each stage, from 1 on, ascending; a block is in one stage at most."""
     aggregation: Literal[
         "nga", "nga-fixed", "sum", "sum-trained", "mean", "concat", "self-attention", "last"
     ] = "nga"
@@ -99,8 +103,12 @@ class HeadSettings(Settings):
     """`cross-attention`: ZegCLIP's and Cascade-CLIP's decoder. `spectral`: SPT-SEG's (arXiv
     2312.12754), meant for `encoder.tuning: spectral-prompts`."""
     decoder_layers: PositiveInt = 3
+    """Layers of each stage's decoder, at least 1; the last one's scores are the mask logits."""
     decoder_heads: PositiveInt = 8
+    """Attention heads of the decoders and of the aggregation `self-attention`; a divisor of the
+    embedding width."""
     decoder_dropout: Probability = 0.1
+    """Share of values that are set to 0 in the decoders' layers in training, 0 to below 1."""
     decoder_start: Literal["released", "identity"] = "released"
     """`released`: PyTorch's default initialisation. `identity`: query and key projections start at
     the identity, so that mask logits start at CLIP's own text-patch similarity."""

@@ -23,19 +23,30 @@ class TrainSettings(Settings):
     """Optimisation. Defaults are the released schedule of VOC."""
 
     setting: Setting = "inductive"
+    """What training knows of unseen classes: `inductive`, nothing; `transductive`, their names and
+    which pixels are of any of them, to label by itself; `full`, their masks."""
     start_from: Path | None = None
     """Folder of a trained model to start from (transductive self-training starts from an
     inductive one)."""
     steps: PositiveInt = 20_000
+    """Optimizer steps of the whole run, at least 1."""
     batch_size: PositiveInt = 16
     """Pictures per step over all devices."""
     lr: PositiveFloat = 2e-4
+    """Learning rate of AdamW at the start of the decay, above 0."""
     min_lr: NonNegativeFloat = 1e-6
+    """Learning rate that the last step approaches, 0 to `lr`."""
     power: PositiveFloat = 0.9
+    """Of the polynomial decay from `lr` to `min_lr`, above 0; 1 is a straight line."""
     warmup_steps: NonNegativeInt = 1500
+    """Steps over which the rate rises linearly to that of the decay; 0: none."""
     warmup_ratio: PositiveShare = 1e-6
+    """Share of the rate at which the rise starts, above 0, at most 1."""
     weight_decay: NonNegativeFloat = 0.01
+    """AdamW's: the share of all trained weights that a step takes away, divided by the learning
+    rate, from 0 on; 0: none."""
     precision: Literal["32", "bf16", "fp16"] = "32"
+    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32."""
     compile: Literal["auto"] | bool = "auto"
     """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
     checkpoint_activations: bool = False
@@ -44,6 +55,7 @@ class TrainSettings(Settings):
     accumulate: PositiveInt = 1
     """Forward passes per step; each takes an equal share of the batch."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to train; `auto`: on GPUs if there are any."""
     devices: PositiveInt = 1
     """GPUs, or processes on the CPU, per node."""
     nodes: PositiveInt = 1
@@ -89,8 +101,12 @@ class LossSettings(Settings):
     """Weights of `focal_weight * focal + dice_weight * dice + ssim_weight * ssim`."""
 
     focal_weight: NonNegativeFloat = 100.0
+    """Sigmoid focal loss, from 0 on; 0 leaves it out."""
     dice_weight: NonNegativeFloat = 1.0
+    """Dice loss, from 0 on; 0 leaves it out."""
     ssim_weight: NonNegativeFloat = 0.0
     """Structural similarity, the third term of SPT-SEG (arXiv 2312.12754); 0 for all others."""
     focal_alpha: Share = 0.25
+    """Weight of a class's own pixels in the focal loss, 0 to 1; all others have the rest of 1."""
     focal_gamma: NonNegativeFloat = 2.0
+    """How much less pixels count that are nearly right (an exponent), from 0 on; 0: no less."""
