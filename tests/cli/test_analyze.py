@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.recipes import load_recipe
 from tests.analysis.models import write_model
 from tests.cli.test_train import CommandLine
@@ -19,7 +20,7 @@ from tests.cli.test_train import CommandLine
 def place(
     tmp_path_factory: pytest.TempPathFactory, tiny_overrides: list[str]
 ) -> Iterator[CommandLine]:
-    """A folder with a cascade, a single head, and some pictures without masks."""
+    """A folder with a cascade, a single head, some pictures without masks, and a data set."""
     with pytest.MonkeyPatch.context() as patch:
         line = CommandLine(tmp_path_factory.mktemp("place"), patch)
         for name in ("inductive", "single"):
@@ -28,6 +29,7 @@ def place(
         photos.mkdir()
         for number in range(5):
             Image.effect_noise((40 + number, 50), 60).save(photos / f"{number}.png")
+        export_voc(line.folder / "drawn", count=20, seed=3, size=48)
         yield line
 
 
@@ -124,6 +126,12 @@ def test_stages(place: CommandLine) -> None:
     assert content["best"]["hiou"] is None or 0 <= content["best"]["hiou"] <= 1
 
 
+def test_stages_on_files_without_calibration_pictures(place: CommandLine) -> None:
+    options = ["--data", "drawn", "--against", "none", "--out", "of-files", "-q"]
+    words = " ".join(place.works("analyze", "stages", "inductive", *options).split())
+    assert "choose an offset on other pictures than those it is reported on" in words
+
+
 def test_stages_where_no_unseen_class_is_shown(place: CommandLine) -> None:
     out = place.works("analyze", "stages", "inductive", "--scenes", "1", "--out", "seen-only", "-q")
     words = " ".join(out.split())
@@ -156,6 +164,10 @@ def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:
         (["stages", "inductive", "--data", "photos"], "photos is no data set"),
         (["stages", "inductive", "--out", "single/config.json"], "is a file; give a folder"),
         (["stages", "inductive", "--split", "tset"], "unknown split 'tset'"),
+        (
+            ["stages", "inductive", "--data", "drawn", "--split", "calibration"],
+            "no split 'calibration', only the picture book draws one",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
