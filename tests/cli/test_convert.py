@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import cascade_clip
-from cascade_clip.checkpoint.convert import to_folder, to_released_file
+from cascade_clip.checkpoint.convert import data_of, to_folder, to_released_file
 from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.official_classes import Overrides
+from cascade_clip.checkpoint.official_classes import Classes, Overrides
 from cascade_clip.checkpoint.official_keys import dead_weights
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import build_clip, load_clip
 from cascade_clip.clip.text import encode_classes
+from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_scores
 from cascade_clip.segmenter import Segmenter
@@ -108,6 +109,15 @@ def test_what_a_converted_model_knows(folders: dict[str, Path], tmp_path: Path) 
         assert "licence" in (moved / "README.md").read_text().lower()
     finally:
         moved.rename(folders["cascade"])
+
+
+def test_the_data_set_is_known_by_its_class_names(folders: dict[str, Path]) -> None:
+    assert load_bundle(folders["cascade"]).recipe.data.name == "folder"
+    known = load_class_list("context59")
+    unseen = tuple(known.names.index(name) for name in known.splits["released"])
+    seen = tuple(index for index in range(len(known.names)) if index not in unseen)
+    classes = Classes(known.names, seen, unseen, "inductive", 0.1)
+    assert data_of(classes) == {"name": "context59", "split": "released"}
 
 
 @pytest.mark.parametrize("case", CASES)

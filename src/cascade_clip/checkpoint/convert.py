@@ -11,7 +11,9 @@ from cascade_clip.checkpoint.official_export import describe_network, save_relea
 from cascade_clip.checkpoint.official_infer import Preprocessing
 from cascade_clip.clip.load import LOCAL_DIR, OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import Recipe
+from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.prepared import PREPARED_NAMES
 from cascade_clip.errors import UserError
 from cascade_clip.recipes import parse_recipe
 
@@ -93,6 +95,7 @@ def _recipe(released: ReleasedModel, checkpoint: Path) -> Recipe:
             "is not recorded here",
             "model": {**model, "clip": {"model": f"{LOCAL_DIR}clip"}},
             "data": {
+                **data_of(released.classes),
                 "templates": released.templates,
                 "crop": prepared.crop,
                 "stride": prepared.stride,
@@ -104,6 +107,18 @@ def _recipe(released: ReleasedModel, checkpoint: Path) -> Recipe:
             "seen_score_offset": released.classes.seen_score_offset,
         }
     )
+
+
+def data_of(classes: Classes) -> dict[str, str]:
+    """The data set with these class names, and its split with these unseen ones, as settings; a
+    folder of one's own if there is none, whose place is for `evaluate --data` to say."""
+    unseen = {classes.names[index] for index in classes.unseen}
+    for name in PREPARED_NAMES:
+        known = load_class_list(name)
+        if known.names == classes.names:
+            splits = [split for split, names in known.splits.items() if set(names) == unseen]
+            return {"name": name, "split": (splits or [known.main_split])[0]}
+    return {"name": "folder", "root": "DATA"}
 
 
 def _model_card(released: ReleasedModel, checkpoint: Path) -> str:
