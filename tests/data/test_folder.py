@@ -181,6 +181,7 @@ def remove(name: str) -> Change:
     ("change", "message"),
     [
         (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
+        (write("classes.yaml", "[sea]"), r"has classes\.txt and classes\.yaml; keep one"),
         (write("classes.txt", ""), r"classes\.txt is empty; list the class names"),
         (write("classes.txt", "a\nA\n"), r"classes\.txt: .*must not repeat, got 'a' and 'A'"),
         (write("classes.txt", MANY), "255 classes; data sets of files have at most 254"),

@@ -79,6 +79,8 @@ def read_folder_classes(root: Path) -> ClassList:
     paths = [root / name for name in CLASSES_FILES if (root / name).is_file()]
     if not paths:
         raise UserError(f"{root} has no {' or '.join(CLASSES_FILES)}; list its class names there")
+    if len(paths) > 1:
+        raise UserError(f"{root} has {' and '.join(CLASSES_FILES)}; keep one of the two")
     classes = _read_names(paths[0]) if paths[0].suffix == ".txt" else read_class_list(paths[0])
     split = root / SPLIT_FILE
     if not split.is_file():
