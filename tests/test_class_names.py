@@ -15,6 +15,18 @@ def test_a_string_and_a_list_read_the_same() -> None:
     assert typed.index(" Couch") == 1
 
 
+def test_lines_separate_names_as_commas_do() -> None:
+    assert parse_classes("cat\n sofa|couch,\r\n\nwall, sky\n").groups == (
+        *(("cat",), ("sofa", "couch"), ("wall",), ("sky",)),
+    )
+
+
+def test_names_with_semicolons_are_refused_instead_of_taken_for_one() -> None:
+    with pytest.raises(UserError, match=r"separate class names by commas.* got 'cat; sky'"):
+        parse_classes("cat; sky")
+    assert parse_classes(["cat; sky"]).names == ("cat; sky",)
+
+
 def test_inner_white_space_is_one_space() -> None:
     assert parse_classes("potted \t plant").names == ("potted plant",)
 

@@ -41,8 +41,19 @@ def test_masks_by_name_and_synonym(scene: Segmentation) -> None:
     assert np.array_equal(scene.mask("sofa"), scene.mask("couch"))
     assert scene.mask("background").sum() == 30
     assert not scene.mask("sky").any()
-    with pytest.raises(UserError, match="no class 'cat'"):
-        scene.mask("cat")
+    assert np.array_equal(scene.mask("Sofa | couch"), scene.mask("sofa"))
+    assert np.array_equal(scene.mask(1), scene.mask("sofa"))
+    assert np.array_equal(scene.mask(np.int16(-1)), scene.mask("background"))
+    wide = result(scene.labels, ["polar bear", "a|b", "sky"])
+    assert np.array_equal(wide.mask(" polar  bear"), scene.mask("grass"))
+    for name, message in (
+        ("gras", "'gras' is none of the classes grass, sofa, sky; did you mean 'grass'"),
+        ("sofa|sky", "is none of the classes"),
+        (3, "no class 3; this result has 3, from 0"),
+        (None, "called by its name, got None"),
+    ):
+        with pytest.raises(UserError, match=message.replace("|", "[|]")):
+            scene.mask(name)  # type: ignore[arg-type]
 
 
 def test_it_is_shown_without_its_arrays(scene: Segmentation) -> None:

@@ -1,5 +1,6 @@
 """Pictures and class names to segmentations, on a tiny CLIP with random weights."""
 
+import pickle
 import warnings
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_a_very_long_picture_is_shrunk_with_a_warning(seg: Segmenter) -> None:
     with pytest.warns(UserWarning, match="10000 x 1 pixels .* shrunk") as caught:
         result = seg(np.zeros((1, 10_000, 3), np.uint8), "cat, grass")
     assert len(caught) == 1
+    assert caught[0].filename == __file__
     assert result.labels.shape == (1, 10_000)
 
 
@@ -221,7 +223,25 @@ def test_names_in_any_script_and_many_of_them(seg: Segmenter) -> None:
         ({"classes": "cat", "background": 1.5}, "between 0 and 1"),
         ({"classes": "cat", "thresholds": {"dog": 0.5}}, "'dog' is none of"),
         ({"classes": "cat", "thresholds": {"cat": float("nan")}}, "nan"),
-        ({"classes": "cat", "class_offsets": {"cat": 7}}, "offset of 'cat'"),
+        ({"classes": "cat", "class_offsets": {"cat": 7}}, "class_offsets of 'cat'"),
+        ({"classes": "cat", "class_offsets": {"cat": None}}, "class_offsets of 'cat'"),
+        ({"classes": "cat", "background": "0.5"}, "got '0.5'"),
+        ({"classes": "cat", "background": None}, "between 0 and 1, got None"),
+        ({"classes": "cat", "background": 1}, "write True, or 1.0"),
+        ({"classes": "cat, Background", "background": True}, "rename the class"),
+        ({"classes": "cat", "thresholds": 0.4}, "one threshold for all classes: background="),
+        ({"classes": "cat", "thresholds": [0.4]}, "numbers by name"),
+        ({"classes": "cat", "thresholds": {0: 0.4}}, "called by its name, got 0"),
+        ({"classes": "cat", "thresholds": {"cat": "x"}}, "got 'x'"),
+        ({"classes": "cat", "threshold": 0.4}, "did you mean 'background'"),
+        ({"classes": "cat", "tresholds": {}}, "did you mean 'thresholds'"),
+        ({"classes": "cat", "templates": 5}, "got 5"),
+        ({"classes": "cat", "templates": [5]}, "templates are texts"),
+        ({"classes": "cat", "templates": "mny"}, "did you mean 'many'"),
+        ({"classes": 5}, "list of texts, .* got 5"),
+        ({"classes": [PICTURE]}, "class names are texts"),
+        ({"classes": "cat; sky"}, "by commas"),
+        ({"classes": "dgo, dog", "thresholds": {"dgos": 0.1}}, "did you mean 'dgo'"),
         ({"classes": "cat", "templates": "a photo"}, "must hold {} once"),
         ({"classes": "cat", "templates": "a {name} {}"}, "must hold {} once"),
         ({"classes": "cat", "templates": []}, "no templates"),
@@ -230,6 +250,56 @@ def test_names_in_any_script_and_many_of_them(seg: Segmenter) -> None:
 def test_bad_requests_are_refused(seg: Segmenter, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         seg(PICTURE, **options)  # type: ignore[call-overload]
+
+
+def test_switches_of_any_library_and_names_from_anywhere(seg: Segmenter) -> None:
+    expected = seg(PICTURE, "cat, grass", background=True).labels
+    for background in (np.True_, 0.5, np.float32(0.5)):
+        given = seg(PICTURE, (name for name in ("cat", "grass")), background=background)
+        assert np.array_equal(given.labels, expected)
+    whole = seg(PICTURE, "cat, grass", background=np.False_)
+    assert whole.background_share == 0
+
+
+def test_pictures_and_names_in_the_wrong_place_are_told(seg: Segmenter) -> None:
+    query = seg.query("cat")
+    for call, message in (
+        (lambda: seg("cat, sky", Image.fromarray(PICTURE)), "class names are one text with commas"),  # type: ignore[arg-type]
+        (lambda: seg.segment(PICTURE, "cat"), "takes a query"),  # type: ignore[arg-type]
+        (lambda: seg.segment_batch("a.png", query), "a list of pictures, got 'a.png'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_a_result_can_be_pickled_without_its_model(seg: Segmenter) -> None:
+    result = seg(PICTURE, "cat, grass")
+    assert result.scores.shape[0] == 2
+    data = pickle.dumps(result)
+    assert len(data) < 5 * (PICTURE.nbytes + result.labels.nbytes)
+    loaded = pickle.loads(data)
+    assert np.array_equal(loaded.labels, result.labels) and loaded.legend == result.legend
+    with pytest.raises(UserError, match="carries no scores"):
+        _ = loaded.scores
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "mps"}, "no device 'mps' here; take 'cpu'"),
+        ({"device": "meta"}, "no device 'meta'"),
+        ({"device": None}, "no device None"),
+        ({"precision": "bf61"}, "did you mean 'bf16'"),
+        ({"max_windows": "x"}, "at least 1; got 'x'"),
+        ({"compile": "yes"}, "compile is True, False or 'auto'"),
+        ({"model": None}, "a model is a path or a name"),
+    ],
+)
+def test_options_are_checked_before_a_model_is_read(
+    options: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        Segmenter.from_pretrained(**{"model": tmp_path / "none", **options})  # type: ignore[arg-type]
 
 
 def test_a_saved_model_gives_the_same_labels(seg: Segmenter, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
@@ -50,35 +52,68 @@ class TypedClasses:
         return tuple(index for index, group in enumerate(self.groups) for _ in group)
 
     def index(self, name: str) -> int:
-        """Index of the class with this name or synonym.
+        """Index of the class with this name or synonym, or typed as `sofa|couch`.
 
         Raises `UserError` if there is none.
         """
-        wanted = _trim(name).casefold()
-        for index, group in enumerate(self.groups):
-            if wanted in (known.casefold() for known in group):
+        return class_index(self.groups, name)
+
+
+def class_index(groups: Sequence[Sequence[str]], name: object) -> int:
+    """Index of the class, of several with their names and synonyms, that `name` is one of; or all
+    of whose names it joins, as in `sofa|couch`. Case and white space don't count.
+
+    Raises `UserError` if there is none.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"a class is called by its name, got {reprlib.repr(name)}")
+    plain = [{_plain(known) for known in group} for group in groups]
+    for wanted in ({_plain(name)}, set(map(_plain, name.split("|")))):
+        for index, known in enumerate(plain):
+            if wanted <= known:
                 return index
-        shown = some_of([group[0] for group in self.groups])
-        raise UserError(f"'{name}' is none of the classes {shown}")
+    shown = some_of([group[0] for group in groups])
+    hint = did_you_mean(name, (known for group in groups for known in group))
+    raise UserError(f"'{name}' is none of the classes {shown}{hint}")
 
 
-def parse_classes(classes: str | Sequence[str] | TypedClasses) -> TypedClasses:
-    """Classes from a list of names or one string with commas; `|` separates synonyms.
+def parse_classes(classes: str | Iterable[str] | TypedClasses) -> TypedClasses:
+    """Classes from a list of names or one string with commas or lines; `|` separates synonyms.
 
-    White space around names doesn't count, nor does a comma at the end of the string.
+    White space around names doesn't count, nor does a comma at the end of a line.
 
-    Raises `UserError` as `TypedClasses`.
+    Raises `UserError` as `TypedClasses`, for what is neither, and for a string with semicolons,
+    which would be one name.
     """
     if isinstance(classes, TypedClasses):
         return classes
-    if isinstance(classes, str):
-        classes = classes.split(",") if classes.strip(", \t\n") else []
-        if classes and not classes[-1].strip():
-            classes.pop()
-    for entry in classes:
+    entries = _split(classes) if isinstance(classes, str) else _listed(classes)
+    return TypedClasses(tuple(tuple(map(_trim, entry.split("|"))) for entry in entries))
+
+
+def _listed(classes: object) -> list[str]:
+    if not isinstance(classes, Iterable) or isinstance(classes, bytes):
+        raise UserError(
+            f"class names are one text with commas or a list of texts, {_EXAMPLE}; got "
+            f"{reprlib.repr(classes)}"
+        )
+    entries = list(classes)
+    for entry in entries:
         if not isinstance(entry, str):
-            raise UserError(f"class names are texts, got {entry!r}")
-    return TypedClasses(tuple(tuple(map(_trim, entry.split("|"))) for entry in classes))
+            raise UserError(f"class names are texts, {_EXAMPLE}; got {reprlib.repr(entry)}")
+    return entries
+
+
+def _split(text: str) -> list[str]:
+    """Names from a text with commas or lines."""
+    if ";" in text:
+        raise UserError(f"separate class names by commas, {_EXAMPLE}; got '{_shortened(text)}'")
+    names: list[str] = []
+    for line in text.splitlines():
+        if line.strip(", \t"):
+            *before, last = line.split(",")
+            names += [*before, last] if last.strip() else before
+    return names
 
 
 def classes_named(names: Sequence[str]) -> TypedClasses:
@@ -96,7 +131,7 @@ def check_lengths(names: Iterable[str]) -> None:
     for name in names:
         if len(name) > MAX_NAME_LENGTH:
             raise UserError(
-                f"class name '{name[:37]}...' is too long: {len(name):,} characters; at most "
+                f"class name '{_shortened(name)}' is too long: {len(name):,} characters; at most "
                 f"{MAX_NAME_LENGTH:,} are taken, and most text encoders read about 70 words"
             )
 
@@ -105,7 +140,7 @@ def find_repeated(names: Iterable[str]) -> tuple[str, str] | None:
     """The first two names that differ in case or spaces alone: they have one text embedding."""
     taken: dict[str, str] = {}
     for name in names:
-        plain = _trim(name).casefold()
+        plain = _plain(name)
         if plain in taken:
             return taken[plain], name
         taken[plain] = name
@@ -128,6 +163,14 @@ def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:
 
 def _trim(name: str) -> str:
     return " ".join(name.split())
+
+
+def _plain(name: str) -> str:
+    return _trim(name).casefold()
+
+
+def _shortened(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _forms(name: str) -> set[str]:

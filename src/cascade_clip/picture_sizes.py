@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cascade_clip.data.resize import short_side_size
 from cascade_clip.errors import UserError
 from cascade_clip.inference.windows import Size, windows, windows_along
@@ -17,6 +19,12 @@ BATCH = 8
 """Pictures that may be read before they go through the network together."""
 BATCH_PIXELS = 16_000_000
 """And how many pixels they have at most, if there is more than one."""
+
+
+def check_max_windows(max_windows: object) -> None:
+    """Raises `UserError` unless it is a whole number from 1."""
+    if not isinstance(max_windows, (int, np.integer)) or max_windows < 1:
+        raise UserError(f"max_windows is a whole number, at least 1; got {max_windows!r}")
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,7 @@ class PictureSizes:
     """Larger pictures are shrunk until they fit."""
 
     def __post_init__(self) -> None:
-        if self.max_windows < 1:
-            raise UserError(f"max_windows must be at least 1, got {self.max_windows}")
+        check_max_windows(self.max_windows)
 
     def in_network(self, picture: Size) -> Size:
         """The size to which a picture is scaled for the network: as large as `max_windows` allow,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +15,12 @@ from cascade_clip.class_names import TypedClasses, trained_names
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean, nearest
+from cascade_clip.segmentation import BACKGROUND_NAME
 
 BACKGROUND_THRESHOLD = 0.5
+_MISTAKEN = {"threshold": "background"}
+"""What options are called elsewhere: on the command line, and in REST."""
 
 
 class QueryOptions(TypedDict, total=False):
@@ -79,17 +85,17 @@ def build_query(
     seen = trained_names(typed.names, trained)
     class_of_name = torch.tensor(typed.class_of_name)
     added = torch.zeros(len(typed.groups))
-    for name, value in (class_offsets or {}).items():
-        added[typed.index(name)] = _number(value, f"the offset of '{name}'", -1.0, 1.0)
+    for index, value in _by_class(typed, class_offsets, "class_offsets", -1.0).items():
+        added[index] = value
     reduction = seen_score_offset * torch.tensor(seen, dtype=torch.float32) - added[class_of_name]
-    limits = _thresholds(typed, background, thresholds or {})
+    limits = read_thresholds(typed, background, thresholds)
     return Query(
         typed=typed,
         seen=tuple(seen),
         embeddings=embeddings.to(device),
         reduction=reduction.to(device),
         class_of_name=class_of_name.to(device),
-        thresholds=None if limits is None else limits.to(device),
+        thresholds=None if limits is None else torch.tensor(limits, device=device),
     )
 
 
@@ -100,30 +106,90 @@ def read_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(templates, str):
         templates = TEMPLATES.get(templates, (templates,))
+    if not isinstance(templates, Iterable):
+        raise UserError(
+            f"templates are {' or '.join(TEMPLATES)}, or texts such as 'a photo of a {{}}'; got "
+            f"{reprlib.repr(templates)}"
+        )
+    templates = tuple(templates)
     if not templates:
         raise UserError("no templates given; give at least one, e.g. 'a photo of a {}'")
     for template in templates:
+        if not isinstance(template, str):
+            raise UserError(
+                f"templates are texts, e.g. 'a photo of a {{}}'; got {reprlib.repr(template)}"
+            )
         if template.count("{}") != 1 or template.count("{") != 1 or template.count("}") != 1:
             raise UserError(
                 f"template '{template}' must hold {{}} once, where the class name goes; or use "
-                f"{' or '.join(TEMPLATES)}"
+                f"{' or '.join(TEMPLATES)}{did_you_mean(template, TEMPLATES)}"
             )
-    return tuple(templates)
+    return templates
 
 
-def _thresholds(
-    typed: TypedClasses, background: bool | float, thresholds: Mapping[str, float]
-) -> Tensor | None:
-    if background is False and not thresholds:
+def read_thresholds(
+    typed: TypedClasses,
+    background: bool | float = False,
+    thresholds: Mapping[str, float] | None = None,
+) -> tuple[float, ...] | None:
+    """For each class the score below which its pixels are background; None: never.
+
+    Raises `UserError` for numbers outside 0..1, values of another kind, unknown classes, and for a
+    class that is called "background" where pixels without a class are called so.
+    """
+    overall = _read_background(background)
+    by_class = _by_class(typed, thresholds, "thresholds", 0.0)
+    if overall is None and not by_class:
         return None
-    overall = BACKGROUND_THRESHOLD if background is True else float(background)
-    values = torch.full((len(typed.groups),), _number(overall, "the threshold", 0.0, 1.0))
-    for name, value in thresholds.items():
-        values[typed.index(name)] = _number(value, f"the threshold of '{name}'", 0.0, 1.0)
-    return values  # (C,)
+    if BACKGROUND_NAME in (name.casefold() for name in typed.names):
+        raise UserError(
+            f"pixels without a class are called {BACKGROUND_NAME}, so no class can be called so, "
+            "too; rename the class, or leave background and thresholds out"
+        )
+    values = [overall or 0.0] * len(typed.groups)
+    for index, value in by_class.items():
+        values[index] = value
+    return tuple(values)
 
 
-def _number(value: float, what: str, low: float, high: float) -> float:
-    if not low <= value <= high:
-        raise UserError(f"{what} lies between {low:g} and {high:g}, got {value}")
-    return float(value)
+def check_options(options: Mapping[str, object]) -> None:
+    """Raises `UserError` for an option of another name than `QueryOptions` has."""
+    for name in options:
+        if name not in QueryOptions.__annotations__:
+            meant = _MISTAKEN.get(name) or nearest(name, QueryOptions.__annotations__)
+            known = ", ".join(QueryOptions.__annotations__)
+            hint = "" if meant is None else f"; did you mean '{meant}'?"
+            raise UserError(f"no option '{name}'; there are {known}{hint}")
+
+
+def _read_background(background: object) -> float | None:
+    if isinstance(background, (bool, np.bool_)):
+        return BACKGROUND_THRESHOLD if background else None
+    if isinstance(background, (int, np.integer)) and background == 1:
+        raise UserError("background=1 may mean two things: write True, or 1.0 for that threshold")
+    return _number(background, "background (True, False or a threshold)", 0.0)
+
+
+def _by_class(typed: TypedClasses, values: object, what: str, low: float) -> dict[int, float]:
+    """Numbers between `low` and 1 by the index of their class."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        hint = "; one threshold for all classes: background=0.4" if what == "thresholds" else ""
+        raise UserError(
+            f"{what} are numbers by name, e.g. {{'cat': 0.4}}; got {reprlib.repr(values)}{hint}"
+        )
+    return {
+        typed.index(name): _number(value, f"{what} of '{name}'", low)
+        for name, value in values.items()
+    }
+
+
+def _number(value: object, what: str, low: float) -> float:
+    if (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and low <= value <= 1
+    ):
+        return float(value)
+    raise UserError(f"{what} must lie between {low:g} and 1, got {reprlib.repr(value)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cascade_clip import coco
-from cascade_clip.class_names import some_of
+from cascade_clip.class_names import class_index
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray, write_whole
 from cascade_clip.overlay import Chip, add_legend, draw_overlay, enlarge
@@ -42,6 +42,20 @@ class LegendEntry:
     """Those of `names` that the model was trained on: their scores carry the seen-score offset."""
 
 
+def make_legend(
+    groups: Sequence[tuple[str, ...]],
+    colours: Sequence[RGB],
+    seen: Sequence[tuple[str, ...]],
+    labels: npt.NDArray[np.int16],
+) -> tuple[LegendEntry, ...]:
+    """The legend of labels (H, W), from the names, colour and trained names of each class."""
+    counts = np.bincount(labels.ravel().astype(np.int64) + 1, minlength=len(groups) + 1)[1:]
+    return tuple(
+        LegendEntry(group[0], group, colour, float(count) / labels.size, trained)
+        for group, colour, trained, count in zip(groups, colours, seen, counts, strict=True)
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """A picture of H x W pixels, each with one of C classes or none."""
@@ -57,6 +71,11 @@ class Segmentation:
     confidence: npt.NDArray[np.float16] | None = None
     """(H, W): the score, 0..1, of each pixel's best class, without offsets."""
     compute_scores: Callable[[], npt.NDArray[np.float32]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but the scores and the model that computes them."""
+        state = {name: value for name, value in vars(self).items() if name != "scores"}
+        return state | {"compute_scores": None}
 
     def __repr__(self) -> str:
         """What an interactive session shows: classes and shares instead of arrays."""
@@ -79,24 +98,20 @@ class Segmentation:
         """Scores (C, H, W), offsets included: the arg-max over C gives the labels. Computed when
         first asked for, which runs the model once more; takes 4 * C * H * W bytes.
 
-        Raises `UserError` for a result that was not made by a model in this process.
+        Raises `UserError` for a result that was not made by a model in this process, and for a
+        copied or pickled one.
         """
         if self.compute_scores is None:
             raise UserError(f"'{self.name}' carries no scores; segment it again to get them")
         return self.compute_scores()
 
-    def mask(self, name: str) -> npt.NDArray[np.bool_]:
-        """Pixels (H, W) of the class with this name or synonym, or of "background".
+    def mask(self, name: str | int) -> npt.NDArray[np.bool_]:
+        """Pixels (H, W) of the class with this name or synonym, or as it was typed (`sofa|couch`);
+        of "background"; or of the class with this index into `classes`, -1 for background.
 
-        Raises `UserError` for a name that is no class of this result.
+        Raises `UserError` for what is no class of this result.
         """
-        wanted = name.strip().casefold()
-        for index, entry in enumerate(self.legend):
-            if wanted in (known.casefold() for known in entry.names):
-                return self.labels == index
-        if wanted == BACKGROUND_NAME:
-            return self.labels == BACKGROUND_LABEL
-        raise UserError(f"no class '{name}' in this result; it has {some_of(self.classes)}")
+        return self.labels == self._label(name)
 
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """Class colours over the picture; with `legend`, a strip of names and shares below, and a
@@ -219,6 +234,20 @@ class Segmentation:
 
     def _save_npz(self, path: Path) -> None:
         np.savez_compressed(path, labels=self.labels, classes=np.array(self.classes))
+
+    def _label(self, name: str | int) -> int:
+        if isinstance(name, (int, np.integer)):
+            if not BACKGROUND_LABEL <= name < len(self.legend):
+                raise UserError(
+                    f"no class {name}; this result has {len(self.legend)}, from 0, and "
+                    f"{BACKGROUND_LABEL} for background"
+                )
+            return int(name)
+        groups = [entry.names for entry in self.legend]
+        own = (known.casefold() for group in groups for known in group)
+        if str(name).strip().casefold() == BACKGROUND_NAME not in own:
+            return BACKGROUND_LABEL
+        return class_index(groups, name)
 
     def _present(self) -> list[int]:
         return [int(index) for index in np.unique(self.labels) if index >= 0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import reprlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
@@ -27,11 +30,11 @@ from cascade_clip.inference.sliding import window_options
 from cascade_clip.model.compiling import CompileChoice, wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.precision import PrecisionChoice, at_precision, choose_precision
-from cascade_clip.palette import RGB, class_colours
+from cascade_clip.palette import class_colours
 from cascade_clip.picture_network import PictureNetwork
-from cascade_clip.picture_sizes import MAX_WINDOWS, PictureSizes
-from cascade_clip.query import Query, QueryOptions, build_query, read_templates
-from cascade_clip.segmentation import LegendEntry, Segmentation
+from cascade_clip.picture_sizes import MAX_WINDOWS, PictureSizes, check_max_windows
+from cascade_clip.query import Query, QueryOptions, build_query, check_options, read_templates
+from cascade_clip.segmentation import Segmentation, make_legend
 
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""
@@ -110,11 +113,20 @@ class Segmenter:
             engine: "onnxruntime" for .onnx files, "torch" for all others; None: what fits.
             device, max_windows, precision: see the class; exported files have their precision.
 
-        Raises `UserError` if there is no such model or device, or it stands on another CLIP.
+        Raises `UserError` if there is no such model, device, precision or other option, or it
+        stands on another CLIP.
         """
+        if not isinstance(model, (str, os.PathLike)):
+            raise UserError(
+                f"a model is a path or a name, e.g. '{EMBEDDED}'; got {reprlib.repr(model)}"
+            )
+        place = usable_device(device)
+        choose_precision(precision, place)
+        wants_compile(compile, place)
+        check_max_windows(max_windows)
         bundle = load_any(
             Path(model),
-            usable_device(device),
+            place,
             revision=revision,
             engine=engine,
             precision=precision,
@@ -186,6 +198,7 @@ class Segmenter:
 
         Arguments and errors as in a call.
         """
+        check_options(options)
         return build_query(
             self.clip,
             self.default_classes if classes is None else parse_classes(classes),
@@ -211,6 +224,9 @@ class Segmenter:
 
         Raises `UserError` for an unreadable picture; none is segmented then.
         """
+        if isinstance(pictures, (str, bytes)) or not isinstance(pictures, Iterable):
+            raise UserError(f"segment_batch takes a list of pictures, got {reprlib.repr(pictures)}")
+        pictures = list(pictures)
         return self._segment_read(pictures, [read_picture(p) for p in pictures], query)
 
     def save_pretrained(
@@ -260,10 +276,15 @@ class Segmenter:
         self, pictures: Sequence[Picture], images: Sequence[RGBArray], query: Query, first: int = 0
     ) -> list[Segmentation]:
         """Results of `pictures`, whose pixels are `images`."""
+        if not isinstance(query, Query):
+            raise UserError(
+                "segment takes a query, which segmenter.query(names) makes; or call "
+                f"segmenter(picture, names). Got {reprlib.repr(query)}"
+            )
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         for size in dict.fromkeys(sizes):
             if (note := self.sizes.note(size)) is not None:
-                warnings.warn(note, ShrunkPicture, stacklevel=3)
+                warnings.warn(note, ShrunkPicture, stacklevel=_callers_level())
         colours = class_colours([group[0] for group in query.typed.groups])
         labels: dict[int, npt.NDArray[np.int16]] = {}
         confidence: dict[int, npt.NDArray[np.float16]] = {}
@@ -276,7 +297,7 @@ class Segmenter:
         return [
             Segmentation(
                 labels=labels[index],
-                legend=_legend(query, colours, labels[index]),
+                legend=make_legend(query.typed.groups, colours, query.seen_by_class, labels[index]),
                 image=image,
                 name=picture_name(picture, first + index),
                 file_name=Path(picture).name if isinstance(picture, (str, Path)) else None,
@@ -287,18 +308,9 @@ class Segmenter:
         ]
 
 
-def _legend(
-    query: Query, colours: Sequence[RGB], labels: npt.NDArray[np.int16]
-) -> tuple[LegendEntry, ...]:
-    shares = _shares(labels, len(query.typed.groups))
-    return tuple(
-        LegendEntry(group[0], group, colour, share, seen)
-        for group, colour, share, seen in zip(
-            query.typed.groups, colours, shares, query.seen_by_class, strict=True
-        )
-    )
-
-
-def _shares(labels: npt.NDArray[np.int16], classes: int) -> list[float]:
-    counts = np.bincount(labels.ravel().astype(np.int64) + 1, minlength=classes + 1)[1:]
-    return [float(count) / labels.size for count in counts]
+def _callers_level() -> int:
+    """The `stacklevel` with which a warning points at the first line outside this package."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("cascade_clip."):
+        frame, level = frame.f_back, level + 1
+    return level

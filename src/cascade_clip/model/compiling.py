@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch.utils._triton import has_triton
 
+from cascade_clip.errors import UserError
+
 CompileChoice = bool | Literal["auto"]
 
 
@@ -15,7 +17,11 @@ def wants_compile(choice: CompileChoice, device: torch.device) -> bool:
 
     Not on CPUs: there the time goes into matrix products and attention, which compilation leaves as
     they are (docs/performance.md).
+
+    Raises `UserError` for another choice.
     """
+    if not isinstance(choice, bool) and choice != "auto":
+        raise UserError(f"compile is True, False or 'auto', got {choice!r}")
     if choice == "auto":
         return device.type == "cuda" and has_triton()
     return choice

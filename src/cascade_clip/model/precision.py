@@ -17,6 +17,7 @@ from cascade_clip.model.blocks import BFloat16Linear, LowPrecisionBlock, has_pla
 from cascade_clip.model.decoder import Decoder
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.projection import LevelProjections
+from cascade_clip.nearest import did_you_mean
 
 Precision = Literal["fp32", "bf16", "int8"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
@@ -81,8 +82,9 @@ def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision
     Raises `UserError` for an unknown choice, and for int8 where it can't run.
     """
     if choice not in get_args(PrecisionChoice):
-        known = ", ".join(get_args(PrecisionChoice))
-        raise UserError(f"unknown precision '{choice}'; use one of {known}")
+        known = get_args(PrecisionChoice)
+        hint = did_you_mean(str(choice), known)
+        raise UserError(f"unknown precision '{choice}'; use one of {', '.join(known)}{hint}")
     if choice == "auto":
         return "bf16" if _multiplies_bfloat16(device) else "fp32"
     if choice == "int8" and not (device.type == "cpu" and torch.backends.mkldnn.is_available()):
