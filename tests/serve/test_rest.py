@@ -105,12 +105,13 @@ def test_metrics_count_requests_errors_and_batches(client: TestClient) -> None:
     ask(client, classes="cat, sky")
     ask(client, classes="cat, cat")
     ask(client, b"", classes="cat")
+    ask(client, classes="🦄" * 50)  # too many tokens: shows when they are encoded
     metrics = client.get("/metrics").text
     for line in (
-        'cascade_clip_requests_total{source="rest"} 3.0',
-        'cascade_clip_errors_total{reason="bad_request",source="rest"} 1.0',
+        'cascade_clip_requests_total{source="rest"} 4.0',
+        'cascade_clip_errors_total{reason="bad_request",source="rest"} 2.0',
         'cascade_clip_errors_total{reason="unreadable_picture",source="rest"} 1.0',
-        'cascade_clip_request_seconds_count{source="rest"} 3.0',
+        'cascade_clip_request_seconds_count{source="rest"} 4.0',
         "cascade_clip_batch_pictures_count 1.0",
         "cascade_clip_queue_length 0.0",
     ):
@@ -182,7 +183,19 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
         "bad_request",
         "'dog' is none of",
     ),
-    "mistyped field": (SCENE_PNG, {"clases": "cat"}, 422, "bad_request", "there are picture, cl"),
+    "a threshold of another kind": (
+        SCENE_PNG,
+        {"classes": "cat", "thresholds": '{"cat": true}'},
+        422,
+        "bad_request",
+        "thresholds of 'cat' must lie between 0 and 1, got True",
+    ),
+    "no picture, but a number before it": (b"", {"threshold": 7}, 422, "bad_request", "between 0"),
+    "semicolons": (SCENE_PNG, {"classes": "cat; sky"}, 422, "bad_request", "by commas"),
+    "a list": (SCENE_PNG, {"classes": ["cat", "sky"]}, 422, "bad_request", "join names by commas"),
+    "no classes": (SCENE_PNG, {"classes": ""}, 422, "bad_request", "classes is empty"),
+    "no threshold": (SCENE_PNG, {"threshold": " "}, 422, "bad_request", "expected a number"),
+    "mistyped field": (SCENE_PNG, {"clases": "cat"}, 422, "bad_request", "mean 'classes'?"),
     "odd format": (SCENE_PNG, {"format": "pgn"}, 422, "bad_request", "did you mean 'png'?"),
 }
 
@@ -206,6 +219,11 @@ def test_other_mistakes_are_problems_too(client: TestClient) -> None:
     assert "-F picture=@photo.jpg" in path and "str" not in path
     assert client.get("/v1/segment").json()["error"] == "method_not_allowed"
     assert client.get("/v1/nothing").json()["error"] == "not_found"
+    fields = {"picture": SCENE_PNG}
+    answer = client.post("/v1/segment?format=png", files=fields)
+    assert (answer.status_code, "-F format=" in answer.json()["reason"]) == (422, True)
+    two = [("picture", SCENE_PNG), ("picture", SCENE_PNG)]
+    assert "one picture a request" in client.post("/v1/segment", files=two).json()["reason"]
     garbled = client.post(
         "/v1/segment", content=b"x", headers={"content-type": "multipart/form-data; boundary=b"}
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray
 from cascade_clip.segmentation import Segmentation
@@ -57,7 +58,7 @@ class PageActions:
                     raise UserError("drop a picture first, or click one of the examples")
                 if not names.strip():
                     raise UserError("type what to look for, e.g. cat, sofa|couch, wall")
-                ask = self.service.ask(names, background=threshold if background else False)
+                ask = self.service.ask(names, background=float(threshold) if background else False)
                 file = Path(picture["path"])
                 image = await self._read(file)
                 result = await self.service.segment(image, ask)
@@ -83,7 +84,7 @@ class PageActions:
             async with self.service.request(_SOURCE):
                 typed = shown.ask.typed
                 # No class depends on another, so the one alone has the same scores.
-                ask = self.service.ask("|".join(typed.groups[typed.index(name)]))
+                ask = self.service.ask(TypedClasses((typed.groups[typed.index(name)],)))
                 image = views.fit(await self._read(shown.file), SCORE_SIDE)
                 result = await self.service.segment(image, ask, scores=True)
             scores = result.scores[0]  # (H, W)

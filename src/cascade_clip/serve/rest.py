@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,10 @@ from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
+from starlette.datastructures import FormData, QueryParams
 
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 from cascade_clip.serve.access import Access, TokenGuard, add_sign_in
 from cascade_clip.serve.answers import (
     ModelAnswer,
@@ -128,7 +130,7 @@ def _model_routes(service: Service) -> APIRouter:
         ] = "coco-rle",
     ) -> SegmentAnswer | Response:
         async with service.request("rest"):
-            _check_fields(await request.form())
+            _check_fields(request.query_params, await request.form())
             ask = service.ask(
                 classes,
                 background=background if threshold is None else threshold,
@@ -172,20 +174,35 @@ def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _PROBLEMS[status] for status in statuses}
 
 
-def _check_fields(form: Iterable[str]) -> None:
-    """Raises `UserError` for a field that is none: mistyped, it would silently say nothing."""
-    for name in form:
+def _check_fields(parameters: QueryParams, form: FormData) -> None:
+    """Raises `UserError` for whatever would silently say nothing: parameters in the address, and
+    fields that are mistyped, repeated or empty."""
+    if parameters:
+        name = next(iter(parameters))
+        raise UserError(
+            f"'?{name}=' stands in the address; send {name} as a field of the form, with curl "
+            f"-F {name}=..."
+        )
+    given: set[str] = set()
+    for name, value in form.multi_items():
         if name not in _FIELDS:
-            raise UserError(f"unknown field '{name}'; there are {', '.join(_FIELDS)}")
+            known = f"there are {', '.join(_FIELDS)}"
+            raise UserError(f"unknown field '{name}'; {known}{did_you_mean(name, _FIELDS)}")
+        if name in given:
+            hint = {"picture": "send one picture a request", "classes": "join names by commas"}
+            raise UserError(f"the field {name} came twice; {hint.get(name, 'send it once')}")
+        if isinstance(value, str) and not value.strip():
+            what = "; without it the classes of the model's training" if name == "classes" else ""
+            raise UserError(f"the field {name} is empty; fill it or leave it out{what}")
+        given.add(name)
 
 
 def _read_thresholds(text: str | None) -> dict[str, float]:
-    if text is None or not text.strip():
+    if text is None:
         return {}
     try:
-        values = json.loads(text)
-        return {str(name): float(value) for name, value in values.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return dict(json.loads(text).items())
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(
             'thresholds are a JSON object of names and numbers, e.g. {"cat": 0.4}'
         ) from error

@@ -20,7 +20,7 @@ from cascade_clip.imageio import RGBArray
 from cascade_clip.inference.windows import Size
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picture_sizes import BATCH, BATCH_PIXELS
-from cascade_clip.query import Query
+from cascade_clip.query import Query, read_thresholds
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.batching import Batcher
@@ -109,14 +109,18 @@ class Service:
 
     def ask(
         self,
-        classes: str | None,
+        classes: str | TypedClasses | None,
         *,
         background: bool | float = False,
         thresholds: Mapping[str, float] | None = None,
     ) -> Ask:
-        """What is asked, with class names as `Segmenter` takes them, within the limits."""
+        """What is asked, with class names as `Segmenter` takes them, within the limits.
+
+        Raises `UserError` for what can't be asked.
+        """
         typed = self.segmenter.default_classes if classes is None else parse_classes(classes)
         self.limits.check_names(typed)
+        read_thresholds(typed, background, thresholds)
         return Ask(typed, background, tuple(sorted((thresholds or {}).items())))
 
     async def read(self, data: bytes) -> RGBArray:
@@ -145,8 +149,9 @@ class Service:
         return None
 
     def _segment_together(self, work: _Work, images: list[RGBArray]) -> list[Segmentation]:
+        query = self._query(work.ask)
         self.metrics.batch.observe(len(images))
-        results = self.views[work.view].segment_batch(images, self._query(work.ask))
+        results = self.views[work.view].segment_batch(images, query)
         if work.scores:
             for result in results:
                 _ = result.scores  # computed when first asked for: here, in the network's thread
