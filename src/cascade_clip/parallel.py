@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from multiprocessing import connection
 from typing import TypeVar
@@ -94,11 +95,22 @@ def _results(done: Iterable[Future[list[Result]]]) -> Iterator[Result]:
 def _follow_parent() -> None:
     """Ctrl-C is left to the parent, and a worker whose parent was killed ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    when_parent_ends(partial(os._exit, 1))
 
 
-def _end_with_parent() -> None:
+def stop_with_parent() -> None:
+    """For workers that train: one whose parent was killed gets SIGTERM, at which a training writes
+    its checkpoint."""
+    when_parent_ends(partial(os.kill, os.getpid(), signal.SIGTERM))
+
+
+def when_parent_ends(act: Callable[[], object]) -> None:
+    """Calls `act` in this worker process when the one that started it is gone."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+        threading.Thread(target=_wait_for, args=(parent.sentinel, act), daemon=True).start()
+
+
+def _wait_for(sentinel: int, act: Callable[[], object]) -> None:
+    connection.wait([sentinel])
+    act()

@@ -14,6 +14,7 @@ from typing import Any
 
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
+from cascade_clip.parallel import stop_with_parent
 from cascade_clip.recipes import load_recipe
 
 RESULT_FILE = "ablation.json"
@@ -77,7 +78,8 @@ def carry_out(
     if not waiting:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(waiting)), context) as pool:
+    workers = min(jobs, len(waiting))
+    with ProcessPoolExecutor(workers, context, initializer=stop_with_parent) as pool:
         futures = {pool.submit(train_and_measure, run, jobs): run for run in waiting}
         try:
             for future in as_completed(futures):
