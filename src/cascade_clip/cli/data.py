@@ -140,7 +140,9 @@ def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console, notes = Console(), Console(stderr=True)
+    from cascade_clip.notices import notice
+
+    console = Console()
     table = Table("list", "pictures", "published")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -150,13 +152,9 @@ def _print_report(report: Report) -> None:
     console.print(f"masks: {report.made:,} made, {report.kept:,} kept", highlight=False)
     short = [split for split, count in report.counts.items() if count != report.expected[split]]
     if short:
-        notes.print(
-            f"warning: {' and '.join(short)}: not the number of pictures in published results",
-            style="yellow",
-            soft_wrap=True,
-        )
+        notice(f"warning: {' and '.join(short)}: not the number of pictures in published results")
     for note in report.notes:
-        notes.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        notice(f"note: {note}")
     missing = [str(path) for path in report.missing]
     _print_some("missing files", missing, SHOWN, "their pictures are left out")
     _print_some("problems", report.problems, SHOWN, "their pictures are left out")
@@ -165,10 +163,11 @@ def _print_report(report: Report) -> None:
 def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
     from rich.console import Console
 
+    from cascade_clip.notices import notice
+
     console = Console(stderr=True)
     if lines:
-        text = f"{what}: {len(lines):,}{f'; {consequence}' if consequence else ''}"
-        console.print(text, style="yellow", highlight=False)
+        notice(f"{what}: {len(lines):,}{f'; {consequence}' if consequence else ''}")
     for line in lines[:shown]:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if len(lines) > shown:

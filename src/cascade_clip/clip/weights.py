@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,6 +19,7 @@ from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
 from cascade_clip.clip.transformers_format import from_transformers, is_transformers
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError, first_line
+from cascade_clip.notices import notice
 
 DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 """Entries of OpenAI's archives and old checkpoints that follow from the architecture."""
@@ -107,13 +107,10 @@ def choose_activation(
             "QuickGELU; take the architecture without it in its name"
         )
     if chosen is None and not by_name:
-        message = (
+        notice(
             f"{settings.pretrained}: weights don't show their activation; GELU is assumed, as "
             f"'{settings.model}' has it. For weights that OpenAI trained set "
             "model.clip.quick_gelu=true"
-        )
-        Console(stderr=True).print(
-            message, style="yellow", markup=False, highlight=False, soft_wrap=True
         )
     return by_name if chosen is None else chosen
 

@@ -16,10 +16,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from rich.console import Console
 
 from cascade_clip.checkpoint.native import names_not_finite
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
+from cascade_clip.notices import notice
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
@@ -169,10 +169,7 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
         except FileNotFoundError:
             continue
         except DAMAGED as error:
-            Console(stderr=True).print(
-                f"{path} can't be read ({first_line(error)}); trying an older one",
-                style="yellow", markup=False, highlight=False, soft_wrap=True,
-            )  # fmt: skip
+            notice(f"{path} can't be read ({first_line(error)}); trying an older one")
     raise UserError(
         f"{run / 'checkpoints'} holds no readable checkpoint; start anew in another --out"
     )

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cascade_clip.errors import UserError
+from cascade_clip.notices import notice
 
 Outcome = Literal["ok", "note", "skipped", "failed"]
 
@@ -34,14 +35,12 @@ def stop_at_failure(findings: Sequence[Finding]) -> None:
 
 def show_findings(findings: Sequence[Finding], quiet: bool) -> None:
     """All checks as a table on stderr; if `quiet`, what is noteworthy alone, one line each."""
-    console = Console(stderr=True)
     if not quiet:
-        console.print(_table(findings))
+        Console(stderr=True).print(_table(findings))
         return
     for finding in findings:
         if finding.outcome == "note":
-            text = f"note: {finding.check}: {finding.detail}"
-            console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            notice(f"note: {finding.check}: {finding.detail}")
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -7,10 +7,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
 
 from cascade_clip.data.dataset import Batch
 from cascade_clip.errors import TrainingFailed
+from cascade_clip.notices import notice
 
 FEWEST = 100
 """Pictures read before their share is judged."""
@@ -65,7 +65,7 @@ class UnreadableFiles(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         read, failed = self._totals(trainer)
         if failed and trainer.is_global_zero:
-            _print(f"{failed} of {read} pictures could not be read; others took their place")
+            notice(f"{failed} of {read} pictures could not be read; others took their place")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -82,7 +82,7 @@ class UnreadableFiles(Callback):
         for message in batch.unreadable:
             if message not in self.warned:
                 self.warned.add(message)
-                _print(f"{message}; goes on without it")
+                notice(f"{message}; goes on without it")
 
     def _judge(self, trainer: pl.Trainer) -> None:
         read, failed = self._totals(trainer)
@@ -97,8 +97,3 @@ class UnreadableFiles(Callback):
         counts = torch.tensor([self.read, self.failed], device=trainer.strategy.root_device)
         read, failed = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
         return read, failed
-
-
-def _print(message: str) -> None:
-    console = Console(stderr=True)
-    console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
