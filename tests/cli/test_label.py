@@ -49,10 +49,35 @@ def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == records
 
 
+def test_nothing_readable_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    arguments = (str(tmp_path / "broken.jpg"), "--classes", "cat", "--out", str(out))
+    finished = run(*arguments)
+    assert finished.returncode == 2
+    assert (
+        finished.stderr.splitlines()[-1].startswith("error: ") and "broken.jpg" in finished.stderr
+    )
+    assert not out.exists()
+
+
+def test_a_mistake_does_not_bind_the_folder(scenes: Path, tmp_path: Path) -> None:
+    arguments = (str(scenes), "--classes", "cat", "--out", str(tmp_path / "out"), "--quiet")
+    assert run(*arguments, "--threshold", "3").returncode == 2
+    assert not (tmp_path / "out").exists()
+    assert run(*arguments, "--threshold", "0.3").returncode == 0
+    (scenes / "000000.jpg").rename(scenes / "moved.jpg")
+    moved = run(*arguments, "--threshold", "0.3")
+    (scenes / "moved.jpg").rename(scenes / "000000.jpg")
+    assert moved.returncode == 1 and "2 pictures were labelled before" in moved.stderr
+    assert "000000.jpg is gone; its labels are left out" in moved.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--classes", "cat", "--format", "vok"), "--format takes any of voc, coco"),
+        (("--classes", "cat", "--format", "yolo"), "did you mean 'yolo-seg'"),
         (("--classes", "cat", "--engine", "spark"), "--engine is local or ray"),
         (("--classes", " , "), "no class names given"),
         (("--classes", "cat,,dog"), "an empty class name"),

@@ -14,11 +14,10 @@ from PIL import Image, ImageDraw
 from cascade_clip.coco import decode_mask
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.picturebook.export import export_voc
-from cascade_clip.errors import UserError
 from cascade_clip.labelling.formats import WRITERS
 from cascade_clip.labelling.records import Store, open_store
 from cascade_clip.labelling.review import write_review
-from cascade_clip.labelling.run import Labeller, common_folder, jobs_of
+from cascade_clip.labelling.run import Labelled, Labeller, jobs_of
 from cascade_clip.labelling.task import Task
 
 CLASSES = (("cat",), ("house", "home"), ("grass",), ("sky",))
@@ -35,9 +34,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def store(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
-    task = Task("picturebook", CLASSES, 0.3, str(tmp_path_factory.mktemp("labels")), min_area=1)
-    made, root = open_store(task, pictures[0].parent)
-    assert Labeller(task).label_all(jobs_of(pictures, root), lambda count: None) == []
+    task = Task("picturebook", CLASSES, 0.3, min_area=1)
+    made = open_store(task, tmp_path_factory.mktemp("labels"), pictures[0].parent)
+    assert list(Labeller(task, made).label(jobs_of(pictures, made))) == [Labelled()] * COUNT
     return made
 
 
@@ -179,10 +178,11 @@ def test_tables_hold_a_row_per_picture(store: Store, tmp_path: Path) -> None:
 
 
 def test_links_instead_of_copies(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
-    WRITERS["coco"](store, tmp_path, "link")
-    links = sorted((tmp_path / "images").iterdir())
-    assert all(link.is_symlink() for link in links)
-    assert [link.resolve() for link in links] == [picture.resolve() for picture in pictures]
+    for placement, linked in (("link", True), ("copy", False), ("link", True)):
+        WRITERS["coco"](store, tmp_path, placement)
+        placed = sorted((tmp_path / "images").iterdir())
+        assert [file.is_symlink() for file in placed] == [linked] * COUNT
+        assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
 
 
 def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: Path) -> None:
@@ -191,35 +191,3 @@ def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: 
     places = [text.find(f"{record.name} · ") for record in ordered]
     assert 0 < places[0] < places[1] and places[2:] == [-1] * (COUNT - 2)
     assert "http" not in text.replace("http-equiv", "")
-
-
-def test_other_settings_are_refused_in_the_same_folder(store: Store, pictures: list[Path]) -> None:
-    task = Task("picturebook", CLASSES[:2], 0.3, str(store.out), min_area=1)
-    with pytest.raises(UserError, match=r"holds labels made with classes 'cat.*now it is 'cat"):
-        open_store(task, pictures[0].parent)
-
-
-def test_pictures_of_another_folder_are_refused_in_the_same_folder(
-    store: Store, pictures: list[Path], tmp_path: Path
-) -> None:
-    """They could have the names of those that are labelled."""
-    task = Task("picturebook", CLASSES, 0.3, str(store.out), min_area=1)
-    with pytest.raises(UserError, match="holds labels of pictures in"):
-        open_store(task, tmp_path)
-    assert open_store(task, pictures[0].parent / "more")[1] == pictures[0].parent
-
-
-def test_names_of_records_tell_pictures_apart(tmp_path: Path) -> None:
-    files = [tmp_path / part for part in ("a/x.png", "b/x.png", "b/y.png", "b/y.jpg")]
-    assert [name for _, name in jobs_of(files, tmp_path)] == [
-        "a__x",
-        "b__x",
-        "b__y_png",
-        "b__y_jpg",
-    ]
-    (tmp_path / "a").mkdir()
-    assert common_folder([str(tmp_path / "a")], files[:1]) == tmp_path / "a"
-    assert common_folder([str(tmp_path / "a")], files) == tmp_path
-    assert [name for _, name in jobs_of(files[:1], tmp_path / "a")] == ["x"]
-    with pytest.raises(UserError, match="would both be called a__x_png; rename one"):
-        jobs_of([*files[:1], tmp_path / "a__x.png"], tmp_path)

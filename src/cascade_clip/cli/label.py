@@ -13,12 +13,12 @@ from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, 
 from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
+from cascade_clip.result_files import LABEL_FORMATS
 
 if TYPE_CHECKING:
     from cascade_clip.labelling.formats.pictures import Placement
+    from cascade_clip.labelling.records import Store
     from cascade_clip.labelling.task import Job, Task
-
-FORMATS = ("voc", "coco", "yolo-seg", "cvat", "labelstudio", "jsonl", "parquet")
 
 
 def label(
@@ -27,7 +27,7 @@ def label(
     ],
     classes: Annotated[str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall'.")],
     formats: Annotated[
-        str, typer.Option("--format", help=f"Any of {', '.join(FORMATS)}.")
+        str, typer.Option("--format", help=f"Any of {', '.join(LABEL_FORMATS)}.")
     ] = "coco",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
     model: ModelOption = EMBEDDED,
@@ -50,7 +50,7 @@ def label(
 
     A stopped command goes on where it was when it is repeated.
     """
-    wanted = read_choices(formats, "--format", FORMATS)
+    wanted = read_choices(formats, "--format", LABEL_FORMATS)
     typed = parse_classes(classes)
     placement = _read_placement(place)
     if engine not in ("local", "ray"):
@@ -66,6 +66,7 @@ def label(
     from cascade_clip.labelling.review import write_review
     from cascade_clip.labelling.run import common_folder, jobs_of
     from cascade_clip.labelling.task import Task
+    from cascade_clip.notices import notice
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:
@@ -74,55 +75,60 @@ def label(
         model=model,
         classes=typed.groups,
         background=background if threshold is None else threshold,
-        out=str(out),
         min_area=min_area,
     )
-    store, root = open_store(task, common_folder(pictures, files))
-    jobs = jobs_of(files, root)
-    waiting = [job for job in jobs if not store.is_done(job[1])]
-    if len(waiting) < len(jobs):
-        notes.print(f"{len(jobs) - len(waiting)} pictures were labelled before", style="dim")
-    failed = _label(task, waiting, workers if engine == "ray" else None, quiet) if waiting else []
-    for name in wanted:
-        WRITERS[name](store, out / name, placement)
-        console.print(f"written: {out / name}", highlight=False)
-    if review:
-        console.print(
-            f"written: {write_review(store, out / 'review.html', review)}", highlight=False
-        )
+    store = open_store(task, out, common_folder(pictures, files))
+    jobs = jobs_of(files, store)
+    waiting = [job for job in jobs if not store.is_done(*job)]
+    if before := len(jobs) - len(waiting):
+        were = "1 picture was" if before == 1 else f"{before} pictures were"
+        notes.print(f"{were} labelled before", style="dim")
+    failed = _label(task, store, waiting, workers if engine == "ray" else None, quiet)
+    store, stale = store.without_stale()
+    failed += stale
+    if not len(store) and len(failed) == 1:
+        raise UserError(failed[0])
+    if len(store):
+        for name in wanted:
+            WRITERS[name](store, out / name, placement)
+            console.print(f"written: {out / name}", highlight=False)
+        if review:
+            written = write_review(store, out / "review.html", review)
+            console.print(f"written: {written}", highlight=False)
     if failed:
         for line in failed:
-            notes.print(
-                f"skipped: {line}",
-                style="yellow",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            notice(f"skipped: {line}")
         raise typer.Exit(1)
 
 
-def _label(task: Task, jobs: list[Job], workers: int | None, quiet: bool) -> list[str]:
+def _label(
+    task: Task, store: Store, jobs: list[Job], workers: int | None, quiet: bool
+) -> list[str]:
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
-    from cascade_clip.cli.progress import picture_bar
-
-    if workers is not None:
-        from cascade_clip.labelling.on_ray import label_on_ray
-
-        with picture_bar("labelling", len(jobs), quiet) as advance:
-            return label_on_ray(task, jobs, workers, advance)
-
+    if not jobs:
+        return []
     from rich.console import Console
 
-    from cascade_clip.labelling.run import Labeller
+    from cascade_clip.cli.progress import picture_bar
+    from cascade_clip.labelling.run import Labelled, Labeller
 
+    results: list[Labelled] = []
     with picture_bar("labelling", len(jobs), quiet) as advance:
-        labeller = Labeller(task)
-        failed = labeller.label_all(jobs, advance)
+        if workers is None:
+            labelled = Labeller(task, store).label(jobs)
+        else:
+            from cascade_clip.labelling.on_ray import label_on_ray
+
+            labelled = label_on_ray(task, store, jobs, workers)
+        for result in labelled:
+            advance(1)
+            if result != Labelled():
+                results.append(result)
     notes = Console(stderr=True)
-    for line in labeller.notes:
-        notes.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
-    return failed
+    for result in results:
+        if result.note is not None:
+            notes.print(f"note: {result.note}", highlight=False, markup=False, soft_wrap=True)
+    return [result.error for result in results if result.error is not None]
 
 
 def _read_placement(text: str) -> Placement:

@@ -93,7 +93,7 @@ def segment(
     from cascade_clip.bulk.journal import Journal
     from cascade_clip.bulk.run import Task
     from cascade_clip.bulk.settings import settings_of
-    from cascade_clip.cli.skipped import tell_skipped
+    from cascade_clip.notices import notice
     from cascade_clip.segmenter import Segmenter
 
     console, notes = Console(), Console(stderr=True)
@@ -120,7 +120,8 @@ def segment(
     if failed:
         if not entries and len(files) == 1:
             raise UserError(failed[0])
-        tell_skipped(failed)
+        for line in failed:
+            notice(f"skipped: {line}")
         raise typer.Exit(1)
 
 

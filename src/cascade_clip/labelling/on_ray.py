@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,30 @@ from typing import Any
 import torch
 
 from cascade_clip.errors import UserError
-from cascade_clip.labelling.run import BATCH_SIZE, Labeller
+from cascade_clip.labelling.records import Store
+from cascade_clip.labelling.run import Labelled, Labeller
 from cascade_clip.labelling.task import Job, Task
+from cascade_clip.picture_sizes import BATCH
 
 
 class LabelWorker:
     """Loads the model once, then labels batch after batch."""
 
-    def __init__(self, task: Task) -> None:
-        self.labeller = Labeller(task)
+    def __init__(self, task: Task, store: Store) -> None:
+        self.labeller = Labeller(task, store)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Pictures and names in; how many were labelled and what went wrong out."""
+        """Pictures and names in; the fields of `Labelled` out, empty for None."""
         jobs = [(Path(p), str(n)) for p, n in zip(batch["picture"], batch["name"], strict=True)]
-        return {"pictures": [len(jobs)], "errors": ["\n".join(self.labeller.label(jobs))]}
+        labelled = list(self.labeller.label(jobs))
+        return {
+            "error": [result.error or "" for result in labelled],
+            "note": [result.note or "" for result in labelled],
+        }
 
 
-def label_on_ray(
-    task: Task, jobs: Sequence[Job], workers: int, advance: Callable[[int], None]
-) -> list[str]:
-    """Labels all pictures with `workers` models at once; returns a line for each unreadable one.
+def label_on_ray(task: Task, store: Store, jobs: Sequence[Job], workers: int) -> Iterator[Labelled]:
+    """Labels all pictures with `workers` models at once.
 
     Uses the cluster that RAY_ADDRESS names, or starts Ray on this machine.
 
@@ -56,27 +60,19 @@ def label_on_ray(
         )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    task = _everywhere(task)
-    rows = [{"picture": str(picture.resolve()), "name": name} for picture, name in jobs]
+    rows = [{"picture": os.path.abspath(picture), "name": name} for picture, name in jobs]
     labelled = ray.data.from_items(rows).map_batches(
         LabelWorker,
-        fn_constructor_args=(task,),
-        batch_size=BATCH_SIZE,
+        fn_constructor_args=(_everywhere(task), replace(store, out=store.out.resolve())),
+        batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=1 if torch.cuda.is_available() else 0,
     )
-    errors: list[str] = []
     for row in labelled.iter_rows():
-        advance(int(row["pictures"]))
-        errors += [line for line in str(row["errors"]).split("\n") if line]
-    return errors
+        yield Labelled(error=str(row["error"]) or None, note=str(row["note"]) or None)
 
 
 def _everywhere(task: Task) -> Task:
-    """The task with paths that workers in other folders and on other machines understand."""
+    """The task with a model that workers in other folders and on other machines understand."""
     model = Path(task.model)
-    return replace(
-        task,
-        model=str(model.resolve()) if model.exists() else task.model,
-        out=str(Path(task.out).resolve()),
-    )
+    return replace(task, model=str(model.resolve()) if model.exists() else task.model)

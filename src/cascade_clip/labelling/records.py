@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cascade_clip.bulk.settings import difference, settings_of
+from cascade_clip.checkpoint.places import find_model, is_exported
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import write_whole
 from cascade_clip.labelling.segments import Segment, find_segments
 from cascade_clip.labelling.task import Task
 from cascade_clip.palette import RGB, class_colours
+from cascade_clip.picture_files import file_stamp
+from cascade_clip.result_files import LABELLING_FILE, MASKS
 from cascade_clip.segmentation import Segmentation
 
-SETTINGS_FILE = "labelling.json"
+RECORDS = "records"
+VISIBLE = "[!.]*.json"
+"""Hidden files are half written."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,9 @@ class Record:
     name: str
     """Stem of its files."""
     picture: str
-    """Path of the picture."""
+    """Absolute path of the picture."""
+    stamp: str
+    """As `file_stamp` gives it: of the file that was labelled."""
     width: int
     height: int
     confidence: float
@@ -36,99 +45,153 @@ class Record:
 
 @dataclass(frozen=True)
 class Store:
-    """The folder `out` with `masks/NAME.png` (palette, 255: no class) and `records/NAME.json`.
+    """The folder `out` with `masks/NAME.png` (palette, 255: no class), `records/NAME.json` and
+    `labelling.json`, which holds the settings.
 
     A picture is done when its record is there: it is written last.
     """
 
     out: Path
     classes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    """What decides the labels; `root` is the folder that names of pictures are relative to."""
+    left_out: frozenset[str] = frozenset()
+    """Names of records that don't count."""
 
     @property
     def colours(self) -> list[RGB]:
         """One colour for each class."""
         return class_colours(self.classes)
 
+    @property
+    def root(self) -> Path:
+        """The folder that names of pictures are relative to."""
+        return Path(self.settings["root"])
+
     def mask(self, name: str) -> Path:
         """The mask file of a picture."""
-        return self.out / "masks" / f"{name}.png"
+        return self.out / MASKS / f"{name}.png"
 
     def record(self, name: str) -> Path:
         """The record file of a picture."""
-        return self.out / "records" / f"{name}.json"
+        return self.out / RECORDS / f"{name}.json"
 
-    def is_done(self, name: str) -> bool:
-        """Whether the picture is labelled."""
-        return self.record(name).is_file()
+    def picture(self, name: str) -> str | None:
+        """Absolute path of the picture whose labels have this name; None: they are no one's."""
+        try:
+            return _read_record(self.record(name)).picture
+        except UserError:
+            return None
 
-    def add(self, result: Segmentation, picture: Path, min_area: int) -> Record:
-        """Keeps a result; pieces under `min_area` pixels stay in the mask but are no segments."""
+    def is_done(self, picture: Path, name: str) -> bool:
+        """Whether the picture is labelled as it is now."""
+        try:
+            record = _read_record(self.record(name))
+        except UserError:
+            return False
+        return record.picture == os.path.abspath(picture) and self._problem(record) is None
+
+    def add(self, result: Segmentation, picture: Path, stamp: str, min_area: int) -> Record:
+        """Keeps a result; pieces under `min_area` pixels stay in the mask but are no segments.
+
+        `stamp` is that of the file when it was read.
+        """
         height, width = result.labels.shape
         assert result.confidence is not None
         covered = result.confidence[result.labels >= 0].astype(float)
         record = Record(
             name=result.name,
-            picture=str(picture),
+            picture=os.path.abspath(picture),
+            stamp=stamp,
             width=width,
             height=height,
             confidence=float(covered.mean()) if covered.size else 0.0,
             segments=tuple(find_segments(result, min_area)),
         )
+        self._write_settings()
+        self.record(result.name).unlink(missing_ok=True)  # that of an older mask
         result.save_labels(self.mask(result.name))
         write_text(self.record(result.name), json.dumps(asdict(record)))
         return record
 
+    def without_stale(self) -> tuple[Store, list[str]]:
+        """The store without records that no longer fit their pictures, and a line for each."""
+        left_out, problems = [], []
+        for path in self._paths():
+            try:
+                problem = self._problem(_read_record(path))
+            except UserError as error:
+                problem = str(error)
+            if problem is not None:
+                left_out.append(path.stem)
+                problems.append(problem)
+        return replace(self, left_out=frozenset(left_out)), problems
+
     def __len__(self) -> int:
-        return sum(1 for _ in (self.out / "records").glob("*.json"))
+        return sum(1 for _ in self._paths())
 
     def __iter__(self) -> Iterator[Record]:
         """All records, by name; one at a time is in memory."""
-        for path in sorted((self.out / "records").glob("*.json")):
-            yield _read_record(path)
+        return map(_read_record, self._paths())
+
+    def _paths(self) -> list[Path]:
+        found = sorted((self.out / RECORDS).glob(VISIBLE))
+        return [path for path in found if path.stem not in self.left_out]
+
+    def _problem(self, record: Record) -> str | None:
+        now = file_stamp(Path(record.picture))
+        if now == "missing":
+            return (
+                f"{record.picture} is gone; its labels are left out "
+                f"(without {self.record(record.name)}, nothing is said of it)"
+            )
+        if now != record.stamp:
+            return f"{record.picture} has changed since it was labelled; its labels are left out"
+        if not self.mask(record.name).is_file():
+            return f"{self.mask(record.name)} is gone; {record.picture} is left out"
+        return None
+
+    def _write_settings(self) -> None:
+        path = self.out / LABELLING_FILE
+        text = json.dumps(self.settings, indent=2, ensure_ascii=False) + "\n"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
 
 
-def _shown(setting: object) -> str:
-    """A setting as one types it."""
-    if isinstance(setting, list) and all(isinstance(group, list) for group in setting):
-        return "'" + ", ".join("|".join(map(str, group)) for group in setting) + "'"
-    return str(setting)
-
-
-def open_store(task: Task, root: Path) -> tuple[Store, Path]:
-    """The store in the task's folder, new or to be gone on with; and the folder that names of
-    pictures are relative to: `root`, or that of the first run if it holds `root`.
+def open_store(task: Task, out: Path, root: Path) -> Store:
+    """The store in a folder, new or to be gone on with. Its root is `root`, or that of the first
+    run if it holds `root`. Writes nothing.
 
     Raises `UserError` if the folder holds labels made with other settings, or of pictures from
-    elsewhere, whose names might be those of others.
+    elsewhere, whose names might be those of others; or masks that are not of this program.
     """
-    out = Path(task.out)
-    path = out / SETTINGS_FILE
-    wanted = {
-        "model": task.model,
-        "classes": [list(group) for group in task.classes],
-        "background": task.background,
+    place = Path(task.model) if is_exported(task.model) else find_model(task.model)
+    settings = {
+        **settings_of(place, task.classes, task.background),
         "min_area": task.min_area,
+        "root": str(root),
     }
-    if path.is_file():
-        stored = _read_settings(path)
-        different = [key for key in wanted if stored.get(key) != wanted[key]]
-        if different:
-            key = different[0]
-            raise UserError(
-                f"{out} holds labels made with {key} {_shown(stored.get(key))}, now it is "
-                f"{_shown(wanted[key])}; "
-                "choose another --out, or remove it"
-            )
-        if not root.is_relative_to(stored["root"]):
-            raise UserError(
-                f"{out} holds labels of pictures in {stored['root']}, now they lie in {root}; "
-                "choose another --out, or remove it"
-            )
-        root = Path(stored["root"])
-    else:
-        settings = json.dumps({**wanted, "root": str(root)}, indent=2, ensure_ascii=False)
-        write_text(path, settings + "\n")
-    return Store(out, task.names), root
+    store = Store(out, task.names, settings)
+    path = out / LABELLING_FILE
+    if not path.is_file() and (out / MASKS).is_dir() and any((out / MASKS).iterdir()):
+        raise UserError(
+            f"{out / MASKS} holds files that label did not write, and would overwrite; choose "
+            "another --out"
+        )
+    if not any((out / RECORDS).glob(VISIBLE)):
+        return store
+    stored = _read_settings(path)
+    changed = difference(stored, {**settings, "root": stored["root"]})
+    if changed is not None:
+        raise UserError(
+            f"{out} holds labels made with {changed}; choose another --out, or remove it"
+        )
+    if not root.is_relative_to(stored["root"]):
+        raise UserError(
+            f"{out} holds labels of pictures in {stored['root']}, now they lie in {root}; "
+            "choose another --out, or remove it"
+        )
+    return replace(store, settings={**settings, "root": stored["root"]})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -140,7 +203,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return {**stored, "root": str(stored["root"])}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not say how the labels beside it were made; choose another --out, or "
             "remove that folder"
@@ -155,5 +218,5 @@ def _read_record(path: Path) -> Record:
             for segment in values.pop("segments")
         )
         return Record(**values, segments=segments)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no record of a labelled picture; remove it: {error}") from error

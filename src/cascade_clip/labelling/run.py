@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from cascade_clip.bulk.pipeline import Pipeline, Read
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray, read_picture
+from cascade_clip.imageio import read_picture
 from cascade_clip.labelling.records import Store
 from cascade_clip.labelling.task import Job, Task
-from cascade_clip.segmenter import Segmenter, ShrunkPicture
-
-BATCH_SIZE = 8
+from cascade_clip.picture_files import file_stamp
+from cascade_clip.segmentation import Segmentation
+from cascade_clip.segmenter import Segmenter
 
 
 def common_folder(typed: Sequence[str], pictures: Sequence[Path]) -> Path:
@@ -26,67 +27,77 @@ def common_folder(typed: Sequence[str], pictures: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.abspath(place) for place in places]))
 
 
-def jobs_of(pictures: Sequence[Path], root: Path) -> list[Job]:
-    """A name for each picture that stays the same when the command is repeated: its path below
-    `root`, without ending where that is not needed to tell them apart.
+def jobs_of(pictures: Sequence[Path], store: Store) -> list[Job]:
+    """A name for each picture that stays the same when the command is repeated: its path below the
+    store's root, without ending where that is not needed to tell it from others, typed now or
+    labelled before.
 
     Raises `UserError` for two pictures whose names would be the same, as `a/b.png` and `a__b.png`.
     """
-    paths = ["__".join(Path(os.path.abspath(p)).relative_to(root).parts) for p in pictures]
+    sources = [Path(os.path.abspath(picture)) for picture in pictures]
+    paths = ["__".join(source.relative_to(store.root).parts).lstrip(".") for source in sources]
     stems = [path.removesuffix(Path(path).suffix) for path in paths]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[stem] = counts.get(stem, 0) + 1
+    counts = Counter(stems)
     jobs: dict[str, Path] = {}
-    for picture, path, stem in zip(pictures, paths, stems, strict=True):
-        name = stem if counts[stem] == 1 else path.replace(".", "_")
-        if name in jobs:
+    for picture, source, path, stem in zip(pictures, sources, paths, stems, strict=True):
+        name, whole = stem, path.replace(".", "_")
+        owner = store.picture(stem)
+        if owner != str(source) and (owner is not None or counts[stem] > 1):
+            name, owner = whole, store.picture(whole)
+        other = jobs.get(name, owner if owner != str(source) else None)
+        if other is not None:
             raise UserError(
-                f"labels of {jobs[name]} and of {picture} would both be called {name}; rename one"
+                f"labels of {other} and of {picture} would both be called {name}; rename one"
             )
         jobs[name] = picture
     return [(picture, name) for name, picture in jobs.items()]
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """What became of one picture."""
+
+    error: str | None = None
+    """Why it has no labels: it could not be read."""
+    note: str | None = None
+    """What the user should know about how it was treated."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    path: Path
+    name: str
+    stamp: str
+
+
 class Labeller:
-    """A model that labels pictures into the store of a task. `notes` says, with their names, what
-    was done to pictures that are too long for the network.
+    """A model that labels pictures into a store.
 
     Raises `UserError` for a model that can't be loaded and names that can't be used.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, store: Store) -> None:
+        self.task, self.store = task, store
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.segmenter = Segmenter.from_pretrained(task.model, device=device)
         names = ["|".join(group) for group in task.classes]
-        self.query = self.segmenter.query(names, background=task.background)
-        self.store = Store(Path(task.out), task.names)
-        self.notes: list[str] = []
+        query = self.segmenter.query(names, background=task.background)
+        self.pipeline = Pipeline(self.segmenter, query, self._read, self._save)
 
-    def label(self, jobs: Sequence[Job]) -> list[str]:
-        """Labels some pictures together; returns a line for each that could not be read."""
-        readable: list[tuple[Path, str, RGBArray]] = []
-        errors = []
-        for picture, name in jobs:
-            try:
-                readable.append((picture, name, read_picture(picture)))
-            except UserError as error:
-                errors.append(str(error))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ShrunkPicture)  # told in notes, with the picture's name
-            results = self.segmenter.segment_batch([image for _, _, image in readable], self.query)
-        for (picture, name, image), result in zip(readable, results, strict=True):
-            if (note := self.segmenter.sizes.note((image.shape[0], image.shape[1]))) is not None:
-                self.notes.append(f"{picture}: {note}")
-            self.store.add(replace(result, name=name), picture, self.task.min_area)
-        return errors
+    def label(self, jobs: Iterable[Job]) -> Iterator[Labelled]:
+        """What became of each picture, in their order, as soon as it is kept."""
+        pictures = (_Picture(path, name, file_stamp(path)) for path, name in jobs)
+        return self.pipeline.run(pictures)
 
-    def label_all(self, jobs: Sequence[Job], advance: Callable[[int], None]) -> list[str]:
-        """Labels all pictures, batch after batch; returns a line for each unreadable one."""
-        errors: list[str] = []
-        for start in range(0, len(jobs), BATCH_SIZE):
-            batch = jobs[start : start + BATCH_SIZE]
-            errors += self.label(batch)
-            advance(len(batch))
-        return errors
+    def _read(self, picture: _Picture) -> Read[_Picture] | Labelled:
+        try:
+            return Read(picture, read_picture(picture.path))
+        except UserError as error:
+            return Labelled(error=str(error))
+
+    def _save(self, picture: _Picture, result: Segmentation) -> Labelled:
+        named = replace(result, name=picture.name)
+        self.store.add(named, picture.path, picture.stamp, self.task.min_area)
+        height, width = result.labels.shape
+        note = self.segmenter.sizes.note((height, width))
+        return Labelled(note=None if note is None else f"{picture.path}: {note}")

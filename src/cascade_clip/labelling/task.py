@@ -18,7 +18,6 @@ class Task:
     """Name and synonyms of each class."""
     background: bool | float
     """As `Segmenter` takes it."""
-    out: str
     min_area: int
     """Pieces with fewer pixels are no segments."""
 

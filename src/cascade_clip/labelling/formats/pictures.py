@@ -10,6 +10,7 @@ from typing import Literal
 
 from cascade_clip.imageio import write_whole
 from cascade_clip.labelling.records import Record
+from cascade_clip.picture_files import file_stamp
 
 Placement = Literal["copy", "link"]
 
@@ -20,12 +21,22 @@ def picture_file(record: Record) -> str:
 
 
 def place_picture(record: Record, folder: Path, placement: Placement) -> None:
-    """Puts the picture into `folder`: as a copy, or as a symbolic link to where it lies."""
-    target = folder / picture_file(record)
-    if target.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
+    """Puts the picture into `folder`: as a copy, or as a symbolic link to where it lies. What is
+    there and is something else, as an older copy, is replaced."""
+    source, target = Path(record.picture), folder / picture_file(record)
     if placement == "link":
-        os.symlink(Path(record.picture).resolve(), target)
-    else:
-        write_whole(target, partial(shutil.copyfile, record.picture))
+        if not (target.is_symlink() and target.readlink() == source):
+            write_whole(target, partial(_link, source))
+    elif target.is_symlink() or file_stamp(target) != record.stamp:
+        write_whole(target, partial(_copy, source))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    facts = source.stat()
+    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # tells whether it is up to date
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink()  # the empty file of `write_whole`
+    target.symlink_to(source)
