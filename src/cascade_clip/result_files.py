@@ -28,7 +28,9 @@ def segment_files(name: str, formats: Sequence[str] = SEGMENT_FORMATS) -> dict[s
 
 def without_results(files: Sequence[Path], top: Path) -> list[Path]:
     """Files found in the folder `top`, without those that `segment` or `label` put there."""
-    parents = {parent for file in files for parent in file.parents if parent.is_relative_to(top)}
+    places = {file.parent for file in files}
+    above = {parent for place in places for parent in (place, *place.parents)}
+    parents = {parent for parent in above if parent.is_relative_to(top)}
     segmented = {parent / name for parent in parents for name in _segmented(parent)}
     labelled = [parent for parent in parents if (parent / LABELLING_FILE).is_file()]
     folders = {parent / name for parent in labelled for name in (MASKS, *LABEL_FORMATS)}

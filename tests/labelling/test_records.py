@@ -72,6 +72,8 @@ def test_a_changed_picture_is_labelled_again(label: Label, tmp_path: Path) -> No
 def test_a_deleted_picture_is_left_out_of_what_is_written(label: Label, tmp_path: Path) -> None:
     pictures = [draw(tmp_path / f"pictures/{name}.png", 1) for name in "abc"]
     store = label(*pictures)
+    WRITERS["yolo-seg"](store, tmp_path / "yolo-seg", "copy")
+    WRITERS["voc"](store, tmp_path / "voc", "link")
     pictures[0].unlink()
     store.mask("b").unlink()
     left, (gone, no_mask) = store.without_stale()
@@ -82,6 +84,8 @@ def test_a_deleted_picture_is_left_out_of_what_is_written(label: Label, tmp_path
             write(left, tmp_path / name, "copy")
     content = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert [image["file_name"] for image in content["images"]] == ["c.png"]
+    for part in ("yolo-seg/images/train", "yolo-seg/labels/train", "voc/JPEGImages"):
+        assert [file.stem for file in (tmp_path / part).iterdir()] == ["c"]
     assert not store.is_done(pictures[1], "b")
 
 

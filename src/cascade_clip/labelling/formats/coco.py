@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.imageio import write_whole
-from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_picture
+from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.labelling.records import Store
 
 
 def write(store: Store, out: Path, placement: Placement) -> None:
     """`images/` and `annotations/instances_default.json`: one annotation for each segment, with its
     run-length code and `score`; categories are numbered from 1."""
-    for record in store:
-        place_picture(record, out / "images", placement)
+    place_pictures(store, out / "images", placement)
     write_whole(out / "annotations/instances_default.json", lambda path: _write_json(store, path))
 
 

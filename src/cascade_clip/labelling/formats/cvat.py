@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.imageio import write_whole
-from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_picture
+from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.labelling.records import Record, Store
 from cascade_clip.labelling.segments import without_holes
 from cascade_clip.palette import to_hex
@@ -17,8 +17,7 @@ def write(store: Store, out: Path, placement: Placement) -> None:
 
     CVAT's polygons know no holes: they are joined to the outline by cuts of no width.
     """
-    for record in store:
-        place_picture(record, out / "images", placement)
+    place_pictures(store, out / "images", placement)
     write_whole(out / "annotations.xml", lambda path: _write_xml(store, path))
 
 

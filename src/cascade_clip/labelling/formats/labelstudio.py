@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.imageio import write_whole
-from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_picture
+from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.labelling.records import Record, Store, write_text
 from cascade_clip.labelling.segments import without_holes
 from cascade_clip.palette import to_hex
@@ -23,8 +23,7 @@ def write(store: Store, out: Path, placement: Placement) -> None:
 
     Start Label Studio with local files served from the folder `out`.
     """
-    for record in store:
-        place_picture(record, out / "images", placement)
+    place_pictures(store, out / "images", placement)
     write_whole(out / "tasks.json", lambda path: _write_tasks(store, path))
     write_text(out / "config.xml", _config(store))
 

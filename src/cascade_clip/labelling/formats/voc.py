@@ -8,7 +8,7 @@ from pathlib import Path
 from zlib import crc32
 
 from cascade_clip.imageio import write_whole
-from cascade_clip.labelling.formats.pictures import Placement, place_picture
+from cascade_clip.labelling.formats.pictures import Placement, place_pictures, remove_left_out
 from cascade_clip.labelling.records import Store, write_text
 
 LISTS = "ImageSets/Segmentation"
@@ -24,8 +24,9 @@ def write(store: Store, out: Path, placement: Placement) -> None:
     nothing for those that are there.
     """
     names = []
+    place_pictures(store, out / "JPEGImages", placement)
+    remove_left_out(store, out / "SegmentationClass")
     for record in store:
-        place_picture(record, out / "JPEGImages", placement)
         mask = out / "SegmentationClass" / f"{record.name}.png"
         mask.parent.mkdir(parents=True, exist_ok=True)
         write_whole(mask, partial(shutil.copyfile, store.mask(record.name)))

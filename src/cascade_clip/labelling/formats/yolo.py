@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from cascade_clip.labelling.formats.pictures import Placement, place_picture
+from cascade_clip.labelling.formats.pictures import Placement, place_pictures, remove_left_out
 from cascade_clip.labelling.records import Record, Store, write_text
 from cascade_clip.labelling.segments import without_holes
 
@@ -16,8 +16,9 @@ def write(store: Store, out: Path, placement: Placement) -> None:
 
     The format knows no holes: they are joined to the outline by cuts of no width.
     """
+    place_pictures(store, out / "images/train", placement)
+    remove_left_out(store, out / "labels/train")
     for record in store:
-        place_picture(record, out / "images/train", placement)
         write_text(out / "labels/train" / f"{record.name}.txt", _lines(record))
     data = {
         "path": ".",
