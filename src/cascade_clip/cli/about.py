@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from importlib.resources import files
+from pathlib import Path
+
 
 def recipes() -> None:
     """List the recipes, with what papers report for them."""
@@ -48,25 +53,40 @@ def info() -> None:
 
 
 def _embedded_facts() -> list[tuple[str, str]]:
-    from cascade_clip.checkpoint.native import load_bundle
-    from cascade_clip.checkpoint.places import EMBEDDED
+    """From the files alone: to load the model would take seconds."""
+    from cascade_clip.checkpoint.places import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE, find_model
     from cascade_clip.errors import UserError
 
     try:
-        bundle = load_bundle(EMBEDDED)
-    except UserError as error:
+        folder = find_model(EMBEDDED)
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        trained = _weights_in(folder / WEIGHTS_FILE)
+        tiny = Path(str(files("cascade_clip.clip.tiny")))
+        size = _weights_in(tiny / "open_clip_model.safetensors")
+        clip = json.loads((tiny / "open_clip_config.json").read_text(encoding="utf-8"))
+    except (UserError, OSError, ValueError) as error:
         return [("embedded model", f"none: {error}")]
-    clip = bundle.clip
-    trained = sum(p.numel() for p in bundle.network.trained_parameters().values())
-    size = sum(p.numel() for p in clip.model.parameters()) / 1e6
+    vision = clip["model_cfg"]["vision_cfg"]
     facts = [
-        ("embedded CLIP", f"{size:.1f} M weights, {clip.depth} blocks, {clip.image_size} px"),
-        ("embedded model", f"{bundle.recipe.name}, {trained / 1e6:.1f} M trained weights"),
-        ("its classes", ", ".join(bundle.classes.names)),
-        ("unseen in training", ", ".join(bundle.classes.unseen)),
+        (
+            "embedded CLIP",
+            f"{size / 1e6:.1f} M weights, {vision['layers']} blocks, {vision['image_size']} px",
+        ),
+        ("embedded model", f"{config['recipe']['name']}, {trained / 1e6:.1f} M trained weights"),
+        ("its classes", ", ".join(config["classes"])),
+        ("unseen in training", ", ".join(config["unseen"])),
     ]
-    measured = {k: v for k, v in bundle.metrics.items() if v is not None}
+    measured = {key: value for key, value in config["metrics"].items() if value is not None}
     return [*facts, *(_measure(key, value) for key, value in measured.items())]
+
+
+def _weights_in(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def _measure(key: str, value: float) -> tuple[str, str]:
