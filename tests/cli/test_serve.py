@@ -74,6 +74,18 @@ def test_without_the_extra_it_says_what_to_install(
     assert message in stderr and "pip install 'cascade-clip[web]'" in stderr
 
 
+@needs_page
+@pytest.mark.parametrize("options", [["--token", "abc"], ["--host", "999.1.1.1"]])
+def test_token_and_address_are_checked_before_heavy_libraries(options: list[str]) -> None:
+    code = (
+        "import sys, contextlib; from cascade_clip.cli.app import main\n"
+        f"sys.argv = ['cascade-clip', 'serve', *{options!r}]\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'gradio', 'fastapi')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_help_does_not_wait_for_heavy_libraries() -> None:
     code = (
         "import sys, cascade_clip.cli.serve; "

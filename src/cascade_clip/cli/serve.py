@@ -11,6 +11,7 @@ import typer
 from cascade_clip.checkpoint.places import EMBEDDED, check_model
 from cascade_clip.cli.options import ModelOption
 from cascade_clip.errors import UserError
+from cascade_clip.serve.start import check_token, is_local, open_port, url
 
 LIMITS = "Limits of one request"
 
@@ -48,15 +49,17 @@ def serve(
 ) -> None:
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
-    check_model(model)  # mistakes show before the heavy imports
+    check_model(model)
+    if token is not None:
+        check_token(token)
 
     from rich.console import Console
 
     from cascade_clip.serve.temporary import page_folder
 
-    with page_folder() as folder:
-        import torch
-
+    # Mistakes show before the heavy imports.
+    with open_port(host, port) as listening, page_folder() as folder:
+        from cascade_clip.devices import fastest_device
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
@@ -65,22 +68,21 @@ def serve(
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
         access = None if token is None else Access(token)
-        with server.open_port(host, port) as listening:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            segmenter = Segmenter.from_pretrained(model, device=device)
-            service = Service(segmenter, limits, model=model)
-            app = server.page_app(service, access, folder)
-            warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
-            console = Console(stderr=True, highlight=False, soft_wrap=True)
-            if access is None and not server.is_local(host):
-                console.print(
-                    f"warning: whoever reaches {host} can use this server; with --token only those "
-                    "who know it",
-                    style="yellow",
-                )
-            url = server.url(listening) + ("" if access is None else SIGN_IN)
-            line = f"serving {service.model} on {device} at {url}  (Ctrl-C ends)"
-            server.run(app, listening, announce=partial(console.print, line))
+        device = fastest_device(model)
+        segmenter = Segmenter.from_pretrained(model, device=device)
+        service = Service(segmenter, limits, model=model)
+        app = server.page_app(service, access, folder)
+        warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if access is None and not is_local(host):
+            console.print(
+                f"warning: whoever reaches {host} can use this server; with --token only those "
+                "who know it",
+                style="yellow",
+            )
+        address = url(listening) + ("" if access is None else SIGN_IN)
+        line = f"serving {service.model} on {device} at {address}  (Ctrl-C ends)"
+        server.run(app, listening, announce=partial(console.print, line))
 
 
 def _require_web() -> None:

@@ -13,16 +13,15 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cascade_clip.errors import UserError
 from cascade_clip.evaluation import html
 from cascade_clip.serve.limits import Refused
 from cascade_clip.serve.problems import problem_response
+from cascade_clip.serve.start import check_token
 
 COOKIE = "cascade_clip_access"
 SIGN_IN = "/sign-in"
 OPEN_PATHS = ("/healthz", SIGN_IN, "/favicon.ico", "/manifest.json")
 """The last two are fetched by browsers without their cookies, and are the same everywhere."""
-SHORTEST_TOKEN = 8
 
 
 class Access:
@@ -32,13 +31,7 @@ class Access:
     """
 
     def __init__(self, token: str) -> None:
-        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
-            raise UserError(
-                f"a token has at least {SHORTEST_TOKEN} ASCII characters, e.g. what "
-                "`openssl rand -hex 32` prints"
-            )
-        if " " in token:
-            raise UserError("a token holds no spaces")
+        check_token(token)
         self._token = token.encode()
         # Kept by browsers in the token's place: it opens this server, but doesn't tell the token.
         self.cookie = hmac.new(self._token, COOKIE.encode(), hashlib.sha256).hexdigest()

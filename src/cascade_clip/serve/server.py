@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -14,46 +13,12 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from starlette.routing import Match
 
-from cascade_clip.errors import UserError
 from cascade_clip.serve.access import Access
 from cascade_clip.serve.page import CSS, build_page, page_theme
 from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
 
 _SECONDS_TO_FINISH = 5
-
-
-def open_port(host: str, port: int) -> socket.socket:
-    """Listens at an address; port 0 stands for any free one.
-
-    Raises `UserError` if that is not possible.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"can't listen at {host}, port {port}: {reason}; choose others with --host and --port"
-        ) from error
-
-
-def url(listening: socket.socket) -> str:
-    """How a browser on this machine gets there."""
-    host, port = listening.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_local(host: str) -> bool:
-    """Whether only programs on this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def page_app(service: Service, access: Access | None, folder: Path) -> FastAPI:
