@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import reprlib
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +33,7 @@ from cascade_clip.picture_network import PictureNetwork
 from cascade_clip.picture_sizes import MAX_WINDOWS, PictureSizes, check_max_windows
 from cascade_clip.query import Query, QueryOptions, build_query, check_options, read_templates
 from cascade_clip.segmentation import Segmentation, make_legend
+from cascade_clip.warn import warn_caller
 
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""
@@ -284,7 +283,7 @@ class Segmenter:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         for size in dict.fromkeys(sizes):
             if (note := self.sizes.note(size)) is not None:
-                warnings.warn(note, ShrunkPicture, stacklevel=_callers_level())
+                warn_caller(note, ShrunkPicture)
         colours = class_colours([group[0] for group in query.typed.groups])
         labels: dict[int, npt.NDArray[np.int16]] = {}
         confidence: dict[int, npt.NDArray[np.float16]] = {}
@@ -306,11 +305,3 @@ class Segmenter:
             )
             for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
         ]
-
-
-def _callers_level() -> int:
-    """The `stacklevel` with which a warning points at the first line outside this package."""
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("cascade_clip."):
-        frame, level = frame.f_back, level + 1
-    return level

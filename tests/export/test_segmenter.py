@@ -76,3 +76,12 @@ def test_requests_that_files_cannot_meet(onnx_model: tuple[Bundle, Path], tmp_pa
         exported = Segmenter.from_pretrained(file)
     with pytest.raises(UserError, match="loaded from a model folder"):
         exported.save_pretrained(tmp_path / "copy")
+
+
+def test_a_damaged_file_is_told_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.pt2").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"model\.pt2 can't be loaded by torch\.export"):
+        Segmenter.from_pretrained(tmp_path / "model.pt2")
+    assert capfd.readouterr().err == ""

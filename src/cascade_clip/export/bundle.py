@@ -20,6 +20,7 @@ from cascade_clip.export.metadata import ExportedConfig
 from cascade_clip.export.network import open_exported
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.precision import PrecisionChoice
+from cascade_clip.nearest import did_you_mean
 from cascade_clip.recipes import parse_recipe
 
 Engine = Literal["torch", "onnxruntime"]
@@ -35,7 +36,8 @@ def load_any(
 ) -> Bundle:
     """A model from wherever `Segmenter.from_pretrained` takes it; see there."""
     if engine not in (None, "torch", "onnxruntime"):
-        raise UserError(f"the engine is torch or onnxruntime, got '{engine}'")
+        hint = did_you_mean(str(engine), ("torch", "onnxruntime"))
+        raise UserError(f"the engine is torch or onnxruntime, got '{engine}'{hint}")
     if engine is not None and (engine == "onnxruntime") != (model.suffix == ONNX_SUFFIX):
         raise UserError(
             f"engine '{engine}' can't run {model}: onnxruntime runs .onnx files, torch all others; "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +120,22 @@ def _provider_name(device: torch.device) -> str:
     return f"{device.type.upper()}ExecutionProvider"
 
 
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps a logger silent."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _open_torch_export(path: Path, device: torch.device) -> tuple[Run, str | None]:
     described: dict[str, Any] = {METADATA_KEY: ""}
     try:
-        program = torch.export.load(path, extra_files=described)
+        with _quiet("torch.export"):  # which logs tracebacks of damaged files
+            program = torch.export.load(path, extra_files=described)
     except Exception as error:  # anything that its archive and its pickles can raise
         raise UserError(f"{path} can't be loaded by torch.export: {error}") from error
     if device.type != "cpu":
