@@ -157,7 +157,7 @@ def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:
         (["cka", "inductive", "--batch", "2"], "in batches of 2"),
         (["cka", "inductive", "--blocks", "13"], "block 13 doesn't exist"),
         (["cka", "inductive", "--against", "gone"], "no model in gone"),
-        (["cka", "inductive", "--data", "gone"], "no such picture: gone"),
+        (["cka", "inductive", "--data", "gone"], "gone is no data set"),
         (["cka", "gone"], "no model in gone"),
         (["localization", "inductive", "--data", "photos"], "photos is no data set"),
         (["localization", "inductive", "--blocks", "0"], "block 0 doesn't exist"),

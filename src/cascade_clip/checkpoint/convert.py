@@ -9,12 +9,12 @@ from cascade_clip.checkpoint.official import ReleasedModel, build_released, load
 from cascade_clip.checkpoint.official_classes import Classes, Overrides
 from cascade_clip.checkpoint.official_export import describe_network, save_released
 from cascade_clip.checkpoint.official_infer import Preprocessing
+from cascade_clip.checkpoint.places import check_new
 from cascade_clip.clip.load import LOCAL_DIR, OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import Recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.prepared import PREPARED_NAMES
-from cascade_clip.errors import UserError
 from cascade_clip.recipes import parse_recipe
 
 _CARD = """# {name}
@@ -41,7 +41,7 @@ def to_folder(
     Returns what was read. Raises `UserError` for checkpoints that can't be read (see
     `load_released`), overrides that don't fit, and an `out` that exists; nothing is written then.
     """
-    _refuse_existing(out)
+    check_new(out)
     released = load_released(checkpoint, overrides)
     recipe = _recipe(released, checkpoint)
     names = released.classes.names
@@ -60,7 +60,7 @@ def to_released_file(folder: str | Path, out: Path) -> ReleasedModel:
     Returns what was written. Raises `UserError` for models that the released code has no place
     for, and an `out` that exists; nothing is written then.
     """
-    _refuse_existing(out)
+    check_new(out)
     bundle = load_bundle(folder)
     recipe, classes = bundle.recipe, bundle.classes
     split = Classes(
@@ -133,8 +133,3 @@ def _model_card(released: ReleasedModel, checkpoint: Path) -> str:
         setting=classes.setting,
         offset=classes.seen_score_offset,
     )
-
-
-def _refuse_existing(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out} exists already; choose another place, or remove it first")

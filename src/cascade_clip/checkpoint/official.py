@@ -29,6 +29,7 @@ from cascade_clip.checkpoint.official_keys import (
     to_native,
     to_native_text,
 )
+from cascade_clip.checkpoint.places import check_checkpoint
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError, first_line
@@ -126,8 +127,7 @@ def build_released(model: ReleasedModel) -> tuple[nn.Module, SegmentationNetwork
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}")
+    check_checkpoint(path)
     try:
         with torch.serialization.safe_globals(_NUMPY):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)

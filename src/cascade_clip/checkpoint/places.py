@@ -61,6 +61,18 @@ def check_trained(model: str | Path, command: str) -> None:
     check_model(model)
 
 
+def check_checkpoint(path: Path) -> None:
+    """Raises `UserError` if there is no file of a released checkpoint."""
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}; give a .pth file")
+
+
+def check_new(out: Path) -> None:
+    """Raises `UserError` if there is something already where a model is to be written."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UserError(f"{out} exists already; choose another place, or remove it first")
+
+
 def find_model(model: str | Path, revision: str | None = None) -> Path:
     """The model folder at a path: itself, `model/` within a run folder, or the embedded one; or a
     copy of the one on the hub, at a `revision` (branch, tag or commit) of it.

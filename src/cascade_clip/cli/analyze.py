@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import RUNS
+from cascade_clip.checkpoint.places import RUNS, check_trained
+from cascade_clip.cli.evaluate import check_data, data_settings
 from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
+from cascade_clip.data.split import Split, read_split
 from cascade_clip.errors import UserError
+from cascade_clip.picture_files import check_writable
 
 if TYPE_CHECKING:
     from cascade_clip.analysis.output import Setup, Summary
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
     from cascade_clip.data.dataset import Sample, SegmentationDataset
 
+UNTRAINED, NOTHING = "raw-clip", "none"
+"""Values of --against that are no models."""
 SHOWN = 4
 """Pictures in a table of pictures."""
 POOL = 60
@@ -195,20 +200,26 @@ class _Task:
 
 
 def _open(command: str, model: str, against: str, options: _DataOptions, out: Path | None) -> _Task:
-    from cascade_clip.analysis.output import Setup
-    from cascade_clip.analysis.subjects import open_subjects
-    from cascade_clip.checkpoint.native import load_bundle
-    from cascade_clip.checkpoint.places import EMBEDDED
-    from cascade_clip.cli.evaluate import data_settings
-
-    bundle = load_bundle(model)
-    settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
+    check_trained(model, "analyze")
+    if against not in (NOTHING, UNTRAINED):
+        check_trained(against, "analyze")
+    split = read_split(options.split)
+    check_data(options.data)
     if out is None:
         out = (Path(model) if Path(model).is_dir() else RUNS) / f"analysis-{command}"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the results with --out")
-    dataset = _open_dataset(command, settings, options, out)
-    subjects = open_subjects(bundle, settings, None if against == "none" else against)
+    check_writable(out)  # mistakes show before the heavy imports
+
+    from cascade_clip.analysis.output import Setup
+    from cascade_clip.analysis.subjects import open_subjects
+    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.places import EMBEDDED
+
+    bundle = load_bundle(model)
+    settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
+    dataset = _open_dataset(command, settings, split, options.scenes, out)
+    subjects = open_subjects(bundle, settings, None if against == NOTHING else against)
     setup = Setup(
         model=f"{subjects[0].name} ({model})",
         data=str(settings.root) if settings.name == "folder" else settings.name,
@@ -220,16 +231,14 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
 
 
 def _open_dataset(
-    command: str, settings: DataSettings, options: _DataOptions, out: Path
+    command: str, settings: DataSettings, split: Split, scenes: int | None, out: Path
 ) -> SegmentationDataset:
     from cascade_clip.analysis.pictures import open_pictures
     from cascade_clip.data.dataset import open_dataset
-    from cascade_clip.data.split import read_split
 
-    split = read_split(options.split)
     if command == "cka":
-        return open_pictures(settings, split, options.scenes, out)
-    return open_dataset(settings, split, options.scenes)
+        return open_pictures(settings, split, scenes, out)
+    return open_dataset(settings, split, scenes)
 
 
 def _choose(dataset: SegmentationDataset) -> list[Sample]:

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cascade_clip.checkpoint.places import check_checkpoint, check_new, check_trained
+from cascade_clip.cli.options import read_names
+from cascade_clip.errors import UserError
+from cascade_clip.picture_files import check_writable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -103,19 +108,37 @@ def convert(
 
     Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """
+    if to_released:
+        options: list[object] = [
+            class_names,
+            unseen,
+            setting,
+            score_offset,
+            templates,
+            vision_heads,
+        ]
+        options += [decoder_heads, text_heads, inner_blocks, crop, stride]
+        if any(value is not None for value in options):
+            raise UserError("with --to-released the model says everything; leave the options out")
+        check_trained(source, "convert")
+    else:
+        check_checkpoint(source)
+    check_new(out)
+    check_writable(out.parent)  # mistakes show before the heavy imports
+    blocks = None if inner_blocks is None else _numbers(inner_blocks)
+
     from rich.console import Console
 
     from cascade_clip.checkpoint import convert as conversion
     from cascade_clip.checkpoint.official_classes import Overrides
-    from cascade_clip.errors import UserError
 
     overrides = Overrides(
         vision_heads=vision_heads,
         decoder_heads=decoder_heads,
         text_heads=text_heads,
-        inner_blocks=None if inner_blocks is None else _numbers(inner_blocks),
-        class_names=None if class_names is None else _names(class_names),
-        unseen_names=None if unseen is None else _names(unseen),
+        inner_blocks=blocks,
+        class_names=None if class_names is None else read_names(class_names),
+        unseen_names=None if unseen is None else read_names(unseen),
         seen_score_offset=score_offset,
         setting=setting,
         crop=crop,
@@ -124,8 +147,6 @@ def convert(
     )
     console = Console()
     if to_released:
-        if overrides != Overrides():
-            raise UserError("with --to-released the model says everything; leave the options out")
         released = conversion.to_released_file(source, out)
         console.print(_table(released, "filled with zeros (norms: ones), as nothing reads them"))
     else:
@@ -176,19 +197,7 @@ def _summary(dropped: tuple[str, ...]) -> str:
     return f"{len(dropped)} dropped, which nothing reads: {', '.join(kinds)}"
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Names from a file, one a line, or from a list with commas."""
-    from cascade_clip.data.pairs import read_lines
-
-    path = Path(text)
-    if path.is_file():
-        return tuple(read_lines(path))
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _numbers(text: str) -> tuple[int, ...]:
-    from cascade_clip.errors import UserError
-
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from cascade_clip.checkpoint.places import check_trained
 from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
+from cascade_clip.data.split import read_split
+from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
+from cascade_clip.picture_files import check_writable
 
 if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
@@ -57,6 +62,14 @@ def evaluate(
 
     On other data than it was trained on, a class counts as seen if its name was trained on.
     """
+    check_trained(model, "evaluate")
+    read_split(split)
+    check_data(data)
+    if out is not None:
+        check_result(out)
+    elif Path(model).is_dir():
+        check_writable(Path(model))  # mistakes show before the heavy imports
+
     from rich.console import Console
 
     from cascade_clip.checkpoint.native import load_bundle
@@ -86,6 +99,25 @@ def evaluate(
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
         write_run_report(page, found, run=Path(model))
         console.print(f"written: {out}, {page}", highlight=False)
+
+
+def check_data(data: str | None) -> None:
+    """Raises `UserError` if --data is neither the name of a data set nor a path."""
+    from cascade_clip.config import PreparedName
+
+    known = ["picturebook", *get_args(PreparedName)]
+    if data is not None and data not in known and not Path(data).exists():
+        raise UserError(
+            f"{data} is no data set: there is no such folder, nor is it one of {', '.join(known)}"
+            f"{did_you_mean(data, known)}"
+        )
+
+
+def check_result(out: Path) -> None:
+    """Raises `UserError` if a result file can't be written."""
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; give the name of a file with --out")
+    check_writable(out.parent)
 
 
 def data_settings(
@@ -125,7 +157,6 @@ def _named(data: str, trained: DataSettings) -> dict[str, Any]:
 
 def _checked_root(root: Path, name: str) -> Path:
     from cascade_clip.config import PreparedName
-    from cascade_clip.errors import UserError
 
     prepared = get_args(PreparedName)
     if name not in prepared:

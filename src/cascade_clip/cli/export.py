@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.places import check_model, is_exported
-from cascade_clip.class_names import parse_classes
-from cascade_clip.cli.options import ModelArgument
+from cascade_clip.cli.options import ModelArgument, read_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
 from cascade_clip.picture_files import check_writable
@@ -27,7 +26,8 @@ def export(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Names that become part of the file, e.g. 'cat, sofa|couch, wall'.",
+            help="Names that become part of the file, e.g. 'cat, sofa|couch, wall', or a file of "
+            "them, one a line.",
             show_default="free: text embeddings are inputs",
         ),
     ] = None,
@@ -41,7 +41,7 @@ def export(
     chosen = read_precision(precision)
     target = out or Path(f"model{SUFFIXES[wanted]}")
     check_ending(target, wanted)
-    typed = None if classes is None else parse_classes(classes)
+    typed = None if classes is None else read_classes(classes)
     if is_exported(model):
         raise UserError(f"{model} is an exported file already; give the model that it came from")
     check_model(model)

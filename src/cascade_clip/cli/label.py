@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model
-from cascade_clip.class_names import parse_classes
-from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, read_choices
+from cascade_clip.cli.options import (
+    Background,
+    ModelOption,
+    Quiet,
+    Threshold,
+    read_choices,
+    read_classes,
+)
 from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
@@ -25,7 +31,9 @@ def label(
     pictures: Annotated[
         list[str], typer.Argument(help="Folders, files, or patterns such as 'photos/*.jpg'.")
     ],
-    classes: Annotated[str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall'.")],
+    classes: Annotated[
+        str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall', or a file, one a line.")
+    ],
     formats: Annotated[
         str, typer.Option("--format", help=f"Any of {', '.join(LABEL_FORMATS)}.")
     ] = "coco",
@@ -51,7 +59,7 @@ def label(
     A stopped command goes on where it was when it is repeated.
     """
     wanted = read_choices(formats, "--format", LABEL_FORMATS)
-    typed = parse_classes(classes)
+    typed = read_classes(classes)
     placement = _read_placement(place)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.errors import UserError
+from cascade_clip.lines import read_lines
 from cascade_clip.nearest import did_you_mean
 
 ModelArgument = Annotated[
@@ -46,7 +49,9 @@ Background = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Score (0..1) below which a pixel has no class.", show_default="0.5"),
+    typer.Option(
+        min=0.0, max=1.0, help="Score below which a pixel has no class.", show_default="0.5"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
@@ -62,3 +67,29 @@ def read_choices(text: str, option: str, known: Sequence[str]) -> list[str]:
         hint = did_you_mean(unknown[0], known) if unknown else ""
         raise UserError(f"{option} takes any of {', '.join(known)}; got '{text}'{hint}")
     return chosen
+
+
+def read_classes(text: str) -> TypedClasses:
+    """Classes from a list of names with commas, or from a file of them, one a line.
+
+    Raises `UserError` for unusable names and a file that can't be read.
+    """
+    return parse_classes(_content(text))
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """Names as they are, none or several, likewise."""
+    content = _content(text)
+    names = content.split(",") if isinstance(content, str) else content
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _content(text: str) -> str | list[str]:
+    """The lines of the file that `text` names, if there is one; a single line may be a list with
+    commas, as the text itself."""
+    if not os.path.isfile(text):  # unlike Path.is_file, for a text of any length
+        if text.strip().endswith(".txt"):
+            raise UserError(f"no such file: {text}")
+        return text
+    lines = read_lines(Path(text))
+    return lines[0] if len(lines) == 1 else lines

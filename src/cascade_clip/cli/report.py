@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import RUNS
+from cascade_clip.checkpoint.places import RUNS, check_trained
+from cascade_clip.cli.evaluate import check_result
 from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
+from cascade_clip.data.split import read_split
 
 
 def report(
@@ -28,6 +30,14 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write a page about a model: metrics, classes, worst and best pictures, curves, settings."""
+    check_trained(model, "report")
+    read_split(split)
+    folder = Path(model) if Path(model).is_dir() else None
+    if out is None:
+        # A folder named like the embedded model would take its place.
+        out = folder / "report.html" if folder else RUNS / f"report-{Path(model).name}.html"
+    check_result(out)  # mistakes show before the heavy imports
+
     from rich.console import Console
 
     from cascade_clip.checkpoint.native import load_bundle
@@ -35,12 +45,8 @@ def report(
     from cascade_clip.evaluation.run_report import write_run_report
 
     bundle = load_bundle(model)
-    folder = Path(model) if Path(model).is_dir() else None
     found = measure(
         bundle, bundle.recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet
     )
-    if out is None:
-        # A folder named like the embedded model would take its place.
-        out = folder / "report.html" if folder else RUNS / f"report-{Path(model).name}.html"
     page = write_run_report(out, found, folder)
     Console().print(f"written: {page}", highlight=False)

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, check_model, find_model, is_exported
-from cascade_clip.class_names import parse_classes
-from cascade_clip.cli.options import Background, ModelOption, Quiet, Threshold, read_choices
+from cascade_clip.cli.options import (
+    Background,
+    ModelOption,
+    Quiet,
+    Threshold,
+    read_choices,
+    read_classes,
+)
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import (
     check_writable,
@@ -48,7 +54,8 @@ def segment(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Names, e.g. 'cat, sofa|couch, wall'; | joins names of one class.",
+            help="Names, e.g. 'cat, sofa|couch, wall' (| joins names of one class), or a file of "
+            "them, one a line.",
             show_default="those of the model's training",
         ),
     ] = None,
@@ -81,7 +88,7 @@ def segment(
     A stopped command goes on where it was when it is repeated.
     """
     formats = read_choices(save, "--save", SEGMENT_FORMATS)
-    typed = None if classes is None else parse_classes(classes)
+    typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
     check_model(model)
     files = _find(pictures, out)
@@ -93,12 +100,13 @@ def segment(
     from cascade_clip.bulk.journal import Journal
     from cascade_clip.bulk.run import Task
     from cascade_clip.bulk.settings import settings_of
+    from cascade_clip.devices import fastest_device
     from cascade_clip.notices import notice
     from cascade_clip.segmenter import Segmenter
 
     console, notes = Console(), Console(stderr=True)
     place = Path(model) if is_exported(model) else find_model(model)
-    segmenter = Segmenter.from_pretrained(place, device=_device(place))
+    segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
     if model == EMBEDDED:
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
     threshold_or_not = background if threshold is None else threshold
@@ -208,15 +216,3 @@ def _check_films(files: Sequence[Path], sampling: Sampling) -> None:
     if sampling != Sampling() and not any(map(is_video, files)):
         option = "--every" if sampling.fps is None else "--fps"
         raise UserError(f"{option} chooses the frames of films; none is among the pictures")
-
-
-def _device(model: Path) -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    if is_exported(model):
-        from cascade_clip.export.network import can_run
-
-        return "cuda" if can_run(model, torch.device("cuda")) else "cpu"
-    return "cuda"

@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import get_args
 
 from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
-from cascade_clip.data.pairs import (
-    ListName,
-    Pair,
-    PairDataset,
-    list_of,
-    no_calibration,
-    read_lines,
-)
+from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
+from cascade_clip.lines import read_lines
 from cascade_clip.picture_files import is_picture
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")

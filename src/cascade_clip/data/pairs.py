@@ -118,15 +118,6 @@ def no_calibration(path: Path) -> UserError:
     )
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that hold something, trimmed. Raises `UserError`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte-order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
 def _check_exist(paths: Iterable[Path], what: str) -> None:
     """Lists each folder once: much quicker than asking for every file on a network disk."""
     places = [os.path.split(path) for path in paths]

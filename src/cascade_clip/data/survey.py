@@ -20,7 +20,7 @@ from cascade_clip.data.folder import (
     list_pictures,
     read_folder_classes,
 )
-from cascade_clip.data.pairs import ListName, Pair, check_count, read_lines
+from cascade_clip.data.pairs import ListName, Pair, check_count
 from cascade_clip.data.prepared import (
     PREPARED_NAMES,
     calibration_list,
@@ -28,6 +28,7 @@ from cascade_clip.data.prepared import (
     read_pairs,
 )
 from cascade_clip.errors import UserError
+from cascade_clip.lines import read_lines
 
 Kind = Literal[
     "classes", "list", "missing picture", "missing mask", "mask without picture",

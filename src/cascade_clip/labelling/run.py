@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from cascade_clip.bulk.pipeline import Pipeline, Read
+from cascade_clip.devices import fastest_device
 from cascade_clip.errors import UserError
 from cascade_clip.imageio import read_picture
 from cascade_clip.labelling.records import Store
@@ -78,7 +77,7 @@ class Labeller:
 
     def __init__(self, task: Task, store: Store) -> None:
         self.task, self.store = task, store
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = fastest_device(task.model)
         self.segmenter = Segmenter.from_pretrained(task.model, device=device)
         names = ["|".join(group) for group in task.classes]
         query = self.segmenter.query(names, background=task.background)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.labels import IGNORE
-from cascade_clip.data.pairs import read_lines, read_mask
+from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.archives import Shelf
 from cascade_clip.errors import UserError
+from cascade_clip.lines import read_lines
 
 LabelTable = NDArray[np.int16]
 """(V,): the label, or `IGNORE`, of each value in the owner's annotations; `UNKNOWN` for others."""

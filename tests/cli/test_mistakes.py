@@ -1,0 +1,90 @@
+"""Mistakes are told at once: before PyTorch is loaded, and before anything is computed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade_clip.cli.options import read_classes, read_names
+from cascade_clip.errors import UserError
+
+MISTAKES = {
+    "evaluate picturebok": "did you mean 'picturebook'?",
+    "evaluate picturebook --split tset": "did you mean 'test'?",
+    "evaluate picturebook --data voc2": "did you mean 'voc20'?",
+    "evaluate picturebook --out file/metrics.json": "file is a file, not a folder",
+    "evaluate picturebook --out folder": "folder is a folder; give the name of a file",
+    "evaluate m.onnx": "m.onnx is an exported file; evaluate needs the model it came from",
+    "report m.onnx": "report needs the model it came from",
+    "report picturebook --split tset": "did you mean 'test'?",
+    "analyze cka m.onnx": "analyze needs the model it came from",
+    "analyze stages picturebook --against picturebok": "did you mean 'picturebook'?",
+    "analyze stages picturebook --split tset": "did you mean 'test'?",
+    "analyze stages picturebook --out file/x": "can't write to file/x",
+    "convert nope.pth out": "no checkpoint at nope.pth",
+    "convert file folder/full": "exists already",
+    "convert file out --inner-blocks 6-8": "inner-blocks are numbers with commas",
+    "segment a.png --classes cat --threshold 1.5": "--threshold",
+    "segment a.png --classes cat --threshold nan": "--threshold",
+    "segment a.png --classes cat;sky": "separate class names by commas",
+    "segment a.png --classes names.txt": "no such file: names.txt",
+    "segment a.png --classes cat --save overley": "did you mean 'overlay'?",
+    "label a.png --classes cat --threshold -1": "--threshold",
+}
+PROGRAM = """
+import io, json, sys
+from contextlib import redirect_stderr
+from cascade_clip.cli.app import main
+said = {}
+for command in json.load(sys.stdin):
+    sys.argv = ["cascade-clip", *command.split()]
+    with redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+        except SystemExit as exit_:
+            said[command] = [exit_.code, errors.getvalue()]
+assert "torch" not in sys.modules
+print(json.dumps(said))
+"""
+
+
+def test_mistakes_are_told_without_loading_pytorch(tmp_path: Path) -> None:
+    (tmp_path / "folder/full").mkdir(parents=True)
+    for name in ("folder/full/x", "file", "m.onnx"):
+        (tmp_path / name).touch()
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(list(MISTAKES)),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "200"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for command, (code, error) in json.loads(done.stdout).items():
+        assert code == 2, command
+        assert MISTAKES[command] in error, command
+
+
+def test_names_may_stand_in_a_file(tmp_path: Path) -> None:
+    listed = tmp_path / "names"
+    listed.write_text("\ufeffcat\nsofa|couch\r\n\nhouse, red\n", encoding="utf-8")
+    groups = (("cat",), ("sofa", "couch"), ("house, red",))
+    assert read_classes(str(listed)).groups == groups
+    assert read_names(str(listed)) == ("cat", "sofa|couch", "house, red")
+    listed.write_text("cat, house,\n", encoding="utf-8")
+    assert read_classes(str(listed)).names == read_names(str(listed)) == ("cat", "house")
+    assert read_names(" cat ,house") == ("cat", "house")
+    assert read_names("") == ()
+    listed.write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="no class names"):
+        read_classes(str(listed))
