@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 from cascade_clip.wrong_values import first_wrong_value
 
 STANDARD = "standard"
@@ -73,6 +74,7 @@ class ClassList:
         if split not in self.splits:
             raise UserError(
                 f"unknown split '{split}' (data.split); there are {', '.join(self.splits)}"
+                f"{did_you_mean(split, self.splits)}"
             )
         if synonyms and not self.synonyms:
             raise UserError("data.synonyms is true, but the class list of this data has none")
