@@ -275,7 +275,7 @@ def test_results_of_a_changed_picture_go(model: Path, photos: Path, segment: Seg
 def test_pictures_of_two_folders_share_an_out(model: Path, photos: Path, segment: Segment) -> None:
     out, more = photos.parent / "out", photos.parent / "more"
     more.mkdir()
-    Image.fromarray(draw_scene(3, 5, (44, 48)).image).save(more / "scene-1.gif")
+    Image.fromarray(draw_scene(3, 5, (44, 48)).image).save(more / "scene-1.png")
     common = ["--model", model, "--out", out, "--classes", "cat, sky", "--save", "labels,coco"]
     assert segment(photos, *common).returncode == 0
     first = results(out)
@@ -283,7 +283,8 @@ def test_pictures_of_two_folders_share_an_out(model: Path, photos: Path, segment
     assert set(results(out)) == {*first, "scene-1-2-labels.png"}
     assert results(out).items() >= first.items()
     images = json.loads((out / "coco.json").read_text())["images"]
-    assert [image["height"] for image in images] == [40, 40, 44]
+    listed = [(image["file_name"], image["height"]) for image in images]
+    assert listed == [("scene-0.png", 40), ("scene-1.png", 40), ("scene-1-2.png", 44)]
     again = segment(more, photos, *common)
     assert "3 were segmented before" in again.stderr
 

@@ -114,8 +114,18 @@ class Journal:
         self._write(entry)
 
     def write_coco(self) -> None:
-        """One file with the COCO records of all pictures that have one. Raises `UserError`."""
-        records = [dict(entry.coco) for entry in self.entries.values() if entry.coco is not None]
+        """One file with the COCO records of all pictures that have one; those of equal file names
+        go by the names of their results. Raises `UserError`."""
+        records: list[dict[str, Any]] = []
+        taken: set[str] = set()
+        for entry in self.entries.values():
+            if entry.coco is not None:
+                (image,) = entry.coco["images"]
+                called = image["file_name"]
+                if called in taken:
+                    called = entry.name + Path(called).suffix
+                taken.add(called)
+                records.append({**entry.coco, "images": [{**image, "file_name": called}]})
         if records:
             text = json.dumps(coco.merge(records), ensure_ascii=False)
             path = self.folder / COCO_FILE
