@@ -119,7 +119,6 @@ def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> No
         (".", ["--classes", "cat,,dog"], "empty class name"),
         (".", ["--classes", "가" * 10_000], "too long: 10,000 characters"),
         (".", ["--classes", "cat", "--save", "gif"], "--save takes"),
-        (".", ["--classes", "cat", "--threshold", "2"], "between 0 and 1"),
         (".", ["--classes", "cat", "--model", "nowhere"], "nowhere"),
         (".", ["--classes", "cat", "--model", "nowhere.onnx"], "no such file: nowhere.onnx"),
         (".", ["--classes", "cat", "--save", "overlays"], "did you mean 'overlay'"),
