@@ -34,7 +34,7 @@ from cascade_clip.config import DataSettings
 from cascade_clip.data.dataset import Sample, SegmentationDataset, TrainStream
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.transforms import TrainTransform
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 
 RESULT = Path(__file__).parent / "results" / "data_loading.json"
 SIZE = (375, 500)
@@ -57,7 +57,7 @@ def main() -> None:
     result["cores_to_feed_it"] = math.ceil(arguments.training_rate / result["ours"]["median"])
     result |= describe_machine()
     text = json.dumps(result, indent=2) + "\n"
-    write_whole(arguments.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(arguments.out, text)
     print(table(result))
 
 

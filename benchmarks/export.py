@@ -30,7 +30,7 @@ from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import Precision
 from cascade_clip.export.write import export_model
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import load_recipe
 
@@ -55,11 +55,11 @@ def main() -> None:
         bundle = load_bundle("picturebook") if name == "embedded" else random_vit()
         result["models"][name] = measure(bundle, arguments.rounds)
     text = json.dumps(result, indent=2) + "\n"
-    write_whole(arguments.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(arguments.out, text)
     print(table(result))
     if arguments.out == RESULT:
         page = put_between(PAGE.read_text(encoding="utf-8"), table(result))
-        write_whole(PAGE, lambda path: path.write_text(page, encoding="utf-8"))
+        write_text(PAGE, page)
 
 
 def parse_arguments() -> argparse.Namespace:

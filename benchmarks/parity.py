@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascade_clip.checkpoint.official_keys import to_released
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
 
 ROOT = Path(__file__).parents[1]
@@ -70,10 +70,10 @@ def main() -> None:
         else before.get("full_size", {}),
     }
     text = json.dumps(result, indent=2) + "\n"
-    write_whole(RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(RESULT, text)
     tables = both_tables(golden, result["other_sizes"], result["full_size"])
     page = put_between(PAGE.read_text(encoding="utf-8"), tables)
-    write_whole(PAGE, lambda path: path.write_text(page, encoding="utf-8"))
+    write_text(PAGE, page)
     print(tables)
 
 

@@ -37,7 +37,7 @@ from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.inference.sliding import sliding_scores, window_options
 from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
@@ -54,9 +54,9 @@ def main() -> None:
     arguments = parse_arguments()
     result = measure(arguments)
     text = json.dumps(result, indent=2) + "\n"
-    write_whole(arguments.json, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(arguments.json, text)
     page = markdown(result)
-    write_whole(arguments.page, lambda path: path.write_text(page, encoding="utf-8"))
+    write_text(arguments.page, page)
     print(page)
 
 

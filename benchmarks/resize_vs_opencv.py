@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cascade_clip.data.resize import resize_bilinear, resize_nearest, scaled_size, short_side_size
-from cascade_clip.imageio import read_picture, write_whole
+from cascade_clip.files import write_text
+from cascade_clip.imageio import read_picture
 
 RESULT = Path(__file__).parent / "results" / "resize_vs_opencv.json"
 SIZES = ((375, 500), (500, 333), (480, 640), (427, 640))
@@ -47,7 +48,7 @@ def main() -> None:
     result["versions"] = {"opencv": cv2.__version__, "torch": torch.__version__}
     result["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     text = json.dumps(result, indent=2) + "\n"
-    write_whole(RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(RESULT, text)
     print(text)
 
 

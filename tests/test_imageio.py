@@ -1,9 +1,7 @@
 """Any picture to RGB."""
 
-import os
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 from PIL import Image
 
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import TooManyPixels, read_picture, read_picture_bytes, write_whole
+from cascade_clip.imageio import TooManyPixels, read_picture, read_picture_bytes
 
 GREY = np.array([[0, 100, 255], [10, 20, 30]], dtype=np.uint8)
 
@@ -236,22 +234,6 @@ def test_a_png_that_ends_with_its_header_is_damaged(tmp_path: Path) -> None:
         read_picture_bytes(png_of_size(60, 50))
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
-    def fail(path: Path) -> None:
-        path.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a.txt", fail)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="can't write"):
-        write_whole(tmp_path / "file" / "a.txt", lambda path: path.write_text("x"))
-
-
 def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:
     rotated = Image.fromarray(np.stack([GREY] * 3, axis=2))
     exif = Image.Exif()
@@ -274,15 +256,3 @@ def test_too_many_pixels_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(TooManyPixels, match="at most 19,999"):
         read_picture_bytes(path.read_bytes(), max_pixels=19_999)
     assert read_picture_bytes(path.read_bytes(), max_pixels=20_000).shape == (100, 200, 3)
-
-
-def test_files_written_by_many_threads_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
-    umask = os.umask(0o027)
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda i: write_whole(tmp_path / f"{i}.txt", Path.touch), range(200)))
-        assert os.umask(0o027) == 0o027
-    finally:
-        os.umask(umask)
-    modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
-    assert modes == {0o640}

@@ -23,7 +23,7 @@ from benchmarks.performance.subjects import SHAPES
 from benchmarks.performance.tables import write_page
 from rich.console import Console
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -85,7 +85,7 @@ def store(path: Path, shape: str, part: str, measured: dict[str, Any]) -> None:
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     found.setdefault(shape, {})[part] = measured
     text = json.dumps(rounded(found), indent=1) + "\n"
-    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def rounded(value: Any) -> Any:

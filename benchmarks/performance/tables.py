@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.performance.goals import goals
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 
 Json = Mapping[str, Any]
 MARKER = re.compile(r"(<!-- table: (?P<name>\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -42,7 +42,7 @@ def write_page(page: Path, results: Path) -> None:
         return f"{match[1]}\n{text}\n\n{match[4]}"
 
     text = MARKER.sub(fill, page.read_text(encoding="utf-8"))
-    write_whole(page, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+    write_text(page, text)
 
 
 def title(shape: str, device: str) -> str:

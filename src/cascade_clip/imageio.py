@@ -7,10 +7,8 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -96,27 +94,6 @@ def picture_name(picture: Picture, index: int) -> str:
     if isinstance(picture, (str, os.PathLike)):
         return Path(picture).stem
     return f"picture-{index}"
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write` with a temporary path beside `path`, then moves the file into place, so that an
-    interrupted run leaves either the old file or the new one.
-
-    Raises `UserError` if the folder can't be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
-        # Made here for its permissions: the umask can't be asked for while other threads run.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        try:
-            write(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror or error}") from error
-    return path
 
 
 def _from_file(path: Path, max_pixels: int) -> RGBArray:

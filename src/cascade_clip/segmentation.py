@@ -16,7 +16,8 @@ from PIL import Image
 from cascade_clip import coco
 from cascade_clip.class_names import class_index
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray, write_whole
+from cascade_clip.files import write_text, write_whole
+from cascade_clip.imageio import RGBArray
 from cascade_clip.overlay import Chip, add_legend, draw_overlay, enlarge
 from cascade_clip.palette import BACKGROUND, RGB
 
@@ -214,7 +215,7 @@ class Segmentation:
             return write_whole(target, overlay.save)
         if suffix == ".json":
             text = json.dumps(self.to_coco(), ensure_ascii=False)
-            return write_whole(target, lambda file: file.write_text(text, encoding="utf-8"))
+            return write_text(target, text)
         if suffix == ".npz":
             return write_whole(target, self._save_npz)
         raise UserError(

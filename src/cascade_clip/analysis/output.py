@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from cascade_clip.evaluation import html, plots
 from cascade_clip.evaluation.report import write_report
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text, write_whole
 
 Row = Sequence[object]
 
@@ -104,7 +104,7 @@ class Folder:
             **more,
         }
         text = json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        write_whole(self.path / f"{name}.json", lambda file: file.write_text(text, "utf-8"))
+        write_text(self.path / f"{name}.json", text)
 
     def page(self, name: str, title: str, setup: Setup, sections: Sequence[str]) -> Path:
         """Writes `NAME.html`."""

@@ -14,7 +14,7 @@ from cascade_clip.bulk.names import names_of_sources, source_of
 from cascade_clip.bulk.settings import difference
 from cascade_clip.class_names import some_of
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.result_files import COCO_FILE, JOURNAL_FILE, segment_files
 
 MOST_NAMED = 3
@@ -129,13 +129,13 @@ class Journal:
         if records:
             text = json.dumps(coco.merge(records), ensure_ascii=False)
             path = self.folder / COCO_FILE
-            write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+            write_text(path, text)
 
     def _write(self, entry: Entry) -> None:
         if not self._begun:  # also gets rid of lines that a killed run left unfinished
             lines = [json.dumps({"settings": self.settings}), *map(_line, self.entries.values())]
             text = "\n".join(lines) + "\n"
-            write_whole(self.path, lambda file: file.write_text(text, encoding="utf-8"))
+            write_text(self.path, text)
             self._begun = True
             return
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,7 +157,7 @@ def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None)
 def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -> list[Path]:
     """Writes the page and the Markdown; returns the files."""
     from cascade_clip.analysis.ablation.report import markdown, page, write_figures
-    from cascade_clip.imageio import write_whole
+    from cascade_clip.files import write_text
 
     text = markdown(plan, results, _command(plan, [result.table for result in results]))
     files = {plan.out / "ablations.html": page(plan, results)}
@@ -166,7 +165,7 @@ def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -
         write_figures(path.parent, results)
         files[path] = text
     for path, content in files.items():
-        write_whole(path, partial(Path.write_text, data=content, encoding="utf-8"))
+        write_text(path, content)
     return list(files)
 
 

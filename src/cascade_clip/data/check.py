@@ -19,7 +19,8 @@ from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.pairs import Pair, read_mask
 from cascade_clip.data.survey import LISTED, Kind, Problem, Survey
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import read_picture, write_whole
+from cascade_clip.files import write_text
+from cascade_clip.imageio import read_picture
 from cascade_clip.parallel import in_processes
 
 
@@ -85,7 +86,7 @@ class CheckReport:
     def write(self, path: Path) -> None:
         """Writes everything as JSON. Raises `UserError` if that can't be done."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(path, text)
 
 
 def check(found: Survey, jobs: int, tell: Callable[[int, int], None]) -> CheckReport:

@@ -18,7 +18,8 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.evaluation import html, plots
 from cascade_clip.evaluation.metrics import Metrics, harmonic_mean
-from cascade_clip.imageio import RGBArray, write_whole
+from cascade_clip.files import write_text
+from cascade_clip.imageio import RGBArray
 from cascade_clip.overlay import paint_labels
 from cascade_clip.palette import IGNORED, class_colours, to_hex
 from cascade_clip.recipes import flatten
@@ -166,7 +167,7 @@ def settings_section(
 def write_report(path: Path, title: str, lead: str, sections: Sequence[str]) -> Path:
     """Writes the page; it needs nothing but itself. Raises `UserError` if it can't be written."""
     text = html.page(title, lead, sections)
-    return write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+    return write_text(path, text)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 from cascade_clip.config import DataSettings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 
 
 def write_metrics(
@@ -36,7 +36,7 @@ def write_metrics(
         "metrics": {name: _plain(metrics.to_dict()) for name, metrics in rows.items()},
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    return write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+    return write_text(path, text)
 
 
 def _plain(value: Any) -> Any:

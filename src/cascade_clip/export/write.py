@@ -28,7 +28,7 @@ from cascade_clip.export.graph import (
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, to_json
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import Format, Precision, check_ending
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.query import Query, build_query
 
 ONNX_BYTES = 2**31 - 2**20

@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cascade_clip.bulk.settings import difference, settings_of
 from cascade_clip.checkpoint.places import find_model, is_exported
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.labelling.segments import Segment, find_segments
 from cascade_clip.labelling.task import Task
 from cascade_clip.palette import RGB, class_colours
@@ -192,11 +191,6 @@ def open_store(task: Task, out: Path, root: Path) -> Store:
             "choose another --out, or remove it"
         )
     return replace(store, settings={**settings, "root": stored["root"]})
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, with its folder. Raises `UserError`."""
-    write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

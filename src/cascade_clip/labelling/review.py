@@ -11,8 +11,9 @@ from PIL import Image
 
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation import html
+from cascade_clip.files import write_text
 from cascade_clip.imageio import read_picture
-from cascade_clip.labelling.records import Record, Store, write_text
+from cascade_clip.labelling.records import Record, Store
 from cascade_clip.overlay import draw_overlay
 from cascade_clip.palette import to_hex
 

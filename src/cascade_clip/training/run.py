@@ -22,6 +22,7 @@ from cascade_clip.config import Recipe
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
+from cascade_clip.files import write_text
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.findings import findings_json, show_findings, stop_at_failure
@@ -33,7 +34,6 @@ from cascade_clip.training.run_folder import (
     describe_run,
     find_start,
     is_first_process,
-    write_text,
 )
 from cascade_clip.training.samples import SamplePictures
 from cascade_clip.training.sanity import inspect_run

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from cascade_clip.config import Recipe
 from cascade_clip.environment import describe_environment
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.training.checkpoints import has_checkpoint, newest_checkpoint
 
@@ -77,11 +77,6 @@ def describe_run(recipe: Recipe, out: Path) -> None:
     """Writes all settings to `recipe.yaml`, versions and hardware to `versions.json`."""
     write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
     write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all. Raises `UserError`."""
-    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def check_same_recipe(recipe: Recipe, out: Path) -> None:

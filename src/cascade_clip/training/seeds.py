@@ -23,12 +23,12 @@ from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
 from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.files import write_text
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import (
     RECIPE_FILE,
     check_same_recipe,
     is_first_process,
-    write_text,
 )
 
 SUMMARY_FILE = "seeds.json"

@@ -14,6 +14,7 @@ from typing import Any
 
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
+from cascade_clip.files import write_text
 from cascade_clip.parallel import stop_with_parent
 from cascade_clip.recipes import load_recipe
 
@@ -112,7 +113,7 @@ def train_and_measure(run: Run, jobs: int) -> Row:
             resume = (run.folder / RECIPE_FILE).is_file()
             train(run.recipe, run.folder, resume=resume, quiet=True)
         row = measure(run)
-    _write_json(run.folder / RESULT_FILE, row)
+    write_text(run.folder / RESULT_FILE, json.dumps(row, indent=2) + "\n")
     return row
 
 
@@ -144,10 +145,3 @@ def _run(plan: Plan, variant: Variant, seed: int) -> Run:
 def _digest(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _write_json(path: Path, values: object) -> None:
-    from cascade_clip.imageio import write_whole
-
-    text = json.dumps(values, indent=2) + "\n"
-    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))

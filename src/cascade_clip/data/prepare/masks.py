@@ -13,7 +13,7 @@ from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.plan import UNKNOWN, Entry, LabelTable
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.palette import IGNORED, RGB, class_colours
 
 

@@ -16,7 +16,7 @@ from cascade_clip.data.prepare.masks import Maker, Outcome
 from cascade_clip.data.prepare.plan import Entry, Plan
 from cascade_clip.data.prepared import SUMMARY_FILE, VERSION, Preparation, prepared_folder
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text
 from cascade_clip.parallel import in_processes
 
 PLANS: Mapping[PreparedName, Callable[[Path, Tell], Plan]] = {
@@ -94,7 +94,7 @@ def _start_over_if_made_otherwise(folder: Path, made_from: str) -> None:
     for mask in (folder / "masks").glob("*.png" if outdated else ".*.png"):
         mask.unlink()
     if outdated:
-        write_whole(marker, partial(Path.write_text, data=made, encoding="utf-8"))
+        write_text(marker, made)
 
 
 def _kept(maker: Maker, plan: Plan, jobs: int, tell: Tell) -> set[str]:
@@ -141,4 +141,4 @@ def _line(root: Path, maker: Maker, entry: Entry) -> str:
 def _write_if_new(path: Path, lines: Iterable[str]) -> None:
     text = "".join(f"{line}\n" for line in lines)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(path, text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.labelling.records import Store
 

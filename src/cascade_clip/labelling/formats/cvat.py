@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.labelling.records import Record, Store
 from cascade_clip.labelling.segments import without_holes

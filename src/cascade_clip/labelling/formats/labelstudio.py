@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text, write_whole
 from cascade_clip.labelling.formats.pictures import Placement, picture_file, place_pictures
-from cascade_clip.labelling.records import Record, Store, write_text
+from cascade_clip.labelling.records import Record, Store
 from cascade_clip.labelling.segments import without_holes
 from cascade_clip.palette import to_hex
 

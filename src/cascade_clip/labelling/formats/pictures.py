@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.labelling.records import Record, Store
 from cascade_clip.picture_files import file_stamp
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_whole
 from cascade_clip.labelling.formats.pictures import Placement
 from cascade_clip.labelling.records import Store
 

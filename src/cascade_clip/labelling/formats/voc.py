@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-from cascade_clip.imageio import write_whole
+from cascade_clip.files import write_text, write_whole
 from cascade_clip.labelling.formats.pictures import Placement, place_pictures, remove_left_out
-from cascade_clip.labelling.records import Store, write_text
+from cascade_clip.labelling.records import Store
 
 LISTS = "ImageSets/Segmentation"
 HELD_OUT = 10

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from cascade_clip.files import write_text
 from cascade_clip.labelling.formats.pictures import Placement, place_pictures, remove_left_out
-from cascade_clip.labelling.records import Record, Store, write_text
+from cascade_clip.labelling.records import Record, Store
 from cascade_clip.labelling.segments import without_holes
 
 
