@@ -123,13 +123,7 @@ class Segmenter:
         choose_precision(precision, place)
         wants_compile(compile, place)
         check_max_windows(max_windows)
-        bundle = load_any(
-            Path(model),
-            place,
-            revision=revision,
-            engine=engine,
-            precision=precision,
-        )
+        bundle = load_any(Path(model), place, revision=revision, engine=engine, precision=precision)
         return cls(
             bundle.network,
             bundle.clip,
@@ -288,9 +282,7 @@ class Segmenter:
         labels: dict[int, npt.NDArray[np.int16]] = {}
         confidence: dict[int, npt.NDArray[np.float16]] = {}
         for members in self.sizes.passes(sizes):
-            best = self.pictures.labels(
-                [images[index] for index in members], query
-            )  # (B, H, W) each
+            best = self.pictures.labels([images[i] for i in members], query)  # (B, H, W) each
             labels.update(zip(members, best[0], strict=True))
             confidence.update(zip(members, best[1], strict=True))
         return [
