@@ -109,15 +109,10 @@ def convert(
     Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """
     if to_released:
-        options: list[object] = [
-            class_names,
-            unseen,
-            setting,
-            score_offset,
-            templates,
-            vision_heads,
-        ]
-        options += [decoder_heads, text_heads, inner_blocks, crop, stride]
+        options = (
+            class_names, unseen, setting, score_offset, templates, vision_heads, decoder_heads,
+            text_heads, inner_blocks, crop, stride,
+        )  # fmt: skip
         if any(value is not None for value in options):
             raise UserError("with --to-released the model says everything; leave the options out")
         check_trained(source, "convert")

@@ -60,6 +60,7 @@ def serve(
     # Mistakes show before the heavy imports.
     with open_port(host, port) as listening, page_folder() as folder:
         from cascade_clip.devices import fastest_device
+        from cascade_clip.notices import notice
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
@@ -75,10 +76,9 @@ def serve(
         warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         if access is None and not is_local(host):
-            console.print(
+            notice(
                 f"warning: whoever reaches {host} can use this server; with --token only those "
-                "who know it",
-                style="yellow",
+                "who know it"
             )
         address = url(listening) + ("" if access is None else SIGN_IN)
         line = f"serving {service.model} on {device} at {address}  (Ctrl-C ends)"
