@@ -124,7 +124,9 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
             speed = progress.tasks[0].speed
             progress.update(task, rate=f"{60 * speed:.1f} a minute" if speed else "")
             metrics = "  ".join(f"{column} {row[column]:.1f}" for column in COLUMNS)
-            progress.console.print(f"{run.name}: {metrics}", highlight=False, markup=False)
+            progress.console.print(
+                f"{run.name}: {metrics}", highlight=False, markup=False, soft_wrap=True
+            )
             results = finished(plan, tables)
             if len(results) > written:
                 written = len(results)
