@@ -253,6 +253,9 @@ def test_truncated_files_and_code_leave_nothing_behind(
     whole, bad = (DATA / "zeg_small.pth").read_bytes(), tmp_path / "bad.pth"
     bad.write_bytes(whole[: len(whole) // 2])
     assert_refused(run, tmp_path, "bad.pth is damaged")
+    for rubbish in (b"rubbish\n", b"hello world\n", b""):
+        bad.write_bytes(rubbish)
+        assert_refused(run, tmp_path, "bad.pth is damaged, or no checkpoint")
     torch.save({"state_dict": {}, "meta": Evil(tmp_path / "executed")}, bad)
     assert_refused(run, tmp_path, "holds code, which is never run")
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from cascade_clip.evaluation import html, plots
 from cascade_clip.evaluation.report import write_report
 from cascade_clip.files import write_text, write_whole
+from cascade_clip.words import counted
 
 Row = Sequence[object]
 
@@ -109,12 +110,6 @@ class Folder:
     def page(self, name: str, title: str, setup: Setup, sections: Sequence[str]) -> Path:
         """Writes `NAME.html`."""
         return write_report(self.path / f"{name}.html", title, setup.lead, sections)
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 picture`, `2 pictures`, `2 batches`."""
-    ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
-    return f"{number} {thing}{ending}"
 
 
 def points(value: float, digits: int = 1) -> str:

@@ -133,8 +133,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint: {first_line(error)[:200]}") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or first_line(error)}") from error
+    except Exception as error:  # rubbish makes the unpickler raise almost anything
+        raise UserError(f"{path} is damaged, or no checkpoint that torch.save wrote") from error
     content = checkpoint if isinstance(checkpoint, dict) else {}
     state, meta = content.get("state_dict"), content.get("meta", {})
     if not isinstance(state, dict) or not all(

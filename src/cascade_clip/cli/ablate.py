@@ -86,6 +86,7 @@ def _within_budget(
 
     from cascade_clip.analysis.ablation.budget import fit, trial
     from cascade_clip.analysis.ablation.runner import all_runs
+    from cascade_clip.words import counted
 
     console = Console(stderr=True)
     runs = all_runs(plan, tables)
@@ -94,21 +95,33 @@ def _within_budget(
         return plan
     with console.status("measuring how long a step takes"):
         cost = trial(plan)
+    wanted = plan
     if budget is not None:
         plan = fit(plan, tables, cost, 60 * budget)
         runs = all_runs(plan, tables)
         left = sum(run.result() is None for run in runs)
+    size = f"{counted(plan.seeds, 'seed')}, {counted(plan.steps, 'step')}"
+    if plan != wanted:
+        size += f"; {wanted.seeds} and {wanted.steps} don't fit into {budget:g} minutes"
     console.print(
-        f"{left} of {len(runs)} runs to do ({plan.seeds} seeds, {plan.steps} steps), about "
-        f"{cost.seconds(plan, left) / 60:.0f} minutes",
+        f"{left} of {counted(len(runs), 'run')} to do ({size}), about "
+        f"{_duration(cost.seconds(plan, left))}",
         highlight=False,
     )
     return plan
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
 def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
+    import signal
+
     from cascade_clip.analysis.ablation.report import finished
     from cascade_clip.analysis.ablation.runner import COLUMNS, Row, Run, all_runs, carry_out
+    from cascade_clip.errors import TrainingStopped
+    from cascade_clip.notices import notice
 
     runs = all_runs(plan, tables)
     done = sum(run.result() is not None for run in runs)
@@ -132,7 +145,11 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
                 written = len(results)
                 _write(plan, results, markdown_file)
 
-        carry_out(runs, plan.jobs, advance)
+        try:
+            carry_out(runs, plan.jobs, advance)
+        except (KeyboardInterrupt, TrainingStopped):
+            notice("stopped; the same command goes on")
+            raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:

@@ -186,7 +186,7 @@ def _split_table(report: CheckReport) -> Table:
         table.add_row(
             split,
             f"{found.pictures:,}",
-            f"{found.pixels / 1e6:,.1f}",
+            f"{found.pixels / 1e6:,.2f}",
             f"{100 * found.ignored / pixels:.1f}",
             f"{100 * found.unlabelled / pixels:.1f}",
         )

@@ -86,10 +86,10 @@ def read_names(text: str) -> tuple[str, ...]:
 
 def _content(text: str) -> str | list[str]:
     """The lines of the file that `text` names, if there is one; a single line may be a list with
-    commas, as the text itself."""
+    commas, as the text itself. Lines that begin with # are comments."""
     if not os.path.isfile(text):  # unlike Path.is_file, for a text of any length
         if text.strip().endswith(".txt"):
             raise UserError(f"no such file: {text}")
         return text
-    lines = read_lines(Path(text))
+    lines = [line for line in read_lines(Path(text)) if not line.startswith("#")]
     return lines[0] if len(lines) == 1 else lines

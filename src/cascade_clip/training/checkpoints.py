@@ -6,9 +6,7 @@ import io
 import os
 import signal
 import threading
-import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -23,10 +21,6 @@ from cascade_clip.notices import notice
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
-DAMAGED = (
-    OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
-"""What reading a truncated or overwritten checkpoint raises."""
 
 
 class CheckpointFile(TorchCheckpointIO):
@@ -168,7 +162,7 @@ def newest_checkpoint(run: Path) -> tuple[Path, int]:
             return path, int(checkpoint["global_step"])
         except FileNotFoundError:
             continue
-        except DAMAGED as error:
+        except Exception as error:  # a damaged file makes the unpickler raise almost anything
             notice(f"{path} can't be read ({first_line(error)}); trying an older one")
     raise UserError(
         f"{run / 'checkpoints'} holds no readable checkpoint; start anew in another --out"

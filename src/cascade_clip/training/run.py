@@ -167,7 +167,7 @@ def _save(model: Path, recipe: Recipe, parts: _Parts) -> str:
     metrics = {}
     if module.last_validation is not None and module.last_validation_step == recipe.train.steps:
         result = module.last_validation.to_dict()
-        metrics = {f"val_{key}": value for key, value in result.items() if key != "iou_per_class"}
+        metrics = {f"val_{key}": n for key, n in result.items() if isinstance(n, float)}
     try:
         save_model(
             model, module.network, recipe, module.classes, parts.clip, metrics=metrics, full=full

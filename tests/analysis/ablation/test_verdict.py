@@ -44,6 +44,11 @@ def test_one_seed_is_never_clear() -> None:
     assert agreement(found) == Agreement(pairs=1, same=1, clear_same=0, clear_opposite=0)
 
 
+def test_one_seed_settles_nothing() -> None:
+    text = verdict([Measured("a", (70.0,), 40.0), Measured("b", (75.0,), 41.0)])
+    assert text.endswith("b, 5.0 points before a. One seed shows no spread, so nothing is settled.")
+
+
 def test_ties_and_unpublished_rows_are_not_ranked() -> None:
     assert agreement(rows((70, 41.5), (71, 41.5), (72, None))).pairs == 0
 

@@ -14,8 +14,11 @@ from cascade_clip.analysis.ablation.tables import TABLES, AblationTable
 from cascade_clip.analysis.ablation.verdict import Measured, verdict
 from cascade_clip.analysis.output import Folder
 from cascade_clip.evaluation import html, plots
+from cascade_clip.words import counted
 
 IMAGES = "images"
+LEAST_SPAN = 1.0
+"""Points of hIoU that a plot shows at least."""
 CAUTION = (
     "The default recipe stands on a CLIP that was taught by phrases about drawn scenes, not on "
     "OpenAI's, and trains for minutes, not hours: an order found there need not transfer."
@@ -75,9 +78,9 @@ def mean_and_spread(values: Sequence[float]) -> str:
 def describe(plan: Plan) -> str:
     """What all variants have in common."""
     return (
-        f"{' '.join([plan.recipe, *plan.settings])}, {plan.steps} steps, {plan.seeds} "
-        f"seed{'s' if plan.seeds > 1 else ''}, {plan.pictures} test pictures; percent, mean ± "
-        "standard deviation over seeds"
+        f"{' '.join([plan.recipe, *plan.settings])}, {counted(plan.steps, 'step')}, "
+        f"{counted(plan.seeds, 'seed')}, {counted(plan.pictures, 'test picture')}; percent"
+        + (", mean ± standard deviation over seeds" if plan.seeds > 1 else "")
     )
 
 
@@ -154,4 +157,9 @@ def dots(result: TableResult) -> Figure:
         panel.set_title(title, fontsize=10, color=plots.INK, loc="left")
         panel.grid(color=plots.GRID)
         panel.margins(x=0.12)
+        low, high = panel.get_xlim()
+        if high - low < LEAST_SPAN:  # differences of nothing should look so
+            middle = (low + high) / 2
+            panel.set_xlim(middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2)
+        panel.ticklabel_format(axis="x", useOffset=False)
     return figure

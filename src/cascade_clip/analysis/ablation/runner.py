@@ -73,21 +73,23 @@ def carry_out(
 ) -> None:
     """Trains and measures what has no result yet; stopped ones go on from their checkpoint.
 
-    `advance` hears of each result. Raises `UserError` as training does.
+    `advance` hears of each result. Ctrl-C stops those under way at a checkpoint, and no others are
+    begun; so does an error.
+
+    Raises as training does.
     """
     waiting = [run for run in runs if run.result() is None]
     if not waiting:
         return
     context = multiprocessing.get_context("spawn")
     workers = min(jobs, len(waiting))
-    with ProcessPoolExecutor(workers, context, initializer=stop_with_parent) as pool:
+    pool = ProcessPoolExecutor(workers, context, initializer=stop_with_parent)
+    try:
         futures = {pool.submit(train_and_measure, run, jobs): run for run in waiting}
-        try:
-            for future in as_completed(futures):
-                advance(futures[future], future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            advance(futures[future], future.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
+from cascade_clip.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -231,5 +232,6 @@ def read_tables(names: Sequence[str]) -> list[AblationTable]:
         raise UserError(f"no ablation is named; {there_are}")
     unknown = [name for name in names if name not in TABLES]
     if unknown:
-        raise UserError(f"unknown ablation '{', '.join(unknown)}'; {there_are}")
+        hint = did_you_mean(unknown[0], TABLES)
+        raise UserError(f"unknown ablation '{', '.join(unknown)}'; {there_are}{hint}")
     return [TABLES[name] for name in dict.fromkeys(names)]

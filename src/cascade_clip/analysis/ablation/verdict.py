@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from cascade_clip.words import counted
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -62,7 +64,12 @@ def verdict(rows: Sequence[Measured]) -> str:
     others = [row for row in rows if row is not best]
     second = max(others, key=lambda row: row.mean)
     lead = best.mean - second.mean
-    beyond = lead > max(best.spread, second.spread) and len(best.values) > 1
+    if len(best.values) < 2:
+        return (
+            f"Best here: {best.name}, {lead:.1f} points before {second.name}. One seed shows no "
+            "spread, so nothing is settled."
+        )
+    beyond = lead > max(best.spread, second.spread)
     first = (
         f"Best here: {best.name}, {lead:.1f} points before {second.name}, "
         f"{'more' if beyond else 'not more'} than the spread over seeds."
@@ -79,7 +86,7 @@ def verdict(rows: Sequence[Measured]) -> str:
     else:
         judgement = "The published order is not reproduced"
     return (
-        f"{first} {judgement}: of the {found.pairs} pairs that it ranks, {found.same} stand in the "
-        f"same order here, {found.clear_same} of them by more than the spread over seeds; "
+        f"{first} {judgement}: of {counted(found.pairs, 'pair')} that it ranks, {found.same} in "
+        f"the same order here, {found.clear_same} of them by more than the spread over seeds; "
         f"{found.clear_opposite} contradict it by more than the spread."
     )

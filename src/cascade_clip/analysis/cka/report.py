@@ -15,13 +15,13 @@ from cascade_clip.analysis.output import (
     Row,
     Setup,
     Summary,
-    counted,
     points,
     points_between,
     settled,
 )
 from cascade_clip.analysis.subjects import RAW_NAME
 from cascade_clip.evaluation import html
+from cascade_clip.words import counted
 
 FEATURES: dict[Features, str] = {
     "patches": "all patch tokens of a picture, strung together",

@@ -13,12 +13,12 @@ from cascade_clip.analysis.output import (
     Row,
     Setup,
     Summary,
-    counted,
     points,
     points_between,
     settled,
 )
 from cascade_clip.evaluation import html
+from cascade_clip.words import counted
 
 SHORT = ("AP", "IoU", "F")
 SHORT_QUERY: dict[Query, str] = {

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cascade_clip.analysis.bootstrap import draw_pictures, interval
+from cascade_clip.analysis.bootstrap import MIN_DRAWN, draw_pictures, interval
 from cascade_clip.analysis.stages.calibration import Reliability, ReliabilityCount
 from cascade_clip.analysis.stages.confusion import outcomes
 from cascade_clip.analysis.stages.offsets import OFFSETS, OffsetCurve
@@ -112,7 +112,8 @@ class ClassGains:
     gains: Tensor
     """(C,)"""
     intervals: Tensor
-    """(2, C): 95 %, from pictures drawn anew, the same for both."""
+    """(2, C): 95 %, from pictures drawn anew, the same for both; NaN for classes that are in fewer
+    than `MIN_DRAWN` of them."""
 
 
 def stage_views(subject: Subject) -> dict[str, View]:
@@ -228,6 +229,8 @@ def class_gains(ours: Measured, theirs: Measured) -> ClassGains:
     spread = (iou[0][1] - iou[1][1]).nanquantile(
         torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0
     )
+    pictures_with_it = (ours.counts[:, 0, 2] > 0).sum(dim=0)  # (C,)
+    spread[:, pictures_with_it < MIN_DRAWN] = torch.nan
     return ClassGains(ours.classes.names, iou[0][0] - iou[1][0], spread)
 
 

@@ -128,11 +128,12 @@ def _other_sentences(found: StageFindings) -> Iterator[str]:
         return
     gain, low, high = gain_over(found.ours, found.theirs)
     gains = class_gains(found.ours, found.theirs)
+    shown = int((~gains.gains.isnan()).sum())
     better = int((gains.gains > 0).sum())
     clear = int((gains.intervals[0] > 0).sum()), int((gains.intervals[1] < 0).sum())
     yield (
         f"{found.ours.judged_by} of {found.name} minus {found.other}: {points(gain)} points "
-        f"({points_between(low, high)}). {better} of {len(gains.names)} classes gain; settled "
+        f"({points_between(low, high)}). {better} of {shown} classes gain; settled "
         f"are the gains of {clear[0]} and the losses of {clear[1]}."
     )
 
