@@ -27,5 +27,8 @@ class TrainingStopped(Exception):
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+        super().__init__(message, signal_number)  # both: it passes from one process to another
         self.signal_number = signal_number
+
+    def __str__(self) -> str:
+        return str(self.args[0])

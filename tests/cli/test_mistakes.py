@@ -81,7 +81,7 @@ def test_names_may_stand_in_a_file(tmp_path: Path) -> None:
     groups = (("cat",), ("sofa", "couch"), ("house, red",))
     assert read_classes(str(listed)).groups == groups
     assert read_names(str(listed)) == ("cat", "sofa|couch", "house, red")
-    listed.write_text("cat, house,\n", encoding="utf-8")
+    listed.write_text("# things\ncat, house,\n", encoding="utf-8")
     assert read_classes(str(listed)).names == read_names(str(listed)) == ("cat", "house")
     assert read_names(" cat ,house") == ("cat", "house")
     assert read_names("") == ()

@@ -6,9 +6,10 @@ import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,19 @@ def carry_out(
     context = multiprocessing.get_context("spawn")
     workers = min(jobs, len(waiting))
     pool = ProcessPoolExecutor(workers, context, initializer=stop_with_parent)
+    to_begin = iter(waiting)
+    running: dict[Future[Row], Run] = {}
     try:
-        futures = {pool.submit(train_and_measure, run, jobs): run for run in waiting}
-        for future in as_completed(futures):
-            advance(futures[future], future.result())
+        while True:
+            # One for each worker: what waits in the pool's own queue can't be taken back.
+            for run in islice(to_begin, workers - len(running)):
+                running[pool.submit(train_and_measure, run, jobs)] = run
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                advance(running.pop(future), future.result())
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
 
 
 @contextmanager
