@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -98,14 +99,22 @@ def test_yolo_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
     WRITERS["yolo-seg"](store, tmp_path, "copy")
     data = yaml.safe_load((tmp_path / "data.yaml").read_text(encoding="utf-8"))
     assert data["names"][1] == "house"
+    assert "path" not in data  # trainers would resolve it against the working directory
+    labels: dict[str, Path] = {}
+    for part in (data["train"], data["val"]):
+        listed = sorted((tmp_path / part.replace("images", "labels")).iterdir())
+        assert [p.stem for p in listed] == sorted(p.stem for p in (tmp_path / part).iterdir())
+        assert listed and not labels.keys() & {path.stem for path in listed}
+        labels |= {path.stem: path for path in listed}
     for record, mask in zip(store, masks(store), strict=True):
         polygons = []
-        lines = (tmp_path / "labels/train" / f"{record.name}.txt").read_text().splitlines()
+        lines = labels.pop(record.name).read_text().splitlines()
         for line in lines:
             label, *shares = line.split()
             x, y = np.array(shares[::2], float) * 64, np.array(shares[1::2], float) * 64
             polygons.append((int(label), list(zip(x, y, strict=True))))
         assert (painted(polygons, mask.shape) == mask).all()
+    assert not labels
 
 
 def test_cvat_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
@@ -149,15 +158,15 @@ def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: 
     supervision = pytest.importorskip("supervision")
     WRITERS[format](store, tmp_path, "copy")
     if format == "coco":
-        places = ("images", "annotations/instances_default.json")
+        parts = [("images", "annotations/instances_default.json")]
         load = supervision.DetectionDataset.from_coco
     else:
-        places = ("images/train", "labels/train", "data.yaml")
+        parts = [(f"images/{part}", f"labels/{part}", "data.yaml") for part in ("train", "val")]
         load = supervision.DetectionDataset.from_yolo
-    dataset = load(*(str(tmp_path / place) for place in places), force_masks=True)
-    assert dataset.classes == list(store.classes)
-    assert len(dataset) == COUNT
-    for path, _, found in dataset:
+    datasets = [load(*(str(tmp_path / p) for p in places), force_masks=True) for places in parts]
+    assert all(dataset.classes == list(store.classes) for dataset in datasets)
+    assert sum(map(len, datasets)) == COUNT
+    for path, _, found in chain(*datasets):
         expected = np.asarray(Image.open(store.mask(Path(path).stem)))
         read = np.full(expected.shape, 255)
         pieces = [] if found.mask is None else zip(found.mask, found.class_id, strict=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from cascade_clip.bulk import pipeline
@@ -22,6 +23,9 @@ from cascade_clip.labelling.run import Labeller, common_folder, jobs_of
 from cascade_clip.labelling.task import Task
 
 TASK = Task("picturebook", (("cat",), ("sky", "heaven")), 0.3, min_area=1)
+
+HELD_OUT = "000003"
+"""A name that is held out for validation."""
 
 Label = Callable[..., Store]
 
@@ -84,9 +88,33 @@ def test_a_deleted_picture_is_left_out_of_what_is_written(label: Label, tmp_path
             write(left, tmp_path / name, "copy")
     content = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
     assert [image["file_name"] for image in content["images"]] == ["c.png"]
-    for part in ("yolo-seg/images/train", "yolo-seg/labels/train", "voc/JPEGImages"):
-        assert [file.stem for file in (tmp_path / part).iterdir()] == ["c"]
+    for part in ("yolo-seg/images", "yolo-seg/labels", "voc/JPEGImages"):
+        assert [file.stem for file in (tmp_path / part).rglob("*.*")] == ["c"]
     assert not store.is_done(pictures[1], "b")
+
+
+def test_voc_and_yolo_hold_back_the_same_pictures(label: Label, tmp_path: Path) -> None:
+    def written(*names: str) -> dict[str, list[str]]:
+        store = label(*(draw(tmp_path / f"pictures/{name}.png", 1) for name in names))
+        store = store.without_stale()[0]
+        for name in ("voc", "yolo-seg"):
+            WRITERS[name](store, tmp_path / name, "link")
+        lists = tmp_path / "voc/ImageSets/Segmentation"
+        for part in ("train", "val"):
+            found = {path.stem for path in (tmp_path / f"yolo-seg/images/{part}").glob("*")}
+            listed = set((lists / f"{part}.txt").read_text().split())
+            assert found == listed or (part, found) == ("val", set())
+            assert found == {path.stem for path in (tmp_path / f"yolo-seg/labels/{part}").glob("*")}
+        data = yaml.safe_load((tmp_path / "yolo-seg/data.yaml").read_text())
+        return {part: sorted(p.stem for p in (tmp_path / "yolo-seg" / data[part]).iterdir())
+                for part in ("train", "val")}  # fmt: skip
+
+    assert written("0") == {"train": ["0"], "val": ["0"]}  # one picture is both
+    assert written("1") == {"train": ["1"], "val": ["0"]}  # the first stands in
+    assert written(HELD_OUT) == {"train": ["0", "1"], "val": [HELD_OUT]}
+    assert written("2") == {"train": ["0", "1", "2"], "val": [HELD_OUT]}
+    (tmp_path / f"pictures/{HELD_OUT}.png").unlink()
+    assert written("3") == {"train": ["1", "2", "3"], "val": ["0"]}
 
 
 def test_damaged_records_are_made_again(label: Label, tmp_path: Path) -> None:

@@ -126,6 +126,11 @@ class Store:
                 problems.append(problem)
         return replace(self, left_out=frozenset(left_out)), problems
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all records, in their order."""
+        return [path.stem for path in self._paths()]
+
     def __len__(self) -> int:
         return sum(1 for _ in self._paths())
 
