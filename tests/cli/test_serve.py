@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from cascade_clip.cli.app import main
+from cascade_clip.errors import UserError
+from cascade_clip.serve.start import open_port, url
 from tests.serve.conftest import needs_page
 
 
@@ -51,6 +53,29 @@ def test_a_port_that_is_taken(serve: Any) -> None:
         code, stderr = serve("--port", str(port))
     assert code == 2
     assert f"port {port}" in stderr and "--port" in stderr
+
+
+def test_a_port_is_taken_without_listening() -> None:
+    with open_port("127.0.0.1", 0) as bound:
+        address = bound.getsockname()[:2]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=5)
+        bound.listen()
+        socket.create_connection(address, timeout=5).close()
+        with pytest.raises(UserError, match="already in use"):
+            open_port(*address)
+    open_port(*address).close()  # at once after a server has ended
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_takes_no_ipv4() -> None:
+    try:
+        bound = open_port("::", 0)
+    except UserError:
+        pytest.skip("no IPv6 here")
+    with bound:
+        assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        assert url(bound).startswith("http://")
 
 
 @pytest.mark.parametrize("option", ["--max-mb", "--max-classes", "--queue", "--timeout"])

@@ -58,7 +58,9 @@ def serve(
     from cascade_clip.serve.temporary import page_folder
 
     # Mistakes show before the heavy imports.
-    with open_port(host, port) as listening, page_folder() as folder:
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    with open_port(host, port) as bound, page_folder() as folder:
+        console.print(f"loading {model} ...")
         from cascade_clip.devices import fastest_device
         from cascade_clip.notices import notice
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
@@ -74,15 +76,14 @@ def serve(
         service = Service(segmenter, limits, model=model)
         app = server.page_app(service, access, folder)
         warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
         if access is None and not is_local(host):
             notice(
                 f"warning: whoever reaches {host} can use this server; with --token only those "
                 "who know it"
             )
-        address = url(listening) + ("" if access is None else SIGN_IN)
+        address = url(bound) + ("" if access is None else SIGN_IN)
         line = f"serving {service.model} on {device} at {address}  (Ctrl-C ends)"
-        server.run(app, listening, announce=partial(console.print, line))
+        server.run(app, bound, announce=partial(console.print, line))
 
 
 def _require_web() -> None:

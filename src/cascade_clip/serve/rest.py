@@ -113,8 +113,10 @@ def _model_routes(service: Service) -> APIRouter:
         threshold: Annotated[
             float | None,
             Form(
+                ge=0,
+                le=1,
                 description="Score below which a pixel has no class, 0 to 1; implies background. "
-                "With background alone: 0.5."
+                "With background alone: 0.5.",
             ),
         ] = None,
         thresholds: Annotated[

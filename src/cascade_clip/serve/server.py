@@ -17,6 +17,7 @@ from cascade_clip.serve.access import Access
 from cascade_clip.serve.page import CSS, build_page, page_theme
 from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
+from cascade_clip.serve.start import no_port
 
 _SECONDS_TO_FINISH = 5
 
@@ -55,10 +56,31 @@ def _keep_rest_addresses(app: FastAPI) -> None:
     app.add_api_route("/v1/{rest:path}", mistaken, methods=methods, include_in_schema=False)
 
 
-def run(app: FastAPI, listening: socket.socket, announce: Callable[[], None]) -> None:
-    """Serves until SIGINT or SIGTERM, and finishes the requests at work. In the main thread.
+class _Server(uvicorn.Server):
+    """Calls `announce` when it listens. Raises `UserError` if another has taken the port since."""
 
-    `announce` is called when either signal ends it cleanly.
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        assert sockets is not None
+        try:
+            await super().startup(sockets)
+        except OSError as error:
+            await self.lifespan.shutdown()
+            host, port = sockets[0].getsockname()[:2]
+            raise no_port(host, port, error) from error
+        self._announce()
+
+
+def run(app: FastAPI, bound: socket.socket, announce: Callable[[], None]) -> None:
+    """Listens and serves until SIGINT or SIGTERM, and finishes the requests at work. In the main
+    thread.
+
+    `announce` is called when clients can connect and either signal ends it cleanly.
+
+    Raises `UserError` if another program has begun to listen at the address.
     """
     config = uvicorn.Config(
         app,
@@ -70,5 +92,4 @@ def run(app: FastAPI, listening: socket.socket, announce: Callable[[], None]) ->
     # uvicorn passes signals on once it is done; whoever called may then still have to clean up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
-        announce()
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, announce).run(sockets=[bound])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+from typing import Any
 
 from cascade_clip.errors import UserError
 
@@ -22,23 +24,44 @@ def check_token(token: str) -> None:
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """Listens at an address; port 0 stands for any free one.
+    """Takes an address, port 0 for any free one, without listening: until a server does, clients
+    are refused instead of waiting for an answer.
 
     Raises `UserError` if that is not possible.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        return _bind(family, address)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"can't listen at {host}, port {port}: {reason}; choose others with --host and --port"
-        ) from error
+        raise no_port(host, port, error) from error
 
 
-def url(listening: socket.socket) -> str:
+def _bind(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
+    """As `socket.create_server` does before it listens."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name != "nt":  # where it would let others take the port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def no_port(host: str, port: int, error: Exception) -> UserError:
+    """Says why an address can't be listened at."""
+    reason = getattr(error, "strerror", None) or error
+    return UserError(
+        f"can't listen at {host}, port {port}: {reason}; choose others with --host and --port"
+    )
+
+
+def url(bound: socket.socket) -> str:
     """How a browser on this machine gets there."""
-    host, port = listening.getsockname()[:2]
+    host, port = bound.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
