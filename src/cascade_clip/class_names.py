@@ -151,7 +151,8 @@ def some_of(names: Sequence[str], most: int = 30) -> str:
     """Names for a message: all, or the first and how many there are besides."""
     if len(names) <= most:
         return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most:,} others"
+    rest = len(names) - most
+    return f"{', '.join(names[:most])} and {rest:,} other{'' if rest == 1 else 's'}"
 
 
 def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:

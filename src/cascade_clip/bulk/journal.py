@@ -70,12 +70,13 @@ class Journal:
             return None
         sources = list(dict.fromkeys(entry.source for entry in self.old.values()))
         count = f"{len(self.old)} picture" + ("s" if len(self.old) > 1 else "")
-        others = sorted({*sources} - {source_of(file) for file in files})
+        others = {*sources} - {source_of(file) for file in files}
         if others and not self.redo:
+            named = some_of(sorted(Path(source).name for source in others), MOST_NAMED)
             raise UserError(
                 f"{self.folder} holds results of {count}, made with {self.difference}; "
-                f"not among those typed: {some_of(others, MOST_NAMED)}; choose another --out, or "
-                "--overwrite, which deletes them"
+                f"not among those typed: {named}; choose another --out, or --overwrite, which "
+                "deletes them"
             )
         names = [file for entry in self.old.values() for file in segment_files(entry.name).values()]
         if any(entry.coco is not None for entry in self.old.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,20 +118,38 @@ def segment(
         notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
     task = Task(segmenter, query, out, formats, journal)
 
-    entries, failed = _run(task, files, sampling, quiet)
+    outcome = _run(task, files, sampling, quiet)
     journal.write_coco()
-    if entries:
-        console.print(_table(entries, query))
-        count = f"{len(entries)} picture" + ("s" if len(entries) > 1 else "")
+    if outcome.entries:
+        console.print(_table(outcome.entries, query))
         console.print(
-            f"{count} segmented; results ({', '.join(formats)}) in {out}", highlight=False
+            f"{outcome.counts()}; results ({', '.join(formats)}) in {out}", highlight=False
         )
-    if failed:
-        if not entries and len(files) == 1:
-            raise UserError(failed[0])
-        for line in failed:
+    if outcome.failed:
+        if not outcome.entries and len(files) == 1:
+            raise UserError(outcome.failed[0])
+        for line in outcome.failed:
             notice(f"skipped: {line}")
         raise typer.Exit(1)
+
+
+@dataclass
+class _Outcome:
+    """What is in the folder afterwards."""
+
+    entries: list[Entry] = field(default_factory=list)
+    before: int = 0
+    """How many of them an earlier run had segmented."""
+    failed: list[str] = field(default_factory=list)
+    """A line for each file that could not be read."""
+
+    def counts(self) -> str:
+        new = len(self.entries) - self.before
+        text = f"{new} picture{'' if new == 1 else 's'} segmented"
+        if self.before:
+            them = "it" if self.before == 1 else "them"
+            text += f", {self.before} before (--overwrite segments {them} again)"
+        return text
 
 
 def _find(pictures: Sequence[str], out: Path) -> list[Path]:
@@ -143,41 +162,29 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
     return found
 
 
-def _run(
-    task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool
-) -> tuple[list[Entry], list[str]]:
-    """What is in the folder afterwards, and a line for each file that could not be read."""
+def _run(task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool) -> _Outcome:
     from rich.console import Console
 
     from cascade_clip.bulk.items import Failure, count_items, items_of
     from cascade_clip.cli.progress import picture_bar
 
-    entries: list[Entry] = []
-    failed: list[str] = []
+    outcome = _Outcome()
     notes: list[str] = []
-    before = 0
     total = count_items(files, sampling)
     with picture_bar("segmenting", total, quiet or total == 1) as advance:
         for result in task.run(items_of(files, sampling, task.journal.names())):
             if isinstance(result, Failure):
-                failed.append(result.message)
+                outcome.failed.append(result.message)
             else:
-                entries.append(result.entry)
-                before += result.before
+                outcome.entries.append(result.entry)
+                outcome.before += result.before
                 if result.note is not None:
                     notes.append(f"{result.entry.source}: {result.note}")
             advance(1)
     console = Console(stderr=True)
-    if before:
-        console.print(
-            "1 was segmented before; --overwrite segments it again"
-            if before == 1
-            else f"{before} were segmented before; --overwrite segments them again",
-            style="dim",
-        )
     for line in notes:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
-    return entries, failed
+    return outcome
 
 
 def _table(entries: Sequence[Entry], query: Query) -> Table:
