@@ -19,7 +19,9 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
 def test_a_model_folder_gets_the_page(line: CommandLine, tiny_overrides: list[str]) -> None:
     write_model(line.folder / "mine", load_recipe("picturebook-single", tiny_overrides))
     out = line.works("report", "mine", "--scenes", "2", "-q")
-    assert "written: mine/report.html" in out
+    assert "written: mine/report.html\n" in out
+    again = line.works("report", "mine", "--scenes", "2", "-q")
+    assert "written: mine/report.html (an earlier page was replaced)\n" in again
     page = (line.folder / "mine/report.html").read_text(encoding="utf-8")
     assert "Per class" in page and "Worst pictures" in page
 

@@ -136,6 +136,13 @@ def test_reset_forgets() -> None:
     assert metrics.compute().pixel_accuracy == 1.0
 
 
+def test_absent_are_classes_without_a_pixel_in_the_truth() -> None:
+    predicted, truth = torch.tensor([0, 1, 2]), torch.tensor([0, 0, 255])
+    result = measure(predicted, truth)
+    assert result.absent == tuple(name for name in CLASSES if name != "cat")
+    assert result.iou_per_class[CLASSES[1]] == 0.0 and math.isnan(result.iou_per_class[CLASSES[2]])
+
+
 def test_to_dict_is_json() -> None:
     result = measure(torch.tensor([0, 1]), torch.tensor([0, 0]))
     restored = json.loads(json.dumps(result.to_dict()))

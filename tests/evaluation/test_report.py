@@ -88,6 +88,25 @@ def test_a_whole_page_is_well_formed_loads_nothing_and_escapes(tmp_path: Path) -
     assert "http" not in re.sub(r"base64,[^\"]*", "", text)
 
 
+def test_it_says_what_the_means_are_over() -> None:
+    classes = ClassSet(("cat", "car", "sky", "key"), unseen=("cat", "key"))
+    truth = torch.tensor([0, 0, 1, 1])
+
+    def row(predicted: list[int]) -> Metrics:
+        metrics = SegmentationMetrics(classes.names, classes.unseen)
+        metrics.update(torch.tensor(predicted), truth)
+        return metrics.compute()
+
+    alike = metrics_section({"a": row([0, 0, 1, 1]), "b": row([1, 1, 0, 0])}, classes)
+    assert "S is over 1 of 2 seen, U over 1 of 2 unseen classes." in alike
+    assert "a: " not in alike and "not in the truth, so" not in alike
+    apart = metrics_section({"a": row([0, 0, 1, 1]), "b": row([0, 2, 3, 1])}, classes)
+    assert "a: S is over 1 of 2 seen, U over 1 of 2 unseen classes." in apart
+    assert "b: S is over 2 of 2 seen, U over 2 of 2 unseen classes." in apart
+    assert "b: Predicted, but not in the truth, so that the IoU is 0: sky, key." in apart
+    assert "the 2 seen and 2 unseen classes" in metrics_section({"ours": measured(4)}, CLASSES)
+
+
 def test_the_best_number_of_each_column_is_bold() -> None:
     text = html.table(["method", "x", "y"], [["a", "9.5", "–"], ["b", "10.0", "3.0"]], best=True)
     assert re.findall(r'<td class="best">([^<]*)', text) == ["10.0", "3.0"]

@@ -97,8 +97,14 @@ def evaluate(
     if out is not None:
         write_metrics(out, found.rows, settings, split, classes, recipe.seen_score_offset)
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
+        shown = f"{page}{replaced(page)}"
         write_run_report(page, found, run=Path(model))
-        console.print(f"written: {out}, {page}", highlight=False)
+        console.print(f"written: {out}, {shown}", highlight=False)
+
+
+def replaced(page: Path) -> str:
+    """What to say behind a page that is about to be written."""
+    return " (an earlier page was replaced)" if page.exists() else ""
 
 
 def check_data(data: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cascade_clip.checkpoint.places import RUNS, check_trained
-from cascade_clip.cli.evaluate import check_result
+from cascade_clip.cli.evaluate import check_result, replaced
 from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
 from cascade_clip.data.split import read_split
 
@@ -48,5 +48,6 @@ def report(
     found = measure(
         bundle, bundle.recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet
     )
-    page = write_run_report(out, found, folder)
-    Console().print(f"written: {page}", highlight=False)
+    shown = f"{out}{replaced(out)}"
+    write_run_report(out, found, folder)
+    Console().print(f"written: {shown}", highlight=False)

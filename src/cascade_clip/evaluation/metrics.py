@@ -32,6 +32,8 @@ class Metrics(NamedTuple):
     hiou: float
     """Harmonic mean of `miou_seen` and `miou_unseen`."""
     iou_per_class: dict[str, float]
+    absent: tuple[str, ...] = ()
+    """Classes without a pixel in the ground truth: where one is predicted, its IoU is 0."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and names, ready for JSON (with NaN for undefined values)."""
@@ -96,7 +98,8 @@ class SegmentationMetrics(Metric):
         """The metrics of everything counted so far."""
         confusion = self.confusion.cpu()
         hits = confusion.diagonal()
-        unions = confusion.sum(0) + confusion.sum(1) - hits
+        pixels = confusion.sum(1)  # (C,)
+        unions = confusion.sum(0) + pixels - hits
         iou = hits.double() / unions  # (C,), 0 / 0 = NaN for absent classes
         seen = _mean(iou[~self.is_unseen])
         unseen = _mean(iou[self.is_unseen])
@@ -107,6 +110,7 @@ class SegmentationMetrics(Metric):
             miou_unseen=unseen,
             hiou=harmonic_mean(seen, unseen),
             iou_per_class=dict(zip(self.classes, iou.tolist(), strict=True)),
+            absent=tuple(name for name, n in zip(self.classes, pixels, strict=True) if n == 0),
         )
 
     def _checked(self, values: Tensor, what: str) -> Tensor:

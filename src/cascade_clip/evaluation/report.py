@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cascade_clip.class_names import some_of
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.evaluation import html, plots
@@ -78,14 +79,51 @@ def metrics_section(
             scores = group_scores(m, names, classes.unseen)
             values += [scores.seen, scores.unseen]
         body.append([method, *map(percent, values)])
+    left_out = _left_out(rows, classes)
+    over = f"the {len(classes.seen)} seen and {len(classes.unseen)} unseen classes"
+    if left_out:
+        over = "the seen and unseen classes that are in the truth or predicted"
     note = (
-        "Percent. pAcc: pixels right; S, U: mean IoU over the "
-        f"{len(classes.seen)} seen and {len(classes.unseen)} unseen classes, every pixel competing "
-        "among all of them; h: harmonic mean of S and U. Best in bold."
+        f"Percent. pAcc: pixels right; S, U: mean IoU over {over}, every pixel competing among all "
+        "classes; h: harmonic mean of S and U. Best in bold."
     )
-    return html.section(
-        "Results", html.table(header, body, best=True), html.paragraph(note, note=True)
-    )
+    notes = [html.paragraph(line, note=True) for line in (note, *left_out, *_absent(rows))]
+    return html.section("Results", html.table(header, body, best=True), *notes)
+
+
+def _left_out(rows: Rows, classes: ClassSet) -> list[str]:
+    """How many classes the means are over, where some have no IoU: a sentence for each count."""
+    by_counts: dict[tuple[int, int], list[str]] = {}
+    for method, m in rows.items():
+        known = {name for name, iou in m.iou_per_class.items() if not math.isnan(iou)}
+        counts = len(known & {*classes.seen}), len(known & {*classes.unseen})
+        by_counts.setdefault(counts, []).append(method)
+    if [*by_counts] == [(len(classes.seen), len(classes.unseen))]:
+        return []
+    return [
+        f"{_named(methods, rows)}S is over {seen} of {len(classes.seen)} seen, U over {unseen} of "
+        f"{len(classes.unseen)} unseen classes."
+        for (seen, unseen), methods in by_counts.items()
+    ]
+
+
+def _absent(rows: Rows) -> list[str]:
+    """Which classes have an IoU of 0 because the truth lacks them: a sentence for each set."""
+    by_names: dict[tuple[str, ...], list[str]] = {}
+    for method, m in rows.items():
+        names = tuple(name for name in m.absent if not math.isnan(m.iou_per_class[name]))
+        if names:
+            by_names.setdefault(names, []).append(method)
+    return [
+        f"{_named(methods, rows)}Predicted, but not in the truth, so that the IoU is 0: "
+        f"{some_of(names)}."
+        for names, methods in by_names.items()
+    ]
+
+
+def _named(methods: Sequence[str], rows: Rows) -> str:
+    """Whom a sentence is about, unless it is about all."""
+    return "" if len(methods) == len(rows) else f"{', '.join(methods)}: "
 
 
 def classes_section(rows: Rows, classes: ClassSet) -> str:
