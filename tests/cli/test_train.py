@@ -144,6 +144,8 @@ def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str
 
 def test_recipes_and_info(here: CommandLine) -> None:
     assert "picturebook-transductive" in here.works("recipes")
+    chosen = here.works("recipes", "ZegCLIP")
+    assert "zegclip-voc20-inductive" in chosen and "picturebook" not in chosen
     about = here.works("info")
     assert "torchvision" in about and "its pixel accuracy" in about and "in validation" in about
     assert here.works("--version").startswith("cascade-clip 0.")

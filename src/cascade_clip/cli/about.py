@@ -6,22 +6,34 @@ import json
 import math
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 
-def recipes() -> None:
+def recipes(
+    word: Annotated[
+        str, typer.Argument(help="Only those with this in their name, e.g. voc20 or zegclip.")
+    ] = "",
+) -> None:
     """List the recipes, with what papers report for them."""
     from rich.console import Console, Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    from cascade_clip.errors import UserError
+    from cascade_clip.nearest import did_you_mean
     from cascade_clip.recipes import load_recipe, recipe_names
 
+    known = recipe_names()
+    names = [name for name in known if word.casefold() in name]
+    if not names:
+        raise UserError(f"no recipe has '{word}' in its name{did_you_mean(word, known)}")
     table = Table(
         title="published percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean, "
         "computed from the rounded two"
     )
-    names = recipe_names()
     table.add_column("recipe", min_width=max(map(len, names)))
     for column in ("S", "U", "h"):
         table.add_column(column, justify="right")
