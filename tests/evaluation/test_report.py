@@ -98,11 +98,11 @@ def test_it_says_what_the_means_are_over() -> None:
         return metrics.compute()
 
     alike = metrics_section({"a": row([0, 0, 1, 1]), "b": row([1, 1, 0, 0])}, classes)
-    assert "S is over 1 of 2 seen, U over 1 of 2 unseen classes." in alike
+    assert "S is over 1 of 2 seen classes, U over 1 of 2 unseen ones." in alike
     assert "a: " not in alike and "not in the truth, so" not in alike
     apart = metrics_section({"a": row([0, 0, 1, 1]), "b": row([0, 2, 3, 1])}, classes)
-    assert "a: S is over 1 of 2 seen, U over 1 of 2 unseen classes." in apart
-    assert "b: S is over 2 of 2 seen, U over 2 of 2 unseen classes." in apart
+    assert "a: S is over 1 of 2 seen classes, U over 1 of 2 unseen ones." in apart
+    assert "b: S is over 2 of 2 seen classes, U over 2 of 2 unseen ones." in apart
     assert "b: Predicted, but not in the truth, so that the IoU is 0: sky, key." in apart
     assert "the 2 seen and 2 unseen classes" in metrics_section({"ours": measured(4)}, CLASSES)
 

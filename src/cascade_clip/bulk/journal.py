@@ -16,6 +16,7 @@ from cascade_clip.class_names import some_of
 from cascade_clip.errors import UserError
 from cascade_clip.files import write_text
 from cascade_clip.result_files import COCO_FILE, JOURNAL_FILE, segment_files
+from cascade_clip.words import counted
 
 MOST_NAMED = 3
 """Pictures that a message names."""
@@ -69,7 +70,7 @@ class Journal:
         if not self.old:
             return None
         sources = list(dict.fromkeys(entry.source for entry in self.old.values()))
-        count = f"{len(self.old)} picture" + ("s" if len(self.old) > 1 else "")
+        count = counted(len(self.old), "picture")
         others = {*sources} - {source_of(file) for file in files}
         if others and not self.redo:
             named = some_of(sorted(Path(source).name for source in others), MOST_NAMED)

@@ -99,7 +99,7 @@ def evaluate(
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
         shown = f"{page}{replaced(page)}"
         write_run_report(page, found, run=Path(model))
-        console.print(f"written: {out}, {shown}", highlight=False)
+        console.print(f"written: {out}, {shown}", highlight=False, markup=False, soft_wrap=True)
 
 
 def replaced(page: Path) -> str:

@@ -50,4 +50,4 @@ def report(
     )
     shown = f"{out}{replaced(out)}"
     write_run_report(out, found, folder)
-    Console().print(f"written: {shown}", highlight=False)
+    Console().print(f"written: {shown}", highlight=False, markup=False, soft_wrap=True)

@@ -29,6 +29,7 @@ from cascade_clip.picture_files import (
 )
 from cascade_clip.result_files import SEGMENT_FORMATS
 from cascade_clip.video import Sampling, require_video
+from cascade_clip.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,7 +124,10 @@ def segment(
     if outcome.entries:
         console.print(_table(outcome.entries, query))
         console.print(
-            f"{outcome.counts()}; results ({', '.join(formats)}) in {out}", highlight=False
+            f"{outcome.counts()}; results ({', '.join(formats)}) in {out}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     if outcome.failed:
         if not outcome.entries and len(files) == 1:
@@ -144,8 +148,7 @@ class _Outcome:
     """A line for each file that could not be read."""
 
     def counts(self) -> str:
-        new = len(self.entries) - self.before
-        text = f"{new} picture{'' if new == 1 else 's'} segmented"
+        text = f"{counted(len(self.entries) - self.before, 'picture')} segmented"
         if self.before:
             them = "it" if self.before == 1 else "them"
             text += f", {self.before} before (--overwrite segments {them} again)"

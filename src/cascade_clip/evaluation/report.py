@@ -93,18 +93,19 @@ def metrics_section(
 
 def _left_out(rows: Rows, classes: ClassSet) -> list[str]:
     """How many classes the means are over, where some have no IoU: a sentence for each count."""
-    by_counts: dict[tuple[int, int], list[str]] = {}
+    by_counts: dict[str, list[str]] = {}
+    some = False
     for method, m in rows.items():
         known = {name for name, iou in m.iou_per_class.items() if not math.isnan(iou)}
-        counts = len(known & {*classes.seen}), len(known & {*classes.unseen})
+        some |= len(known) < len(classes.names)
+        counts = f"S is over {len(known & {*classes.seen})} of {len(classes.seen)} seen classes"
+        if classes.unseen:
+            unseen = len(known & {*classes.unseen})
+            counts += f", U over {unseen} of {len(classes.unseen)} unseen ones"
         by_counts.setdefault(counts, []).append(method)
-    if [*by_counts] == [(len(classes.seen), len(classes.unseen))]:
+    if not some:
         return []
-    return [
-        f"{_named(methods, rows)}S is over {seen} of {len(classes.seen)} seen, U over {unseen} of "
-        f"{len(classes.unseen)} unseen classes."
-        for (seen, unseen), methods in by_counts.items()
-    ]
+    return [f"{_named(methods, rows)}{counts}." for counts, methods in by_counts.items()]
 
 
 def _absent(rows: Rows) -> list[str]:
