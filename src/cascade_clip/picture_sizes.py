@@ -54,7 +54,9 @@ class PictureSizes:
             height, width = (side * long_side // max(wanted) for side in wanted)
             return max(1, height), max(1, width)
 
-        fitting, too_long = 1, max(wanted) + 1  # a single pixel is a single window
+        if self._fits(scaled(max(wanted))):
+            return scaled(max(wanted))
+        fitting, too_long = 1, max(wanted)  # a single pixel is a single window
         while too_long - fitting > 1:
             long_side = (fitting + too_long) // 2
             if self._fits(scaled(long_side)):
