@@ -23,6 +23,7 @@ from cascade_clip.checkpoint.official_keys import (
 )
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.blocks import has_quick_gelu
 from cascade_clip.model.network import SegmentationNetwork
 
 POSITIONS = "encoder.visual.positional_embedding"
@@ -128,7 +129,7 @@ def _check_expressible(settings: ModelSettings, depth: int, visual: Any, clip: n
     single = head.stages == ((depth,),)
     lengths = tuple(len(stage) for stage in head.stages)
     cascade = lengths == (3, 3, 1) and head.stages[-1] == (depth,) and head.aggregation == "nga"
-    quick_gelu = type(visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+    quick_gelu = has_quick_gelu(visual.transformer.resblocks[0])
     problems = {
         "encoder.tuning must be 'deep-prompts'": encoder.tuning != "deep-prompts",
         "encoder.class_embedding_twice must be true": not encoder.class_embedding_twice,

@@ -11,6 +11,7 @@ from torch import nn
 
 from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, FrozenClip, build_clip
 from cascade_clip.errors import UserError
+from cascade_clip.model.blocks import has_quick_gelu
 
 
 def store_clip(folder: Path, clip: FrozenClip) -> None:
@@ -43,7 +44,7 @@ def describe_clip(model: Any) -> dict[str, Any]:
     vocabulary, text_width = model.token_embedding.weight.shape
     description = {
         "embed_dim": embed_dim,
-        "quick_gelu": type(block.mlp.gelu).__name__ == "QuickGELU",
+        "quick_gelu": has_quick_gelu(block),
         "init_logit_bias": None if getattr(model, "logit_bias", None) is None else 0.0,
         "vision_cfg": {
             "layers": len(vision.transformer.resblocks),

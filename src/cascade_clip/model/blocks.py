@@ -162,7 +162,7 @@ def products_of(block: Any) -> BlockProducts:
 
 def activation_of(block: Any) -> Callable[[Tensor], Tensor]:
     """What lies between `expand` and `contract`; for QuickGELU SiLU, see `QUICK_GELU_SLOPE`."""
-    return _silu if _has_quick_gelu(block) else block.mlp.gelu
+    return _silu if has_quick_gelu(block) else block.mlp.gelu
 
 
 def _silu(hidden: Tensor) -> Tensor:
@@ -170,10 +170,11 @@ def _silu(hidden: Tensor) -> Tensor:
 
 
 def _slope(block: Any) -> float:
-    return QUICK_GELU_SLOPE if _has_quick_gelu(block) else 1.0
+    return QUICK_GELU_SLOPE if has_quick_gelu(block) else 1.0
 
 
-def _has_quick_gelu(block: Any) -> bool:
+def has_quick_gelu(block: Any) -> bool:
+    """Whether a block of open_clip has OpenAI's activation, x sigmoid(1.702 x)."""
     return type(block.mlp.gelu).__name__ == "QuickGELU"
 
 
