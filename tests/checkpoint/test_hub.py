@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.places import check_model, is_hub_id
+from cascade_clip.checkpoint.places import is_hub_id, locate_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
@@ -109,7 +109,7 @@ def test_what_the_hub_refuses_is_said_in_a_line(
     hub.repositories |= {"zoo/other": {"model.bin": b"x"}, "zoo/gated": {}, "zoo/cats": {}}
     hub.gated.add("zoo/gated")
     with pytest.raises(UserError, match="no model of this name"):
-        check_model("zoo/none")
+        locate_model("zoo/none")
     for name, revision, message in (
         ("zoo/none", None, "no folder zoo/none here, and no model of this name"),
         ("zoo/cats", "v9", "no revision 'v9'"),
@@ -148,4 +148,4 @@ def test_paths_are_not_taken_for_names_on_the_hub(
         assert not is_hub_id(path)
     for model, message in (("runs/mistyped", "no model in runs/mistyped"), ("a.onnx", "no such")):
         with pytest.raises(UserError, match=message):
-            check_model(model)
+            locate_model(model)

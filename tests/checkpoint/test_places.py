@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.checkpoint.places import CONFIG_FILE, check_model, check_trained
+from cascade_clip.checkpoint.places import CONFIG_FILE, check_trained, locate_model
 from cascade_clip.errors import UserError
 
 
@@ -33,7 +33,7 @@ def test_a_mistyped_model_is_told_with_what_was_meant(
     Path("cats.onnx").touch()
     Path("photographs").mkdir()
     with pytest.raises(UserError, match=f"; did you mean '{meant}'\\?$"):
-        check_model(typed)
+        locate_model(typed)
 
 
 def test_a_run_that_is_not_there_is_not_asked_of_the_hub(
@@ -41,7 +41,7 @@ def test_a_run_that_is_not_there_is_not_asked_of_the_hub(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no model in runs/nope"):
-        check_model("runs/nope")
+        locate_model("runs/nope")
 
 
 def test_an_exported_file_is_no_trained_model() -> None:

@@ -43,22 +43,26 @@ def is_hub_id(model: str | Path) -> bool:
     return bool(_HUB_ID.fullmatch(text)) and not (first.is_dir() or first == RUNS)
 
 
-def check_model(model: str | Path) -> None:
-    """Raises `UserError` if there is no such model; one of the hub is fetched."""
+def locate_model(model: str | Path) -> Path:
+    """The folder of a model, as `find_model` finds it, or an exported file.
+
+    Raises `UserError` if there is none.
+    """
     if not is_exported(model):
-        find_model(model)
-    elif not Path(model).is_file():
+        return find_model(model)
+    if not Path(model).is_file():
         raise UserError(f"no such file: {model}{_meant(Path(model))}")
+    return Path(model)
 
 
 def check_trained(model: str | Path, command: str) -> None:
-    """As `check_model`, for a `command` that can't work with an exported file."""
+    """As `locate_model`, for a `command` that can't work with an exported file."""
     if is_exported(model):
         raise UserError(
             f"{model} is an exported file; {command} needs the model it came from: a model or run "
             "folder"
         )
-    check_model(model)
+    locate_model(model)
 
 
 def check_checkpoint(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import check_model, is_exported
+from cascade_clip.checkpoint.places import is_exported, locate_model
 from cascade_clip.cli.options import ModelArgument, read_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
@@ -44,7 +44,7 @@ def export(
     typed = None if classes is None else read_classes(classes)
     if is_exported(model):
         raise UserError(f"{model} is an exported file already; give the model that it came from")
-    check_model(model)
+    locate_model(model)
     check_writable(target.parent)  # mistakes show before the heavy imports
 
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, check_model
+from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
     Background,
     ModelOption,
@@ -63,7 +63,7 @@ def label(
     placement = _read_placement(place)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
-    check_model(model)
+    locate_model(model)
     files = find_pictures(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, check_model, find_model, is_exported
+from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
     Background,
     ModelOption,
@@ -92,7 +92,7 @@ def segment(
     formats = read_choices(save, "--save", SEGMENT_FORMATS)
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
-    check_model(model)
+    place = locate_model(model)
     files = _find(pictures, out)
     _check_films(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
@@ -107,7 +107,6 @@ def segment(
     from cascade_clip.segmenter import Segmenter
 
     console, notes = Console(), Console(stderr=True)
-    place = Path(model) if is_exported(model) else find_model(model)
     segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
     if model == EMBEDDED:
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, check_model
+from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import ModelOption
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_local, open_port, url
@@ -49,7 +49,7 @@ def serve(
 ) -> None:
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
-    check_model(model)
+    locate_model(model)
     if token is not None:
         check_token(token)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.bulk.settings import difference, settings_of
-from cascade_clip.checkpoint.places import find_model, is_exported
+from cascade_clip.checkpoint.places import locate_model
 from cascade_clip.errors import UserError
 from cascade_clip.files import write_text
 from cascade_clip.labelling.segments import Segment, find_segments
@@ -169,9 +169,8 @@ def open_store(task: Task, out: Path, root: Path) -> Store:
     Raises `UserError` if the folder holds labels made with other settings, or of pictures from
     elsewhere, whose names might be those of others; or masks that are not of this program.
     """
-    place = Path(task.model) if is_exported(task.model) else find_model(task.model)
     settings = {
-        **settings_of(place, task.classes, task.background),
+        **settings_of(locate_model(task.model), task.classes, task.background),
         "min_area": task.min_area,
         "root": str(root),
     }
