@@ -9,6 +9,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
+    EMBEDDED_NOTE,
     Background,
     ModelOption,
     Quiet,
@@ -16,10 +17,10 @@ from cascade_clip.cli.options import (
     read_choices,
     read_classes,
 )
-from cascade_clip.cli.segment import EMBEDDED_NOTE
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
 from cascade_clip.result_files import LABEL_FORMATS
+from cascade_clip.words import counted
 
 if TYPE_CHECKING:
     from cascade_clip.labelling.formats.pictures import Placement
@@ -89,8 +90,8 @@ def label(
     jobs = jobs_of(files, store)
     waiting = [job for job in jobs if not store.is_done(*job)]
     if before := len(jobs) - len(waiting):
-        were = "1 picture was" if before == 1 else f"{before} pictures were"
-        notes.print(f"{were} labelled before", style="dim")
+        were = "was" if before == 1 else "were"
+        notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
     failed = _label(task, store, waiting, workers if engine == "ray" else None, quiet)
     store, stale = store.without_stale()
     failed += stale

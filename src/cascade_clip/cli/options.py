@@ -14,6 +14,10 @@ from cascade_clip.errors import UserError
 from cascade_clip.lines import read_lines
 from cascade_clip.nearest import did_you_mean
 
+EMBEDDED_NOTE = (
+    "model: the embedded one, which knows drawn scenes only; for photographs pass --model with a "
+    "model that stands on a real CLIP"
+)
 ModelArgument = Annotated[
     str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
 ]

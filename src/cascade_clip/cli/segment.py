@@ -12,6 +12,7 @@ import typer
 
 from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
+    EMBEDDED_NOTE,
     Background,
     ModelOption,
     Quiet,
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
     from cascade_clip.query import Query
 
 STDIN = "-"
-EMBEDDED_NOTE = (
-    "model: the embedded one, which knows drawn scenes only; for photographs pass --model with a "
-    "model that stands on a real CLIP"
-)
 
 
 def segment(
