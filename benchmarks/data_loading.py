@@ -34,7 +34,7 @@ from cascade_clip.config import DataSettings
 from cascade_clip.data.dataset import Sample, SegmentationDataset, TrainStream
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.transforms import TrainTransform
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 
 RESULT = Path(__file__).parent / "results" / "data_loading.json"
 SIZE = (375, 500)

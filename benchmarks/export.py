@@ -23,16 +23,16 @@ from benchmarks.performance.subjects import random_pictures
 from benchmarks.performance.timing import compare, in_turns
 from torch import Tensor
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, build_clip, freeze_clip, load_tokenizer
 from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import Precision
 from cascade_clip.export.write import export_model
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "export.json"

@@ -30,9 +30,9 @@ from tests.naive import sliding as naive_sliding
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.official_keys import to_released
-from cascade_clip.files import write_text
+from cascade_clip.checkpoint.released.keys import to_released
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
+from cascade_clip.io.files import write_text
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "parity.json"

@@ -26,20 +26,20 @@ import torch
 from benchmarks.picturebook_page import Row, markdown
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.dataset import open_dataset
-from cascade_clip.data.picturebook import STUFF, THINGS
 from cascade_clip.data.split import Split
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
-from cascade_clip.files import write_text
 from cascade_clip.inference.sliding import sliding_scores, window_options
-from cascade_clip.recipes import load_recipe
+from cascade_clip.io.files import write_text
+from cascade_clip.picturebook import STUFF, THINGS
 from cascade_clip.training.run import train
 
 METHODS = {

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cascade_clip import Segmenter
-from cascade_clip.data.picturebook import CLASSES, draw_scene
+from cascade_clip.picturebook import CLASSES, draw_scene
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 288

@@ -18,7 +18,7 @@ import pytest
 import typer
 
 from cascade_clip.cli.app import app
-from cascade_clip.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

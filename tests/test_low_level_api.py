@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 import cascade_clip
-from cascade_clip.checkpoint.convert import to_folder
+from cascade_clip.checkpoint.released.convert import to_folder
 from cascade_clip.config import LossSettings
-from cascade_clip.losses import SegmentationLoss
+from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.network import SegmentationNetwork
 from tests.golden.cases import DATA
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Path2D
 from PIL import Image
 
-from cascade_clip import coco
 from cascade_clip.errors import UserError
-from cascade_clip.palette import BACKGROUND, class_colours
+from cascade_clip.io import coco
+from cascade_clip.io.palette import BACKGROUND, class_colours
 from cascade_clip.segmentation import LegendEntry, Segmentation
 
 

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cascade_clip.checkpoint.native import save_model
+from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.clip.load import load_clip
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.errors import UserError
+from cascade_clip.inference.picture_sizes import PictureSizes
 from cascade_clip.inference.windows import windows
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.picture_sizes import PictureSizes
-from cascade_clip.recipes import load_recipe
+from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
 
 PICTURE = draw_scene(7, 0, (40, 50)).image

@@ -23,7 +23,7 @@ from benchmarks.performance.subjects import SHAPES
 from benchmarks.performance.tables import write_page
 from rich.console import Console
 
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

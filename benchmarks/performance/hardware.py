@@ -14,7 +14,7 @@ from benchmarks.performance.timing import timed
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.environment import describe_environment
+from cascade_clip.support.environment import describe_environment
 
 Build = Callable[[int, int, int, torch.device], Callable[[], Tensor]]
 

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import EncoderSettings, HeadSettings, LossSettings, ModelSettings
 from cascade_clip.inference.sliding import sliding_labels
-from cascade_clip.losses import SegmentationLoss
+from cascade_clip.losses.segmentation import SegmentationLoss
+from cascade_clip.model.fast.precision import Precision, at_precision
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.precision import Precision, at_precision
 
 SEEN_SHARE = 156 / 171
 TRAINED_CLASSES = 156

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.performance.goals import goals
 
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 
 Json = Mapping[str, Any]
 MARKER = re.compile(r"(<!-- table: (?P<name>\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

@@ -9,7 +9,7 @@ from benchmarks.reference.decoder import Head
 from benchmarks.reference.encoder import Backbone
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.official_keys import (
+from cascade_clip.checkpoint.released.keys import (
     LOSS_BUFFER,
     TEXT_PREFIX,
     ReleasedSizes,

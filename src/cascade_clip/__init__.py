@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cascade_clip.checkpoint.native import load_model
+    from cascade_clip.checkpoint.folder import load_model
     from cascade_clip.config import Recipe
+    from cascade_clip.config.recipes import load_recipe
     from cascade_clip.errors import UserError
-    from cascade_clip.recipes import load_recipe
     from cascade_clip.segmentation import Segmentation
     from cascade_clip.segmenter import Segmenter
 

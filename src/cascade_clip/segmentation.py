@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cascade_clip import coco
 from cascade_clip.class_names import class_index
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_text, write_whole
-from cascade_clip.imageio import RGBArray
-from cascade_clip.overlay import Chip, add_legend, draw_overlay, enlarge
-from cascade_clip.palette import BACKGROUND, RGB
+from cascade_clip.io import coco
+from cascade_clip.io.files import write_text, write_whole
+from cascade_clip.io.images import RGBArray
+from cascade_clip.io.overlay import Chip, add_legend, draw_overlay, enlarge
+from cascade_clip.io.palette import BACKGROUND, RGB
 
 if TYPE_CHECKING:
     from supervision import Detections

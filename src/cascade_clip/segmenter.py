@@ -13,27 +13,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cascade_clip.checkpoint.native import Bundle
-from cascade_clip.checkpoint.places import EMBEDDED
+from cascade_clip.checkpoint.folder import Bundle
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.devices import usable_device
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
-from cascade_clip.imageio import Picture, RGBArray, picture_name, read_picture
+from cascade_clip.inference.picture_network import PictureNetwork
+from cascade_clip.inference.picture_sizes import MAX_WINDOWS, PictureSizes, check_max_windows
+from cascade_clip.inference.query import (
+    Query,
+    QueryOptions,
+    build_query,
+    check_options,
+    read_templates,
+)
 from cascade_clip.inference.sliding import window_options
-from cascade_clip.model.compiling import CompileChoice, wants_compile
+from cascade_clip.io.images import Picture, RGBArray, picture_name, read_picture
+from cascade_clip.io.palette import class_colours
+from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
+from cascade_clip.model.fast.precision import PrecisionChoice, at_precision, choose_precision
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.precision import PrecisionChoice, at_precision, choose_precision
-from cascade_clip.palette import class_colours
-from cascade_clip.picture_network import PictureNetwork
-from cascade_clip.picture_sizes import MAX_WINDOWS, PictureSizes, check_max_windows
-from cascade_clip.query import Query, QueryOptions, build_query, check_options, read_templates
 from cascade_clip.segmentation import Segmentation, make_legend
-from cascade_clip.warn import warn_caller
+from cascade_clip.support.devices import usable_device
+from cascade_clip.support.warn import warn_caller
 
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""

@@ -21,7 +21,7 @@ from cascade_clip.analysis.stages.compute import (
 )
 from cascade_clip.analysis.stages.pixels import StackedViews
 from cascade_clip.analysis.subjects import Subject
-from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet

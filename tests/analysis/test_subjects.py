@@ -11,7 +11,7 @@ from PIL import Image
 from cascade_clip.analysis.pictures import open_pictures
 from cascade_clip.analysis.subjects import Subject, open_subjects, parse_blocks
 from cascade_clip.analysis.windows import window_side
-from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.config import DataSettings
 from cascade_clip.errors import UserError
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 import yaml
 
-from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.places import is_hub_id, locate_model
+from cascade_clip.checkpoint.folder import load_bundle
+from cascade_clip.checkpoint.locate import is_hub_id, locate_model
 from cascade_clip.clip.load import load_clip
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
+from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
 from tests.checkpoint.hub_server import COMMIT, Hub, run_hub
 

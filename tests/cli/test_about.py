@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.places import EMBEDDED
+from cascade_clip.checkpoint.folder import load_bundle
+from cascade_clip.checkpoint.locate import EMBEDDED
 
 
 def test_the_embedded_model_is_described_without_loading_it() -> None:

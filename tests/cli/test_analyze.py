@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cascade_clip.data.picturebook.export import export_voc
-from cascade_clip.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe
+from cascade_clip.picturebook.export import export_voc
 from tests.analysis.models import write_model
 from tests.cli.test_train import CommandLine
 

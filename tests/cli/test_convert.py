@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import cascade_clip
-from cascade_clip.checkpoint.convert import data_of, to_folder, to_released_file
-from cascade_clip.checkpoint.native import load_bundle
-from cascade_clip.checkpoint.official_classes import Classes, Overrides
-from cascade_clip.checkpoint.official_keys import dead_weights
+from cascade_clip.checkpoint.folder import load_bundle
+from cascade_clip.checkpoint.released.classes import Classes, Overrides
+from cascade_clip.checkpoint.released.convert import data_of, to_folder, to_released_file
+from cascade_clip.checkpoint.released.keys import dead_weights
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import build_clip, load_clip
 from cascade_clip.clip.text import encode_classes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.recipes import recipe_names
+from cascade_clip.config.recipes import recipe_names
 from tests.cli.test_train import CommandLine
 from tests.data.trees import write_prepared
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cascade_clip.data.picturebook.export import export_voc
+from cascade_clip.picturebook.export import export_voc
 
 COMMAND = [sys.executable, "-m", "cascade_clip", "label"]
 

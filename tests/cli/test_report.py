@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe
 from tests.analysis.models import write_model
 from tests.cli.test_train import CommandLine
 

@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cascade_clip.checkpoint.native import save_model
+from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
+from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
 
 

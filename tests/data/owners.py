@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from cascade_clip.coco import encode_mask
+from cascade_clip.io.coco import encode_mask
 
 Files = dict[str, bytes]
 Labels = NDArray[np.integer]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from cascade_clip.config import NO_AUGMENTATION, AugmentSettings, CropRule, Setting
+from cascade_clip.config.recipes import dump_recipe, load_recipe, parse_recipe
 from cascade_clip.data.augment import (
     RandomClassCrop,
     RandomScale,
@@ -20,7 +21,6 @@ from cascade_clip.data.augment import (
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
-from cascade_clip.recipes import dump_recipe, load_recipe, parse_recipe
 
 CLASSES = ClassSet(("cat", "dog", "grass", "sky"), ("dog", "sky"))
 

@@ -15,9 +15,9 @@ from PIL import Image
 from cascade_clip.config import PreparedName
 from cascade_clip.data.check import CheckReport, check
 from cascade_clip.data.folder import FolderDataset
-from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook.export import export_voc
 from tests.data.trees import write_prepared
 
 NAMES = ("a", "b", "c")

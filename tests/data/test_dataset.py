@@ -19,9 +19,9 @@ from cascade_clip.data.dataset import (
     open_dataset,
 )
 from cascade_clip.data.labels import IGNORE
-from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 from cascade_clip.data.split import read_split
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 
 SMALL = PicturebookSettings(size=32, eval_scenes=3)
 

@@ -14,10 +14,10 @@ from cascade_clip.config import DataSettings
 from cascade_clip.data.dataset import has_calibration
 from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
-from cascade_clip.data.picturebook import CLASSES, draw_scene
-from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import CLASSES, draw_scene
+from cascade_clip.picturebook.export import export_voc
 
 Change = Callable[[Path], object]
 MANY = "sea\nboat\ncat\n" + "\n".join(f"class {number}" for number in range(252))

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, DataSettings
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import PicturebookDataset, Sample
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.sampling import seeded
 from cascade_clip.data.transforms import TrainTransform, normalise, prepare
-from cascade_clip.recipes import load_recipe
 from tests.naive import augment as naive
 
 CLASSES = ClassSet(("cat", "dog", "grass", "sky"), ("dog",))

@@ -11,7 +11,7 @@ from PIL import Image
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.labels import IGNORE
-from cascade_clip.data.picturebook import CLASSES, draw_scene
+from cascade_clip.picturebook import CLASSES, draw_scene
 
 SIZES = ((48, 64), (64, 48), (40, 40), (64, 64))
 """(height, width) of the pictures; the last two are for validation."""

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.text import encode_classes
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
 
 SMALL = [

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cascade_clip.clip.load import load_clip
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.evaluation.stages import stage_names
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.class_names import parse_classes
 from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip, load_clip
 from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.export.write import export_model
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
 from tests.conftest import TINY_CLIP, TINY_OVERRIDES
 
 CLASSES = ClassSet(("cat", "house", "grass", "sky", "boat"), ("cat", "boat"))

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import load_exported

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade_clip.checkpoint.native import Bundle
-from cascade_clip.data.picturebook import draw_scene
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmenter import Segmenter
 
 SIZES = [(40, 50), (33, 100), (64, 64), (90, 31), (40, 50), (1, 1), (3, 200)]

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cascade_clip.checkpoint.official import ReleasedModel, build_released, convert_released
-from cascade_clip.checkpoint.official_classes import Overrides
+from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, convert_released
 from cascade_clip.model.network import SegmentationNetwork
 from tests.golden.synthetic import SYNTHETIC, synthetic
 from tests.naive.network import NaiveOutput, NaiveSizes, naive_forward

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.official_keys import to_released
+from cascade_clip.checkpoint.released.keys import to_released
 from cascade_clip.config import LossSettings
-from cascade_clip.losses import SegmentationLoss
+from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.training.targets import inductive_targets, transductive_targets
 from tests.golden.cases import DATA, FILES, STEPS, Golden, cases_in, golden
 from tests.golden.test_forward import decided_pixels

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cascade_clip.model.blocks import LowPrecisionBlock
+from cascade_clip.model.fast.blocks import LowPrecisionBlock
 from cascade_clip.model.network import SegmentationNetwork
 from tests.model.build import build_network, build_settings, random_text
 

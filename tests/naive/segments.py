@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from cascade_clip import coco
-from cascade_clip.labelling.segments import Segment
+from cascade_clip.batch.segments import Segment
+from cascade_clip.io import coco
 from cascade_clip.segmentation import Segmentation
 
 

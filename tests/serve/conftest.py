@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from cascade_clip.data.picturebook import draw_scene
-from cascade_clip.imageio import Picture
-from cascade_clip.query import Query
+from cascade_clip.inference.query import Query
+from cascade_clip.io.images import Picture
+from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.limits import Limits

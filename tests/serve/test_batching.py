@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from cascade_clip.data.picturebook import draw_scene
 from cascade_clip.export.network import ExportedOutput, Patches
+from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve import service as service_module

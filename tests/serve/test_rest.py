@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from cascade_clip.coco import decode_mask
-from cascade_clip.palette import to_hex
+from cascade_clip.io.coco import decode_mask
+from cascade_clip.io.palette import to_hex
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.limits import Limits
 from cascade_clip.serve.rest import create_app

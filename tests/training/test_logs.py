@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cascade_clip import environment
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
-from cascade_clip.palette import IGNORED, class_colours
-from cascade_clip.recipes import load_recipe
+from cascade_clip.io.palette import IGNORED, class_colours
+from cascade_clip.support import environment
 from cascade_clip.training.logs import CsvLog
 from cascade_clip.training.run import train
 from cascade_clip.training.samples import PANEL, draw_comparison

@@ -12,12 +12,12 @@ from torch import Tensor
 from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Batch, PicturebookDataset, collate
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.recipes import load_recipe
 from cascade_clip.training.module import TrainingModule
 
 

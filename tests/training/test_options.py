@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cascade_clip.model.compiling import wants_compile
+from cascade_clip.model.fast.compiling import wants_compile
 from tests.training.test_module import batch_of, build, equal, gradients
 
 

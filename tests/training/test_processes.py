@@ -18,9 +18,9 @@ import yaml
 from safetensors.torch import load_file
 
 from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import dump_recipe, load_recipe
 from cascade_clip.data.folder import FolderDataset
-from cascade_clip.data.picturebook import export_voc
-from cascade_clip.recipes import dump_recipe, load_recipe
+from cascade_clip.picturebook import export_voc
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.run import train
 from tests.training.programs import two_processes

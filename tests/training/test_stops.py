@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
-from cascade_clip.recipes import load_recipe
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train

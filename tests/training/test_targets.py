@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cascade_clip.config import LossSettings
 from cascade_clip.data.labels import IGNORE, UNLABELLED, full_targets
-from cascade_clip.losses import SegmentationLoss
+from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.training.targets import inductive_targets, transductive_targets
 
 SEEN = torch.tensor([0, 2, 3])

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cascade_clip.config import TrainSettings
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
-from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
 from cascade_clip.training.trainer import build_trainer
 

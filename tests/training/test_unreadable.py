@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.folder import FolderDataset
-from cascade_clip.data.picturebook import export_voc
 from cascade_clip.errors import TrainingStopped, UserError
-from cascade_clip.recipes import load_recipe
+from cascade_clip.picturebook import export_voc
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cascade_clip.evaluation import html, plots
-from cascade_clip.evaluation.report import write_report
-from cascade_clip.files import write_text, write_whole
-from cascade_clip.words import counted
+from cascade_clip.io.files import write_text, write_whole
+from cascade_clip.report import html, plots
+from cascade_clip.report.sections import write_report
+from cascade_clip.support.words import counted
 
 Row = Sequence[object]
 

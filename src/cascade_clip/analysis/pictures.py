@@ -13,8 +13,8 @@ from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
 from cascade_clip.data.folder import PLAIN, VOC
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.split import Split
-from cascade_clip.imageio import read_picture
-from cascade_clip.picture_files import find_pictures
+from cascade_clip.io.find import find_pictures
+from cascade_clip.io.images import read_picture
 
 
 class Pictures:

@@ -11,13 +11,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import DataSettings, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.evaluation.contenders import raw_contender
+from cascade_clip.evaluation.methods import raw_contender
 from cascade_clip.model.encoder import ImageEncoder
 
 RAW_CLIP = "raw-clip"

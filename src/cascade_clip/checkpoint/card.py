@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
-from cascade_clip.checkpoint.places import EMBEDDED
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet

@@ -11,7 +11,7 @@ from torch import nn
 
 from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, FrozenClip, build_clip
 from cascade_clip.errors import UserError
-from cascade_clip.model.blocks import has_quick_gelu
+from cascade_clip.model.fast.blocks import has_quick_gelu
 
 
 def store_clip(folder: Path, clip: FrozenClip) -> None:

@@ -55,7 +55,7 @@ def ablate(
     """
     from cascade_clip.analysis.ablation.runner import Plan
     from cascade_clip.analysis.ablation.tables import read_tables
-    from cascade_clip.recipes import load_recipe
+    from cascade_clip.config.recipes import load_recipe
 
     settings = tuple(word for word in tables if "=" in word)
     chosen = read_tables([word for word in tables if "=" not in word])
@@ -86,7 +86,7 @@ def _within_budget(
 
     from cascade_clip.analysis.ablation.budget import fit, trial
     from cascade_clip.analysis.ablation.runner import all_runs
-    from cascade_clip.words import counted
+    from cascade_clip.support.words import counted
 
     console = Console(stderr=True)
     runs = all_runs(plan, tables)
@@ -121,7 +121,7 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
     from cascade_clip.analysis.ablation.report import finished
     from cascade_clip.analysis.ablation.runner import COLUMNS, Row, Run, all_runs, carry_out
     from cascade_clip.errors import TrainingStopped
-    from cascade_clip.notices import notice
+    from cascade_clip.support.notices import notice
 
     runs = all_runs(plan, tables)
     done = sum(run.result() is not None for run in runs)
@@ -176,7 +176,7 @@ def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None)
 def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -> list[Path]:
     """Writes the page and the Markdown; returns the files."""
     from cascade_clip.analysis.ablation.report import markdown, page, write_figures
-    from cascade_clip.files import write_text
+    from cascade_clip.io.files import write_text
 
     text = markdown(plan, results, _command(plan, [result.table for result in results]))
     files = {plan.out / "ablations.html": page(plan, results)}

@@ -22,9 +22,9 @@ def recipes(
     from rich.table import Table
     from rich.text import Text
 
+    from cascade_clip.config.recipes import load_recipe, recipe_names
     from cascade_clip.errors import UserError
-    from cascade_clip.nearest import did_you_mean
-    from cascade_clip.recipes import load_recipe, recipe_names
+    from cascade_clip.support.nearest import did_you_mean
 
     known = recipe_names()
     names = [name for name in known if word.casefold() in name]
@@ -51,7 +51,7 @@ def info() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.environment import describe_environment
+    from cascade_clip.support.environment import describe_environment
 
     environment = describe_environment()
     packages = environment.pop("packages")
@@ -66,7 +66,7 @@ def info() -> None:
 
 def _embedded_facts() -> list[tuple[str, str]]:
     """From the files alone: to load the model would take seconds."""
-    from cascade_clip.checkpoint.places import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE, find_model
+    from cascade_clip.checkpoint.locate import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE, find_model
     from cascade_clip.errors import UserError
 
     try:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import RUNS, check_trained
+from cascade_clip.checkpoint.locate import RUNS, check_trained
 from cascade_clip.cli.evaluate import check_data, data_settings
 from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
 from cascade_clip.data.split import Split, read_split
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import check_writable
+from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
     from cascade_clip.analysis.output import Setup, Summary
     from cascade_clip.analysis.subjects import Subject
-    from cascade_clip.checkpoint.native import Bundle
+    from cascade_clip.checkpoint.folder import Bundle
     from cascade_clip.config import DataSettings
     from cascade_clip.data.dataset import Sample, SegmentationDataset
 
@@ -213,8 +213,8 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
 
     from cascade_clip.analysis.output import Setup
     from cascade_clip.analysis.subjects import open_subjects
-    from cascade_clip.checkpoint.native import load_bundle
-    from cascade_clip.checkpoint.places import EMBEDDED
+    from cascade_clip.checkpoint.folder import load_bundle
+    from cascade_clip.checkpoint.locate import EMBEDDED
 
     bundle = load_bundle(model)
     settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
@@ -243,7 +243,7 @@ def _open_dataset(
 
 def _choose(dataset: SegmentationDataset) -> list[Sample]:
     """Pictures to show, by what they hold."""
-    from cascade_clip.evaluation.chosen import choose_scenes
+    from cascade_clip.report.chosen import choose_scenes
 
     pool = [dataset[index] for index in range(min(POOL, len(dataset)))]
     return choose_scenes(pool, dataset.classes, SHOWN)

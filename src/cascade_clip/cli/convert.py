@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cascade_clip.checkpoint.places import check_checkpoint, check_new, check_trained
+from cascade_clip.checkpoint.locate import check_checkpoint, check_new, check_trained
 from cascade_clip.cli.options import read_names
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import check_writable
+from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascade_clip.checkpoint.official import ReleasedModel
+    from cascade_clip.checkpoint.released.load import ReleasedModel
 
 CHECKPOINT = "What the checkpoint does not say"
 
@@ -124,8 +124,8 @@ def convert(
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint import convert as conversion
-    from cascade_clip.checkpoint.official_classes import Overrides
+    from cascade_clip.checkpoint.released import convert as conversion
+    from cascade_clip.checkpoint.released.classes import Overrides
 
     overrides = Overrides(
         vision_heads=vision_heads,
@@ -154,7 +154,7 @@ def _table(released: ReleasedModel, dead: str) -> Table:
     """What was inferred, and what became of the `dead` weights."""
     from rich.table import Table
 
-    from cascade_clip.checkpoint.convert import method_name
+    from cascade_clip.checkpoint.released.convert import method_name
 
     table = Table("", "", show_header=False)
     vision, text, head = released.vision, released.text, released.settings.head

@@ -44,7 +44,7 @@ def prepare(
 
     from cascade_clip.data.prepare.run import prepare as run
     from cascade_clip.data.prepared import COMMANDS
-    from cascade_clip.parallel import usable_cores
+    from cascade_clip.support.parallel import usable_cores
 
     name = next(name for name, command in COMMANDS.items() if command == data)
     try:
@@ -81,7 +81,7 @@ def check(
 
     from cascade_clip.data.check import check as run
     from cascade_clip.data.survey import survey
-    from cascade_clip.parallel import usable_cores
+    from cascade_clip.support.parallel import usable_cores
 
     found = survey(data, name)
     try:
@@ -140,7 +140,7 @@ def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.notices import notice
+    from cascade_clip.support.notices import notice
 
     console = Console()
     table = Table("list", "pictures", "published")
@@ -163,7 +163,7 @@ def _print_report(report: Report) -> None:
 def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
     from rich.console import Console
 
-    from cascade_clip.notices import notice
+    from cascade_clip.support.notices import notice
 
     console = Console(stderr=True)
     if lines:

@@ -12,7 +12,7 @@ from cascade_clip.cli.options import Quiet
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascade_clip.demo import DemoResult
+    from cascade_clip.cli.demo_run import DemoResult
 
 
 def demo(
@@ -31,7 +31,7 @@ def demo(
     """Train on the picture book, evaluate, segment, and write a report with pictures."""
     from rich.console import Console
 
-    from cascade_clip.demo import DemoSettings, run_demo
+    from cascade_clip.cli.demo_run import DemoSettings, run_demo
 
     settings = DemoSettings.quick() if quick else DemoSettings()
     if steps is not None:
@@ -46,8 +46,8 @@ def _demo_table(result: DemoResult) -> Table:
     """Methods by pAcc, S, U, h, then S and U of things and of stuff; percent."""
     from rich.table import Table
 
-    from cascade_clip.demo import GROUPS
-    from cascade_clip.evaluation.report import group_scores, percent
+    from cascade_clip.cli.demo_run import GROUPS
+    from cascade_clip.report.sections import group_scores, percent
 
     table = Table(title="percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean")
     table.add_column("method")

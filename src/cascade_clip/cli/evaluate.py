@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from cascade_clip.checkpoint.places import check_trained
+from cascade_clip.checkpoint.locate import check_trained
 from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
 from cascade_clip.data.split import read_split
 from cascade_clip.errors import UserError
-from cascade_clip.nearest import did_you_mean
-from cascade_clip.picture_files import check_writable
+from cascade_clip.io.find import check_writable
+from cascade_clip.support.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
@@ -72,11 +72,11 @@ def evaluate(
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.cli.tables import class_table, summary_table
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.results import write_metrics
-    from cascade_clip.evaluation.run_report import write_run_report
+    from cascade_clip.report.run_report import write_run_report
 
     bundle = load_bundle(model)
     trained = bundle.recipe.data

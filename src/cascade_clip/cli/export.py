@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import is_exported, locate_model
+from cascade_clip.checkpoint.locate import is_exported, locate_model
 from cascade_clip.cli.options import ModelArgument, read_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
-from cascade_clip.picture_files import check_writable
+from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
     from cascade_clip.export.check import Agreement
@@ -49,7 +49,7 @@ def export(
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.export.write import export_model
 
     console, notes = Console(), Console(stderr=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
@@ -18,14 +18,14 @@ from cascade_clip.cli.options import (
     read_classes,
 )
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import check_writable, find_pictures
-from cascade_clip.result_files import LABEL_FORMATS
-from cascade_clip.words import counted
+from cascade_clip.io.find import check_writable, find_pictures
+from cascade_clip.io.results import LABEL_FORMATS
+from cascade_clip.support.words import counted
 
 if TYPE_CHECKING:
-    from cascade_clip.labelling.formats.pictures import Placement
-    from cascade_clip.labelling.records import Store
-    from cascade_clip.labelling.task import Job, Task
+    from cascade_clip.batch.formats.pictures import Placement
+    from cascade_clip.batch.records import Store
+    from cascade_clip.batch.task import Job, Task
 
 
 def label(
@@ -70,12 +70,12 @@ def label(
 
     from rich.console import Console
 
-    from cascade_clip.labelling.formats import WRITERS
-    from cascade_clip.labelling.records import open_store
-    from cascade_clip.labelling.review import write_review
-    from cascade_clip.labelling.run import common_folder, jobs_of
-    from cascade_clip.labelling.task import Task
-    from cascade_clip.notices import notice
+    from cascade_clip.batch.formats import WRITERS
+    from cascade_clip.batch.label import common_folder, jobs_of
+    from cascade_clip.batch.records import open_store
+    from cascade_clip.batch.review import write_review
+    from cascade_clip.batch.task import Task
+    from cascade_clip.support.notices import notice
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:
@@ -118,15 +118,15 @@ def _label(
         return []
     from rich.console import Console
 
+    from cascade_clip.batch.label import Labelled, Labeller
     from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.labelling.run import Labelled, Labeller
 
     results: list[Labelled] = []
     with picture_bar("labelling", len(jobs), quiet) as advance:
         if workers is None:
             labelled = Labeller(task, store).label(jobs)
         else:
-            from cascade_clip.labelling.on_ray import label_on_ray
+            from cascade_clip.batch.on_ray import label_on_ray
 
             labelled = label_on_ray(task, store, jobs, workers)
         for result in labelled:

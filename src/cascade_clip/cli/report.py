@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import RUNS, check_trained
+from cascade_clip.checkpoint.locate import RUNS, check_trained
 from cascade_clip.cli.evaluate import check_result, replaced
 from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
 from cascade_clip.data.split import read_split
@@ -40,9 +40,9 @@ def report(
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.evaluation.measure import measure
-    from cascade_clip.evaluation.run_report import write_run_report
+    from cascade_clip.report.run_report import write_run_report
 
     bundle = load_bundle(model)
     found = measure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
@@ -21,23 +21,23 @@ from cascade_clip.cli.options import (
     read_classes,
 )
 from cascade_clip.errors import UserError
-from cascade_clip.picture_files import (
+from cascade_clip.io.find import (
     check_writable,
     each_once,
     find_pictures,
     is_video,
     read_list,
 )
-from cascade_clip.result_files import SEGMENT_FORMATS
-from cascade_clip.video import Sampling, require_video
-from cascade_clip.words import counted
+from cascade_clip.io.results import SEGMENT_FORMATS
+from cascade_clip.io.video import Sampling, require_video
+from cascade_clip.support.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascade_clip.bulk.journal import Entry
-    from cascade_clip.bulk.run import Task
-    from cascade_clip.query import Query
+    from cascade_clip.batch.journal import Entry
+    from cascade_clip.batch.segment import Task
+    from cascade_clip.inference.query import Query
 
 STDIN = "-"
 
@@ -96,12 +96,12 @@ def segment(
 
     from rich.console import Console
 
-    from cascade_clip.bulk.journal import Journal
-    from cascade_clip.bulk.run import Task
-    from cascade_clip.bulk.settings import settings_of
-    from cascade_clip.devices import fastest_device
-    from cascade_clip.notices import notice
+    from cascade_clip.batch.journal import Journal
+    from cascade_clip.batch.segment import Task
+    from cascade_clip.batch.settings import settings_of
     from cascade_clip.segmenter import Segmenter
+    from cascade_clip.support.devices import fastest_device
+    from cascade_clip.support.notices import notice
 
     console, notes = Console(), Console(stderr=True)
     segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
@@ -164,7 +164,7 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
 def _run(task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool) -> _Outcome:
     from rich.console import Console
 
-    from cascade_clip.bulk.items import Failure, count_items, items_of
+    from cascade_clip.batch.items import Failure, count_items, items_of
     from cascade_clip.cli.progress import picture_bar
 
     outcome = _Outcome()
@@ -191,7 +191,7 @@ def _table(entries: Sequence[Entry], query: Query) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from cascade_clip.overlay import short_name
+    from cascade_clip.io.overlay import short_name
 
     total = sum(entry.height * entry.width for entry in entries)
     shares = {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.checkpoint.places import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.cli.options import ModelOption
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_local, open_port, url
@@ -61,13 +61,13 @@ def serve(
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with open_port(host, port) as bound, page_folder() as folder:
         console.print(f"loading {model} ...")
-        from cascade_clip.devices import fastest_device
-        from cascade_clip.notices import notice
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
         from cascade_clip.serve.limits import Limits
         from cascade_clip.serve.service import Service
+        from cascade_clip.support.devices import fastest_device
+        from cascade_clip.support.notices import notice
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
         access = None if token is None else Access(token)

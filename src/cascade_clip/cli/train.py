@@ -46,7 +46,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model as a recipe says."""
-    from cascade_clip.recipes import load_recipe
+    from cascade_clip.config.recipes import load_recipe
 
     overrides = [*(settings or []), *_clip_settings(clip, pretrained)]
     resolved = load_recipe(recipe, overrides)  # mistakes show before the heavy imports
@@ -104,9 +104,9 @@ def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: boo
 
 def _report(recipe: Recipe, out: Path, quiet: bool) -> Path:
     """A first look at the model, on the pictures that validation looked at."""
-    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.evaluation.measure import measure
-    from cascade_clip.evaluation.run_report import write_run_report
+    from cascade_clip.report.run_report import write_run_report
 
     bundle = load_bundle(out)
     pictures = recipe.train.validation_pictures

@@ -19,8 +19,8 @@ def picturebook(
     from rich.console import Console
 
     from cascade_clip.data.folder import SPLIT_FILE
-    from cascade_clip.data.picturebook import UNSEEN
-    from cascade_clip.data.picturebook.export import export_voc
+    from cascade_clip.picturebook import UNSEEN
+    from cascade_clip.picturebook.export import export_voc
 
     export_voc(folder, count, seed, size)
     (folder / SPLIT_FILE).write_text(yaml.safe_dump({"unseen": list(UNSEEN)}), encoding="utf-8")
@@ -41,7 +41,7 @@ def pretrain_clip(
 
     from rich.console import Console
 
-    from cascade_clip.clip.pretraining.run import PretrainSettings, pretrain
+    from cascade_clip.training.pretraining.run import PretrainSettings, pretrain
 
     settings = replace(PretrainSettings(), seed=seed, workers=workers).shortened(share)
     weights = pretrain(out, settings, resume)

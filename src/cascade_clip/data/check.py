@@ -19,9 +19,9 @@ from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.pairs import Pair, read_mask
 from cascade_clip.data.survey import LISTED, Kind, Problem, Survey
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_text
-from cascade_clip.imageio import read_picture
-from cascade_clip.parallel import in_processes
+from cascade_clip.io.files import write_text
+from cascade_clip.io.images import read_picture
+from cascade_clip.support.parallel import in_processes
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from cascade_clip.config import DataSettings, PicturebookSettings
 from cascade_clip.data.class_lists import STANDARD, ClassList
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE
-from cascade_clip.data.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 from cascade_clip.data.sampling import Onwards, Shuffle, derive_seed, seeded
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 
 SEED_OFFSET: dict[Split, int] = {"train": 0, "val": 10_000, "test": 20_000, "calibration": 30_000}
 """Scenes of split x are drawn from book `seed + SEED_OFFSET[x]`, with seed < 10,000: no split ever

@@ -11,8 +11,8 @@ from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, 
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.lines import read_lines
-from cascade_clip.picture_files import is_picture
+from cascade_clip.io.find import is_picture
+from cascade_clip.io.lines import read_lines
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")
 SPLIT_FILE = "split.yaml"

@@ -17,7 +17,7 @@ from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import read_picture
+from cascade_clip.io.images import read_picture
 
 ListName = Literal["train", "val", "calibration"]
 """A data set of files has a list of each of these names, `calibration.txt` only if wanted."""

@@ -24,7 +24,7 @@ from cascade_clip.data.class_lists import STANDARD, load_class_list
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.lines import read_lines
+from cascade_clip.io.lines import read_lines
 
 PREPARED_NAMES: tuple[PreparedName, ...] = get_args(PreparedName)
 COMMANDS: dict[PreparedName, str] = {

@@ -28,7 +28,7 @@ from cascade_clip.data.prepared import (
     read_pairs,
 )
 from cascade_clip.errors import UserError
-from cascade_clip.lines import read_lines
+from cascade_clip.io.lines import read_lines
 
 Kind = Literal[
     "classes", "list", "missing picture", "missing mask", "mask without picture",

@@ -14,7 +14,7 @@ from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visib
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
 from cascade_clip.data.photometric import PhotometricDistortion
-from cascade_clip.data.resize import resize_bilinear, short_side_size
+from cascade_clip.ops.resize import resize_bilinear, short_side_size
 
 
 class TrainTransform:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
-from cascade_clip.checkpoint.native import Bundle
+from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet

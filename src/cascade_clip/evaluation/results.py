@@ -11,7 +11,7 @@ from typing import Any
 from cascade_clip.config import DataSettings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 
 
 def write_metrics(

@@ -8,20 +8,20 @@ from typing import Literal, NoReturn, cast
 import torch
 from torch import nn
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle, load_clip_checked
-from cascade_clip.checkpoint.places import ONNX_SUFFIX, is_exported
+from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_clip_checked
+from cascade_clip.checkpoint.locate import ONNX_SUFFIX, is_exported
 from cascade_clip.class_names import TypedClasses, some_of
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import cache_key
 from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.export.metadata import ExportedConfig
 from cascade_clip.export.network import open_exported
+from cascade_clip.model.fast.precision import PrecisionChoice
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.precision import PrecisionChoice
-from cascade_clip.nearest import did_you_mean
-from cascade_clip.recipes import parse_recipe
+from cascade_clip.support.nearest import did_you_mean
 
 Engine = Literal["torch", "onnxruntime"]
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cascade_clip.config import DataSettings
-from cascade_clip.data.picturebook import draw_scene
-from cascade_clip.data.resize import resize_bilinear
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT
 from cascade_clip.export.network import ExportedNetwork
 from cascade_clip.export.request import Precision
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.ops.resize import resize_bilinear
+from cascade_clip.picturebook import draw_scene
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed difference of a mask logit, as a share of the largest one in absolute value (at

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cascade_clip.checkpoint.native import ModelConfig
+from cascade_clip.checkpoint.folder import ModelConfig
 from cascade_clip.config import Settings
+from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import Precision
-from cascade_clip.wrong_values import first_wrong_value
 
 METADATA_KEY = "cascade_clip"
 FORMAT_VERSION = 1

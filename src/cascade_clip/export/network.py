@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.places import ONNX_SUFFIX
+from cascade_clip.checkpoint.locate import ONNX_SUFFIX
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from cascade_clip.checkpoint.places import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX
+from cascade_clip.checkpoint.locate import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX
 from cascade_clip.errors import UserError
-from cascade_clip.nearest import did_you_mean
+from cascade_clip.support.nearest import did_you_mean
 
 Format = Literal["onnx", "torch-export"]
 Precision = Literal["fp32", "fp16"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from cascade_clip.checkpoint.native import Bundle, describe_model
+from cascade_clip.checkpoint.folder import Bundle, describe_model
 from cascade_clip.class_names import TypedClasses, classes_named
 from cascade_clip.errors import UserError
 from cascade_clip.export.check import Agreement, check_exported
@@ -28,8 +28,8 @@ from cascade_clip.export.graph import (
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, to_json
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import Format, Precision, check_ending
-from cascade_clip.files import write_whole
-from cascade_clip.query import Query, build_query
+from cascade_clip.inference.query import Query, build_query
+from cascade_clip.io.files import write_whole
 
 ONNX_BYTES = 2**31 - 2**20
 """An ONNX file is one message of at most 2 GB."""

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_clip.argmax import RunningArgmax
 from cascade_clip.inference.tiles import Axis, best_by_tiles
 from cascade_clip.inference.windows import Size, Windows
-from cascade_clip.upsample import BilinearResize, maps_per_chunk
+from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cascade_clip.argmax import RunningArgmax
-from cascade_clip.upsample import BilinearResize, interpolation_matrix, maps_per_chunk
+from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.bilinear import BilinearResize, interpolation_matrix, maps_per_chunk
 
 TILE = 64
 """Side of a tile in pixels of the result: a few patches, and a few tiles to a cache."""

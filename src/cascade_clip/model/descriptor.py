@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.model.caching import WeightCache
+from cascade_clip.model.fast.caching import WeightCache
 
 
 class QueryProjection(nn.Module):

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from cascade_clip.config import EncoderSettings
 from cascade_clip.errors import UserError
-from cascade_clip.model.blocks import (
+from cascade_clip.model.fast.blocks import (
     can_be_lowered,
     lower_blocks,
     run_block,
     run_block_again_in_backward,
 )
-from cascade_clip.model.caching import WeightCache
+from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.levels import Levels
 from cascade_clip.model.projection import LevelProjections, project_to_unit
 from cascade_clip.model.prompts import Prompts

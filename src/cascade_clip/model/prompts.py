@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.model.caching import WeightCache
+from cascade_clip.model.fast.caching import WeightCache
 
 
 class Prompts(nn.Module):

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cascade_clip.evaluation import html
+from cascade_clip.report import html
 from cascade_clip.serve.limits import Refused
 from cascade_clip.serve.problems import problem_response
 from cascade_clip.serve.start import check_token

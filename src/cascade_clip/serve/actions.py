@@ -16,7 +16,7 @@ import gradio as gr
 
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray
+from cascade_clip.io.images import RGBArray
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.serve import views
 from cascade_clip.serve.answers import index_png

@@ -10,8 +10,8 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, Field
 
-from cascade_clip import coco
-from cascade_clip.palette import to_hex
+from cascade_clip.io import coco
+from cascade_clip.io.palette import to_hex
 from cascade_clip.segmentation import BACKGROUND_LABEL, Segmentation
 from cascade_clip.serve.service import Service
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cascade_clip.data.picturebook import SceneSettings, draw_scene
+from cascade_clip.picturebook import SceneSettings, draw_scene
 
 BOOK = 20_003
 """A book that neither training nor any evaluation reads."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray, TooManyPixels, read_picture_bytes
-from cascade_clip.overlay import short_name
+from cascade_clip.io.images import RGBArray, TooManyPixels, read_picture_bytes
+from cascade_clip.io.overlay import short_name
 
 RETRY_AFTER = 5
 """Seconds after which a client that met a busy server should come back."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from cascade_clip.query import BACKGROUND_THRESHOLD
+from cascade_clip.inference.query import BACKGROUND_THRESHOLD
 from cascade_clip.serve.actions import MASKS, SCORES, STAGES, PageActions
 from cascade_clip.serve.answers import DRAWN_SCENES_NOTE
 from cascade_clip.serve.examples import draw_examples

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from cascade_clip.config.wrong_values import wrong_value
 from cascade_clip.serve.limits import Refused, shortened
-from cascade_clip.wrong_values import wrong_value
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 

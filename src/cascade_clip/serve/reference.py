@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade_clip.evaluation import html
+from cascade_clip.report import html
 from cascade_clip.serve.limits import Limits
 
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData, QueryParams
 
 from cascade_clip.errors import UserError
-from cascade_clip.nearest import did_you_mean
 from cascade_clip.serve.access import Access, TokenGuard, add_sign_in
 from cascade_clip.serve.answers import (
     ModelAnswer,
@@ -28,6 +27,7 @@ from cascade_clip.serve.problems import Problem, add_problem_handlers
 from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
+from cascade_clip.support.nearest import did_you_mean
 
 _FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

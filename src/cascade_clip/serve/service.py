@@ -12,15 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
-from cascade_clip.checkpoint.places import EMBEDDED
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView, stage_names
-from cascade_clip.imageio import RGBArray
+from cascade_clip.inference.picture_sizes import BATCH, BATCH_PIXELS
+from cascade_clip.inference.query import Query, read_thresholds
 from cascade_clip.inference.windows import Size
+from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.picture_sizes import BATCH, BATCH_PIXELS
-from cascade_clip.query import Query, read_thresholds
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.batching import Batcher

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cascade_clip.evaluation import html
-from cascade_clip.imageio import RGBArray
-from cascade_clip.overlay import share_text, short_name
-from cascade_clip.palette import BACKGROUND, to_hex
+from cascade_clip.io.images import RGBArray
+from cascade_clip.io.overlay import share_text, short_name
+from cascade_clip.io.palette import BACKGROUND, to_hex
+from cascade_clip.report import html
 from cascade_clip.segmentation import BACKGROUND_NAME, Segmentation
 
 SHOWN_SIDE = 1280

@@ -15,9 +15,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from cascade_clip.checkpoint.native import names_not_finite
+from cascade_clip.checkpoint.folder import names_not_finite
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
-from cascade_clip.notices import notice
+from cascade_clip.support.notices import notice
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from cascade_clip.config import TrainSettings
 from cascade_clip.errors import TrainingFailed
-from cascade_clip.training.findings import Finding
+from cascade_clip.training.sanity.findings import Finding
 
 
 def check_reached(settings: TrainSettings) -> list[Finding]:

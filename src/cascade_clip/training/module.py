@@ -19,8 +19,8 @@ from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import TrainingFailed, UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
-from cascade_clip.losses import SegmentationLoss
-from cascade_clip.model.compiling import wants_compile
+from cascade_clip.losses.segmentation import SegmentationLoss
+from cascade_clip.model.fast.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.schedule import build_optimizer, learning_rate
 from cascade_clip.training.targets import inductive_targets, transductive_targets

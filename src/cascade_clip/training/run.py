@@ -15,17 +15,16 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from cascade_clip.checkpoint.native import Bundle, load_bundle, save_model
+from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
-from cascade_clip.training.findings import findings_json, show_findings, stop_at_failure
 from cascade_clip.training.kept_models import KeptModels, check_reached
 from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
@@ -36,8 +35,9 @@ from cascade_clip.training.run_folder import (
     is_first_process,
 )
 from cascade_clip.training.samples import SamplePictures
-from cascade_clip.training.sanity import inspect_run
-from cascade_clip.training.start import check_start, describe_start
+from cascade_clip.training.sanity.checks import inspect_run
+from cascade_clip.training.sanity.findings import findings_json, show_findings, stop_at_failure
+from cascade_clip.training.sanity.start import check_start, describe_start
 from cascade_clip.training.trainer import build_trainer, without_noise
 from cascade_clip.training.unreadable import UnreadableFiles
 

@@ -12,10 +12,10 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from cascade_clip.config import Recipe
-from cascade_clip.environment import describe_environment
+from cascade_clip.config.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_text
-from cascade_clip.recipes import dump_recipe, flatten, load_recipe
+from cascade_clip.io.files import write_text
+from cascade_clip.support.environment import describe_environment
 from cascade_clip.training.checkpoints import has_checkpoint, newest_checkpoint
 
 RECIPE_FILE = "recipe.yaml"

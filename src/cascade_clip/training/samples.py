@@ -18,9 +18,9 @@ from cascade_clip.data.dataset import Sample, SegmentationDataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import predict
-from cascade_clip.files import write_whole
-from cascade_clip.overlay import Chip, add_legend, paint_labels
-from cascade_clip.palette import IGNORED, class_colours
+from cascade_clip.io.files import write_whole
+from cascade_clip.io.overlay import Chip, add_legend, paint_labels
+from cascade_clip.io.palette import IGNORED, class_colours
 from cascade_clip.training.module import TrainingModule
 
 PANEL = 320

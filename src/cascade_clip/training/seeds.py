@@ -16,14 +16,14 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.progress import Progress
 
-from cascade_clip.checkpoint.native import load_bundle
+from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
 from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
-from cascade_clip.files import write_text
+from cascade_clip.io.files import write_text
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import (
     RECIPE_FILE,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cascade_clip.argmax import RunningArgmax
 from cascade_clip.data.labels import IGNORE, UNLABELLED
-from cascade_clip.upsample import BilinearResize, maps_per_chunk
+from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
 
 
 def inductive_targets(labels: Tensor, seen: Tensor) -> Tensor:

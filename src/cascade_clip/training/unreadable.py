@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from cascade_clip.data.dataset import Batch
 from cascade_clip.errors import TrainingFailed
-from cascade_clip.notices import notice
+from cascade_clip.support.notices import notice
 
 FEWEST = 100
 """Pictures read before their share is judged."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from cascade_clip.analysis.ablation.tables import TABLES, read_tables
+from cascade_clip.config.recipes import dump_recipe, load_recipe
 from cascade_clip.errors import UserError
-from cascade_clip.recipes import dump_recipe, load_recipe
 
 
 def resolved(*settings: str) -> dict[str, object]:

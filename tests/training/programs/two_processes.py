@@ -13,10 +13,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics
-from cascade_clip.recipes import load_recipe
 from cascade_clip.training.run import train
 
 PICTURES = 3

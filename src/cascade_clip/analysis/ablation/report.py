@@ -13,8 +13,8 @@ from cascade_clip.analysis.ablation.runner import COLUMNS, Plan, Row, runs_of
 from cascade_clip.analysis.ablation.tables import TABLES, AblationTable
 from cascade_clip.analysis.ablation.verdict import Measured, verdict
 from cascade_clip.analysis.output import Folder
-from cascade_clip.evaluation import html, plots
-from cascade_clip.words import counted
+from cascade_clip.report import html, plots
+from cascade_clip.support.words import counted
 
 IMAGES = "images"
 LEAST_SPAN = 1.0

@@ -15,9 +15,9 @@ from typing import Any
 
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
-from cascade_clip.files import write_text
-from cascade_clip.parallel import stop_with_parent
-from cascade_clip.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe
+from cascade_clip.io.files import write_text
+from cascade_clip.support.parallel import stop_with_parent
 
 RESULT_FILE = "ablation.json"
 COLUMNS = ("pAcc", "S", "U", "h")
@@ -131,7 +131,7 @@ def measure(run: Run) -> Row:
     """Metrics of a trained run on the test split, with the recipe's own seen-score offset."""
     import torch
 
-    from cascade_clip.checkpoint.native import load_bundle
+    from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.data.dataset import open_dataset
     from cascade_clip.evaluation.evaluate import evaluate_bundle
 

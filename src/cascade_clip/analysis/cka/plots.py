@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from cascade_clip.analysis.cka.compute import CKAResult
-from cascade_clip.evaluation import plots
+from cascade_clip.report import plots
 
 Matrix = npt.NDArray[np.float64]
 SIMILAR, CHANGED = "viridis", "PuOr_r"

@@ -20,8 +20,8 @@ from cascade_clip.analysis.output import (
     settled,
 )
 from cascade_clip.analysis.subjects import RAW_NAME
-from cascade_clip.evaluation import html
-from cascade_clip.words import counted
+from cascade_clip.report import html
+from cascade_clip.support.words import counted
 
 FEATURES: dict[Features, str] = {
     "patches": "all patch tokens of a picture, strung together",

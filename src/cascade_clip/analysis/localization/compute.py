@@ -29,7 +29,7 @@ from cascade_clip.analysis.windows import (
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample, SegmentationDataset, collate
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray
+from cascade_clip.io.images import RGBArray
 
 Query = Literal["seed patch", "seed patch, projected", "class name"]
 """What patches are compared with: a patch inside the object, by their tokens or by their

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Query
 from cascade_clip.analysis.localization.similarity import MEASURES
 from cascade_clip.analysis.picture_grid import picture_grid
-from cascade_clip.evaluation import plots
+from cascade_clip.report import plots
 
 COLOURS: dict[Query, str] = {
     "seed patch": plots.LINE_COLOURS[0],

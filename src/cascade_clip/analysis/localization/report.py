@@ -17,8 +17,8 @@ from cascade_clip.analysis.output import (
     points_between,
     settled,
 )
-from cascade_clip.evaluation import html
-from cascade_clip.words import counted
+from cascade_clip.report import html
+from cascade_clip.support.words import counted
 
 SHORT = ("AP", "IoU", "F")
 SHORT_QUERY: dict[Query, str] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.analysis.localization.boundary import boundary_f, tolerance_pixels
-from cascade_clip.upsample import BilinearResize
+from cascade_clip.ops.bilinear import BilinearResize
 
 LEVELS = 1024
 """Steps between the lowest and the highest similarity of a map, at which it is cut."""

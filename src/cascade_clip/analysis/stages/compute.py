@@ -24,10 +24,10 @@ from cascade_clip.data.labels import IGNORE, full_targets
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
-from cascade_clip.evaluation.report import Example
 from cascade_clip.evaluation.stages import stage_names
 from cascade_clip.model.aggregation import WeightedSum, build_aggregation
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.report.sections import Example
 
 ALL = "all stages"
 

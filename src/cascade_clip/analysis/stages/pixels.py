@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.analysis.subjects import Subject
-from cascade_clip.argmax import RunningArgmax
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_score_chunks, window_options
 from cascade_clip.model.network import Output, SegmentationNetwork
+from cascade_clip.ops.argmax import RunningArgmax
 
 View = tuple[int, ...]
 """The stages (0-based) whose mask logits are summed."""

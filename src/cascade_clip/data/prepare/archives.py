@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_whole
+from cascade_clip.io.files import write_whole
 
 Tell = Callable[[str, int, int | None], None]
 """Hears what is being done, how many files are done, and of how many (None: not known)."""

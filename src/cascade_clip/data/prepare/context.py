@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_clip.coco import RLE, decode_mask
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.prepare.archives import Shelf, Source, Tell
 from cascade_clip.data.prepare.mat import read_mat
 from cascade_clip.data.prepare.plan import Entry, Plan, label_table, nothing_found, read_ids
 from cascade_clip.errors import UserError
-from cascade_clip.lines import read_lines
+from cascade_clip.io.coco import RLE, decode_mask
+from cascade_clip.io.lines import read_lines
 
 VOC2010 = Source(
     archive="VOCtrainval_03-May-2010.tar",

@@ -13,8 +13,8 @@ from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.plan import UNKNOWN, Entry, LabelTable
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_whole
-from cascade_clip.palette import IGNORED, RGB, class_colours
+from cascade_clip.io.files import write_whole
+from cascade_clip.io.palette import IGNORED, RGB, class_colours
 
 
 @dataclass(frozen=True)

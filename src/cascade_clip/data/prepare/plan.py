@@ -16,7 +16,7 @@ from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.archives import Shelf
 from cascade_clip.errors import UserError
-from cascade_clip.lines import read_lines
+from cascade_clip.io.lines import read_lines
 
 LabelTable = NDArray[np.int16]
 """(V,): the label, or `IGNORE`, of each value in the owner's annotations; `UNKNOWN` for others."""

@@ -16,8 +16,8 @@ from cascade_clip.data.prepare.masks import Maker, Outcome
 from cascade_clip.data.prepare.plan import Entry, Plan
 from cascade_clip.data.prepared import SUMMARY_FILE, VERSION, Preparation, prepared_folder
 from cascade_clip.errors import UserError
-from cascade_clip.files import write_text
-from cascade_clip.parallel import in_processes
+from cascade_clip.io.files import write_text
+from cascade_clip.support.parallel import in_processes
 
 PLANS: Mapping[PreparedName, Callable[[Path, Tell], Plan]] = {
     "voc20": voc.plan,

@@ -1,0 +1,1 @@
+"""Folders and films in, results of many pictures out."""

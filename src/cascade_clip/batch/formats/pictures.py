@@ -1,0 +1,58 @@
+"""Pictures beside their labels."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from cascade_clip.batch.records import Record, Store
+from cascade_clip.errors import UserError
+from cascade_clip.io.files import write_whole
+from cascade_clip.io.find import file_stamp
+
+Placement = Literal["copy", "link"]
+
+
+def picture_file(record: Record) -> str:
+    """The picture's file name among the results, unique as its record's name is."""
+    return record.name + Path(record.picture).suffix.lower()
+
+
+def place_pictures(store: Store, folder: Path, placement: Placement) -> None:
+    """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
+    there and is something else, as an older copy, is replaced."""
+    remove_left_out(store, folder)
+    for record in store:
+        source, target = Path(record.picture), folder / picture_file(record)
+        if placement == "link":
+            if not (target.is_symlink() and target.readlink() == source):
+                write_whole(target, partial(_link, source))
+        elif target.is_symlink() or file_stamp(target) != record.stamp:
+            write_whole(target, partial(_copy, source))
+
+
+def remove_left_out(store: Store, folder: Path) -> None:
+    """Removes what an earlier call wrote into `folder` of pictures that are left out by now: some
+    tools take all files of a folder. Raises `UserError`."""
+    if not store.left_out or not folder.is_dir():
+        return
+    try:
+        for file in list(folder.iterdir()):
+            if file.stem in store.left_out:
+                file.unlink()
+    except OSError as error:
+        raise UserError(f"can't write to {folder}: {error.strerror or error}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    facts = source.stat()
+    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # tells whether it is up to date
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink()  # the empty file of `write_whole`
+    target.symlink_to(source)

@@ -1,0 +1,52 @@
+"""Whatever decides results: changed settings make those of a folder void."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cascade_clip.checkpoint.locate import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.inference.query import BACKGROUND_THRESHOLD
+
+MOST_SHOWN = 80
+"""Characters of a setting in a message."""
+
+
+def settings_of(
+    model: Path, classes: tuple[tuple[str, ...], ...], background: bool | float
+) -> dict[str, Any]:
+    """The settings as JSON holds them; `model` is a model folder or an exported file."""
+    digest = hashlib.sha256()
+    weights = [model] if model.is_file() else [model / CONFIG_FILE, model / WEIGHTS_FILE]
+    for file in weights:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return {
+        "cascade-clip": version("cascade-clip"),
+        "model": digest.hexdigest(),
+        "classes": [list(group) for group in classes],
+        "background": BACKGROUND_THRESHOLD if background is True else background,
+    }
+
+
+def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """How `stored` settings differ from those `wanted`, to go on after "made with"; None: they are
+    equal."""
+    for key, value in wanted.items():
+        if stored.get(key) != value:
+            if key == "model":
+                return "another model"
+            return f"{key} {_shown(stored.get(key))}, now it is {_shown(value)}"
+    return None
+
+
+def _shown(setting: object) -> str:
+    """A setting as one types it."""
+    if isinstance(setting, list) and all(isinstance(group, list) for group in setting):
+        names = ", ".join("|".join(map(str, group)) for group in setting)
+        return f"'{textwrap.shorten(names, MOST_SHOWN, placeholder=' ...')}'"
+    return str(setting)

@@ -1,1 +1,0 @@
-"""Many pictures and films, segmented into a folder; what is done is not done again."""

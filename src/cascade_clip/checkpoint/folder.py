@@ -1,0 +1,278 @@
+"""Trained models as folders: `config.json` and `model.safetensors`.
+
+`model.safetensors` holds what was trained or added on top of the CLIP; the CLIP itself is named in
+`config.json`, with a fingerprint of its weights. A model saved in full also holds its CLIP, in the
+folder `clip/` in open_clip's layout.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cascade_clip.checkpoint.locate import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, find_model
+from cascade_clip.checkpoint.stored_clip import store_clip
+from cascade_clip.class_names import TypedClasses
+from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
+from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.weights import fingerprint
+from cascade_clip.config import ClipSettings, Recipe, Settings
+from cascade_clip.config.recipes import parse_recipe
+from cascade_clip.config.wrong_values import first_wrong_value
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.errors import UserError
+from cascade_clip.model.network import SegmentationNetwork
+
+FORMAT_VERSION = 1
+
+
+class ModelConfig(Settings):
+    """What `config.json` holds."""
+
+    format_version: int = FORMAT_VERSION
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    unseen: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    """What prompts say for each class; empty: its name."""
+    templates: tuple[str, ...]
+    """Prompt templates, `{}` standing for the class name."""
+    clip_fingerprint: str | None
+    """SHA-256 of the CLIP that the model was trained on; None: not checked."""
+    trunk: Literal["clip"] | None = None
+    """Folder within the model's that holds the CLIP itself; None if it isn't stored."""
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+
+
+@dataclass
+class Bundle:
+    """A loaded model with all that belongs to it."""
+
+    network: SegmentationNetwork
+    clip: FrozenClip = field(repr=False)
+    """The CLIP below the network; its text encoder belongs to the model."""
+    recipe: Recipe
+    classes: ClassSet
+    templates: tuple[str, ...]
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    clip_fingerprint: str | None = None
+    default_classes: TypedClasses | None = None
+    """What is asked for when no names are given; None: the classes of the training."""
+    has_trunk: bool = False
+    """Whether the folder holds the CLIP too; `recipe.model.clip` then names it there."""
+
+
+def save_model(
+    folder: Path,
+    network: SegmentationNetwork,
+    recipe: Recipe,
+    classes: ClassSet,
+    clip: FrozenClip,
+    *,
+    metrics: Mapping[str, float | None] | None = None,
+    full: bool = False,
+    card: str | None = None,
+) -> Path:
+    """Writes a model folder; an older model there is replaced only when the new one is complete.
+
+    `clip` is the CLIP below the network; `full` stores it too. `card` is Markdown about the model,
+    written to `README.md`.
+
+    Raises `UserError` if the folder holds something else or can't be written, or if weights are
+    not finite.
+    """
+    broken = names_not_finite(network.adapter_state_dict())
+    if broken:
+        raise UserError(
+            f"training diverged: {broken[0]} is no longer finite, so the model is not written; "
+            "lower train.lr"
+        )
+    # Training may have changed the CLIP itself (model.encoder.tuning): a stored one goes by the
+    # weights that it has now.
+    identity = fingerprint(clip.model.state_dict()) if full else clip.fingerprint
+    config = describe_model(
+        recipe, classes, TEMPLATES[recipe.data.templates], identity, metrics, full=full
+    )
+    if folder.is_file() or (
+        folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir())
+    ):
+        raise UserError(f"{folder} exists and is no model folder; choose another place")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        unfinished.chmod(0o755)
+        try:
+            _write(unfinished, network, config, clip, card)
+            _swap(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the model can't be written to {folder}: {error}") from error
+    return folder
+
+
+def describe_model(
+    recipe: Recipe,
+    classes: ClassSet,
+    templates: tuple[str, ...],
+    clip_fingerprint: str | None,
+    metrics: Mapping[str, float | None] | None = None,
+    *,
+    full: bool = False,
+) -> ModelConfig:
+    """What a model's files say about it; metrics that are not finite become None."""
+    return ModelConfig(
+        recipe=recipe.model_dump(mode="json"),
+        classes=classes.names,
+        unseen=classes.unseen,
+        prompts=classes.in_prompts,
+        templates=templates,
+        clip_fingerprint=clip_fingerprint,
+        trunk="clip" if full else None,
+        metrics={
+            k: v if v is not None and math.isfinite(v) else None for k, v in (metrics or {}).items()
+        },
+    )
+
+
+def load_model(folder: str | Path) -> SegmentationNetwork:
+    """The network of a model folder, in evaluation mode. Raises `UserError` as `load_bundle`."""
+    return load_bundle(folder).network
+
+
+def load_bundle(folder: str | Path, revision: str | None = None) -> Bundle:
+    """The model of a folder with its CLIP, recipe and classes, in evaluation mode.
+
+    `folder` may also be a run folder, `picturebook` for the model within the package, or
+    `organisation/model` on the Hugging Face hub, at a `revision` (branch, tag or commit) of it.
+
+    Raises `UserError` if files are missing, damaged, of another format version or of another model,
+    if weights are not finite, or if the CLIP has other weights than the one trained on.
+    """
+    folder = find_model(folder, revision)
+    config = _read_config(folder)
+    recipe = parse_recipe(config.recipe)
+    classes = ClassSet(config.classes, config.unseen, config.prompts)
+    adapter = _read_weights(folder / WEIGHTS_FILE)
+    if config.trunk is not None:
+        recipe = _standing_on(recipe, f"{LOCAL_DIR}{folder / config.trunk}")
+    clip = load_clip_checked(recipe, config.clip_fingerprint)
+    network = SegmentationNetwork(clip.visual, recipe.model)
+    try:
+        network.load_adapter_state_dict(adapter)
+    except UserError as error:
+        raise UserError(f"{folder / WEIGHTS_FILE}: {error}") from error
+    return Bundle(
+        network=network.eval(),
+        clip=clip,
+        recipe=recipe,
+        classes=classes,
+        templates=config.templates,
+        metrics=config.metrics,
+        clip_fingerprint=config.clip_fingerprint,
+        has_trunk=config.trunk is not None,
+    )
+
+
+def _write(
+    folder: Path,
+    network: SegmentationNetwork,
+    config: ModelConfig,
+    clip: FrozenClip,
+    card: str | None,
+) -> None:
+    text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+    _write_weights(folder / WEIGHTS_FILE, network.adapter_state_dict())
+    if config.trunk is not None:
+        store_clip(folder / config.trunk, clip)
+    if card is not None:
+        (folder / CARD_FILE).write_text(card, encoding="utf-8")
+
+
+def _standing_on(recipe: Recipe, clip: str) -> Recipe:
+    model = recipe.model.model_copy(update={"clip": ClipSettings(model=clip)})
+    return recipe.model_copy(update={"model": model})
+
+
+def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    # Cloned, as the format refuses tensors that share memory.
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
+
+
+def _swap(new: Path, old: Path) -> None:
+    """Puts the folder `new` in the place of `old`."""
+    if old.exists():
+        aside = new.with_name(f"{new.name}-old")
+        old.rename(aside)
+        new.rename(old)
+        shutil.rmtree(aside)
+    else:
+        new.rename(old)
+
+
+def _read_config(folder: Path) -> ModelConfig:
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.get("format_version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} can't be read: {error}") from error
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; "
+            "use a matching version of cascade-clip"
+        )
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        wrong = first_wrong_value(error)
+        raise UserError(f"{path} is not a model's configuration: {wrong}") from error
+
+
+def names_not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """The tensors that hold NaN or infinity."""
+    return [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; the model folder is incomplete") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}; fetch or train the model again") from error
+    broken = names_not_finite(state)
+    if broken:
+        raise UserError(
+            f"{path} holds values that are not finite, in {broken[0]} and {len(broken) - 1} other "
+            "tensors; the training diverged, use an earlier checkpoint"
+        )
+    return state
+
+
+def load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
+    """The CLIP that a recipe names.
+
+    Raises `UserError` if there is none, or its fingerprint is not the `expected` one.
+    """
+    clip = load_clip(recipe.model.clip)
+    if expected is not None and clip.fingerprint != expected:
+        raise UserError(
+            f"the model was trained on another CLIP: '{clip.name}' has the fingerprint "
+            f"{clip.fingerprint[:12]}, expected {expected[:12]}; give the CLIP it was trained on"
+        )
+    return clip

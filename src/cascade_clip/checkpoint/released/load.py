@@ -1,0 +1,173 @@
+"""Released Cascade-CLIP and ZegCLIP checkpoints (`.pth` of mmcv) to our settings and weights.
+
+Sizes come from the shapes of the weights, settings from the text in `meta["config"]`, which is
+parsed and never run. The class embedding counts twice, as it did when these weights were trained,
+and the position embedding is taken as it lies there, already resized to the training grid.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.checkpoint.locate import check_checkpoint
+from cascade_clip.checkpoint.released import infer
+from cascade_clip.checkpoint.released.classes import Classes, Overrides, Templates, read_classes
+from cascade_clip.checkpoint.released.config import read_released_config
+from cascade_clip.checkpoint.released.infer import Preprocessing
+from cascade_clip.checkpoint.released.keys import (
+    ReleasedSizes,
+    dead_weights,
+    refuse_foreign,
+    to_native,
+    to_native_text,
+)
+from cascade_clip.clip.load import build_clip
+from cascade_clip.config import ModelSettings
+from cascade_clip.errors import UserError, first_line
+from cascade_clip.model.network import SegmentationNetwork
+
+_NUMPY_ARRAY, _NUMPY_SCALAR = (value.__reduce__()[0] for value in (np.empty(0), np.float64(0)))
+_NUMPY: list[Any] = [
+    _NUMPY_ARRAY,
+    _NUMPY_SCALAR,
+    (_NUMPY_ARRAY, "numpy.core.multiarray._reconstruct"),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"},
+]
+"""mmcv leaves palettes and best scores of NumPy in `meta`, by old or new names of NumPy's modules.
+They are plain numbers; nothing else than tensors and these may be in a file."""
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A released checkpoint in our terms."""
+
+    settings: ModelSettings
+    sizes: ReleasedSizes
+    vision: dict[str, int]
+    """Fields of open_clip's `CLIPVisionCfg`. The activation is QuickGELU."""
+    text: dict[str, int]
+    """Fields of open_clip's `CLIPTextCfg`."""
+    network_state: dict[str, Tensor]
+    """The state dict of our `SegmentationNetwork`, CLIP image encoder included."""
+    text_state: dict[str, Tensor]
+    """The state dict of open_clip's `CLIP` without `visual.` and `logit_scale`."""
+    classes: Classes
+    preprocessing: Preprocessing
+    templates: Templates = "single"
+    dropped: tuple[str, ...] = ()
+    """Names of the dead weights that the checkpoint holds."""
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the joint embedding space."""
+        return self.sizes.embed_dim
+
+
+def load_released(path: Path, overrides: Overrides | None = None) -> ReleasedModel:
+    """Reads a released checkpoint; nothing in it is executed.
+
+    Raises `UserError` if the file is no such checkpoint, is damaged, holds values that are not
+    finite, weights that are unknown or missing, or settings that we don't offer.
+    """
+    state, meta = _read(path)
+    return convert_released(state, meta, overrides or Overrides())
+
+
+def convert_released(
+    state: Mapping[str, Tensor], meta: Mapping[str, Any], overrides: Overrides
+) -> ReleasedModel:
+    """The same from the two parts of a checkpoint that matter."""
+    _check_values(state)
+    refuse_foreign(state)
+    config = read_released_config(str(meta.get("config") or ""))
+    sizes = infer.sizes(state, config)
+    vision = infer.vision(state, sizes, config, overrides)
+    return ReleasedModel(
+        settings=infer.settings(state, sizes, config, overrides),
+        sizes=sizes,
+        vision=vision,
+        text=infer.text(state, sizes, config, overrides),
+        network_state=to_native(state, sizes),
+        text_state=to_native_text(state, sizes),
+        classes=read_classes(config, meta, overrides),
+        preprocessing=infer.preprocessing(config, vision["image_size"], overrides),
+        templates=infer.templates(config, overrides),
+        dropped=tuple(sorted(state.keys() & dead_weights(sizes).keys())),
+    )
+
+
+def build_released(model: ReleasedModel) -> tuple[nn.Module, SegmentationNetwork]:
+    """The CLIP (open_clip's) and our network on top of its image encoder, with the weights loaded,
+    in evaluation mode. Raises `UserError` if shapes don't fit."""
+    clip = build_clip(model.embed_dim, model.vision, model.text, quick_gelu=True)
+    network = SegmentationNetwork(clip.visual, model.settings)
+    text_only = {n: v for n, v in clip.state_dict().items() if n == "logit_scale"}
+    visual = {f"visual.{n}": v for n, v in clip.visual.state_dict().items()}
+    try:
+        network.load_state_dict(model.network_state)
+        clip.load_state_dict({**visual, **text_only, **model.text_state})
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        raise UserError(
+            f"the checkpoint's weights don't fit each other: {' '.join(lines)}"
+        ) from error
+    return clip.eval(), network.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    check_checkpoint(path)
+    try:
+        with torch.serialization.safe_globals(_NUMPY):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refused(path, str(error)) from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or first_line(error)}") from error
+    except Exception as error:  # rubbish makes the unpickler raise almost anything
+        raise UserError(f"{path} is damaged, or no checkpoint that torch.save wrote") from error
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    state, meta = content.get("state_dict"), content.get("meta", {})
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise UserError(
+            f"{path} is not a released checkpoint: expected a dict whose 'state_dict' maps names "
+            "to tensors"
+        )
+    if not isinstance(meta, dict):
+        raise UserError(f"{path} is not a released checkpoint: its 'meta' must be a dict")
+    return state, meta
+
+
+def _refused(path: Path, reason: str) -> UserError:
+    """What PyTorch said, without its advice to run the file's code."""
+    code = re.search(r"[Uu]nsupported (?:global|class)\W+(?:GLOBAL )?([\w.]+)", reason)
+    if code:
+        return UserError(f"{path} holds code, which is never run: {code[1]}")
+    return UserError(f"{path} is damaged, or no weights file of PyTorch's")
+
+
+def _check_values(state: Mapping[str, Tensor]) -> None:
+    """Raises `UserError` unless all weights are plain, finite numbers."""
+    other = [
+        name
+        for name, value in state.items()
+        if value.layout != torch.strided or value.is_quantized or not value.is_floating_point()
+    ]
+    if other:
+        raise UserError(f"the checkpoint holds no plain floating numbers in {', '.join(other)}")
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise UserError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}")

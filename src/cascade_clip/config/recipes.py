@@ -1,0 +1,148 @@
+"""Reads recipes: YAML deltas on other recipes, and `key=value` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cascade_clip.config import Recipe
+from cascade_clip.config.wrong_values import first_wrong_value
+from cascade_clip.errors import UserError
+from cascade_clip.support.nearest import did_you_mean, nearest
+
+RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package, sorted."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name, or from a YAML file, with overrides such as `train.steps=100`.
+
+    A recipe file holds the settings that differ from its `base` (another recipe's name, or a path
+    relative to the file); without `base` they differ from the defaults in `config`.
+    Override values are read as YAML: `model.head.stages=[[12]]`, `data.root=null`.
+
+    Raises `UserError` for an unknown recipe or key (naming the nearest), and for a bad value.
+    """
+    values = _resolve(_find(str(name_or_path), Path()), ())
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values)
+
+
+def parse_recipe(values: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, as `dump_recipe` writes them. Raises `UserError`."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from error
+
+
+def dump_recipe(recipe: Recipe) -> dict[str, Any]:
+    """All settings as plain values that YAML and JSON can hold."""
+    return recipe.model_dump(mode="json")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else {prefix + key: value}
+        )
+    return flat
+
+
+def setting_keys(settings: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings, e.g. `model.head.sigma`."""
+    for name, info in settings.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from setting_keys(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _find(name: str, folder: Path) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"no recipe file {path}; give the name of a recipe or an existing file")
+        return path
+    known = recipe_names()
+    if name not in known:
+        raise UserError(
+            f"unknown recipe '{name}'{did_you_mean(name, known, cutoff=0.0)} "
+            "`cascade-clip recipes` lists all; a file needs the ending .yaml"
+        )
+    return RECIPE_FOLDER / f"{name}.yaml"
+
+
+def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """All settings of a recipe file and its bases as nested dictionaries."""
+    if path in seen:
+        raise UserError(f"recipe {path} is based on itself: {' -> '.join(map(str, [*seen, path]))}")
+    try:
+        delta = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"recipe {path} can't be read: {' '.join(str(error).split())}") from error
+    if not isinstance(delta, dict):
+        raise UserError(f"recipe {path} must hold `key: value` lines, got {type(delta).__name__}")
+    base = delta.pop("base", None)
+    below = {} if base is None else _resolve(_find(str(base), path.parent), (*seen, path))
+    for own in ("summary", "published"):
+        below.pop(own, None)
+    return _merge(below, {"name": path.stem, **delta})
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"'{override}' is no override; write key=value, e.g. train.steps=100")
+    if key not in set(setting_keys()):
+        raise UserError(_unknown_key(key))
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the value of {key} is not valid YAML: '{text}'") from error
+    *groups, leaf = key.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[leaf] = value
+
+
+def _unknown_key(key: str) -> str:
+    known = list(setting_keys())
+    leaf = key.rpartition(".")[2]
+    by_leaf = {name.rpartition(".")[2]: name for name in known}
+    alike = nearest(leaf, by_leaf)
+    meant = nearest(key, known, 0.75) or (alike and by_leaf[alike]) or nearest(key, known, 0.0)
+    return f"unknown setting '{key}'; did you mean '{meant}'?"
+
+
+def _explain(error: ValidationError) -> str:
+    """The first of pydantic's errors in one line."""
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(".".join(str(part) for part in first["loc"]))
+    return first_wrong_value(error)

@@ -1,0 +1,57 @@
+"""pydantic's errors in this program's words: what came, what is allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from cascade_clip.support.nearest import did_you_mean
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a number, not infinity or NaN",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "tuple": "a list, e.g. [1, 2]",
+    "list": "a list, e.g. [1, 2]",
+    "dict": "names with values (key: value)",
+    "model": "names with values (key: value)",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
+}
+"""By the type of an error, or its first word."""
+
+
+def first_wrong_value(error: ValidationError) -> str:
+    """The first of a model's errors, with the dotted name of what is wrong."""
+    first = error.errors()[0]
+    return wrong_value(first, ".".join(str(part) for part in first["loc"]))
+
+
+def wrong_value(error: Mapping[str, Any], name: str) -> str:
+    """One entry of `ValidationError.errors()` about the value called `name`, "" for a whole."""
+    kind, came = error["type"], error["input"]
+    if kind == "missing":
+        return f"{name} is missing"
+    if kind == "extra_forbidden":
+        return f"{name} is unknown here"
+    start = f"{name}: " if name else ""
+    if kind == "value_error":
+        return start + str(error["msg"]).removeprefix("Value error, ")
+    expected = _EXPECTED.get(kind, _EXPECTED.get(kind.partition("_")[0]))
+    if expected is None:
+        return f"{start}{error['msg']}, got {came!r}"
+    hint = ""
+    if kind == "literal_error":
+        hint = did_you_mean(str(came), re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+    return f"{start}expected {expected.format_map(error.get('ctx', {}))}, got {came!r}{hint}"

@@ -1,0 +1,74 @@
+"""Methods that are measured side by side, and what they make of single pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cascade_clip.checkpoint.folder import Bundle
+from cascade_clip.clip.load import load_clip
+from cascade_clip.config import Recipe
+from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.dataset import Sample
+from cascade_clip.data.labels import full_targets
+from cascade_clip.evaluation.evaluate import predict
+from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
+from cascade_clip.evaluation.stages import StageView, stage_names
+from cascade_clip.report.sections import Example
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network with the forward pass of `SegmentationNetwork`, and how it is used."""
+
+    network: nn.Module
+    recipe: Recipe
+
+
+def trained_contender(bundle: Bundle) -> Contender:
+    """The trained model itself."""
+    return Contender(bundle.network, bundle.recipe)
+
+
+def raw_contender(recipe: Recipe) -> Contender:
+    """The CLIP of a recipe without any training; a copy of its own."""
+    clip = load_clip(recipe.model.clip)
+    return Contender(RawClip(clip.visual).eval(), raw_clip_recipe(recipe, clip))
+
+
+def stage_contenders(bundle: Bundle) -> dict[str, Contender]:
+    """Each stage of a trained model by itself, named by its blocks."""
+    return {
+        name: Contender(StageView(bundle.network, stage).eval(), bundle.recipe)
+        for stage, name in enumerate(stage_names(bundle.network))
+    }
+
+
+def make_examples(
+    samples: Sequence[Sample],
+    contenders: Mapping[str, Contender],
+    text_embeddings: Tensor,
+    classes: ClassSet,
+) -> list[Example]:
+    """What each method makes of pictures of one size; `text_embeddings` (C, d) are those of
+    `classes`."""
+    images = torch.stack([sample.image for sample in samples])  # (B, 3, H, W)
+    images = images.to(text_embeddings.device)
+    predicted = {
+        name: predict(c.network, images, text_embeddings, classes, c.recipe)
+        .cpu()
+        .numpy()  # (B, H, W)
+        for name, c in contenders.items()
+    }
+    return [
+        Example(
+            name=sample.name,
+            image=sample.image.permute(1, 2, 0).numpy(),
+            truth=full_targets(sample.labels).numpy(),
+            predictions={name: labels[index] for name, labels in predicted.items()},
+        )
+        for index, sample in enumerate(samples)
+    ]

@@ -1,1 +1,0 @@
-"""Labels whole data sets with a model, in the formats of annotation tools and trainers."""

@@ -1,0 +1,19 @@
+"""Picture book: a drawn world of 16 things on 6 kinds of stuff, made from (seed, index)."""
+
+from cascade_clip.picturebook.classes import CLASSES, STUFF, THINGS, UNSEEN
+from cascade_clip.picturebook.export import export_voc
+from cascade_clip.picturebook.items import Item, Scene
+from cascade_clip.picturebook.scene import SceneSettings, draw_scene, phrases
+
+__all__ = [
+    "CLASSES",
+    "STUFF",
+    "THINGS",
+    "UNSEEN",
+    "Item",
+    "Scene",
+    "SceneSettings",
+    "draw_scene",
+    "export_voc",
+    "phrases",
+]

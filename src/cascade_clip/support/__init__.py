@@ -1,0 +1,1 @@
+"""Messages, processes, devices: what every part uses and knows no part."""

@@ -1,0 +1,40 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from cascade_clip.checkpoint.locate import is_exported
+from cascade_clip.errors import UserError
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """`device` as torch names it. Raises `UserError` for names unknown to torch and for devices
+    that this machine or this build of PyTorch doesn't have."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"no device {device!r}; take 'cpu', 'cuda' or 'cuda:1'") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"no device '{device}': PyTorch {torch.__version__} finds {torch.cuda.device_count()} "
+            "GPUs here; take another one or 'cpu'"
+        )
+    here = torch.accelerator.current_accelerator(check_available=True)
+    usable = ["cpu"] if here is None else ["cpu", here.type]
+    if found.type not in usable:
+        raise UserError(f"no device '{device}' here; take {' or '.join(map(repr, usable))}")
+    return found
+
+
+def fastest_device(model: str | Path) -> torch.device:
+    """The GPU if there is one and what runs `model` can use it, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if is_exported(model):
+        from cascade_clip.export.network import can_run
+
+        return torch.device("cuda" if can_run(Path(model), torch.device("cuda")) else "cpu")
+    return torch.device("cuda")

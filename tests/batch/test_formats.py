@@ -1,0 +1,202 @@
+"""Each format is read back as its tools read it, and compared with the masks."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+from cascade_clip.batch.formats import WRITERS
+from cascade_clip.batch.label import Labelled, Labeller, jobs_of
+from cascade_clip.batch.records import Store, open_store
+from cascade_clip.batch.review import write_review
+from cascade_clip.batch.task import Task
+from cascade_clip.data.folder import FolderDataset
+from cascade_clip.io.coco import decode_mask
+from cascade_clip.picturebook.export import export_voc
+
+CLASSES = (("cat",), ("house", "home"), ("grass",), ("sky",))
+COUNT = 4
+FINE = 8
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("scenes")
+    export_voc(folder, COUNT, seed=3, size=64)
+    return sorted((folder / "JPEGImages").iterdir())
+
+
+@pytest.fixture(scope="module")
+def store(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    task = Task("picturebook", CLASSES, 0.3, min_area=1)
+    made = open_store(task, tmp_path_factory.mktemp("labels"), pictures[0].parent)
+    assert list(Labeller(task, made).label(jobs_of(pictures, made))) == [Labelled()] * COUNT
+    return made
+
+
+def masks(store: Store) -> list[np.ndarray]:
+    return [np.asarray(Image.open(store.mask(record.name))) for record in store]
+
+
+def painted(
+    polygons: list[tuple[int, list[tuple[float, float]]]], size: tuple[int, int]
+) -> np.ndarray:
+    """Labels (H, W) of polygons (label, corners) in pixels, large ones first; 255 elsewhere. Drawn
+    enlarged and read at the centres of pixels, which no outline passes."""
+    image = Image.new("L", (FINE * size[1], FINE * size[0]), 255)
+    draw = ImageDraw.Draw(image)
+
+    def extent(polygon: tuple[int, list[tuple[float, float]]]) -> float:
+        x, y = zip(*polygon[1], strict=True)
+        return (max(x) - min(x)) * (max(y) - min(y))
+
+    for label, corners in sorted(polygons, key=extent, reverse=True):
+        draw.polygon([(FINE * x, FINE * y) for x, y in corners], fill=label)
+    return np.asarray(image)[FINE // 2 :: FINE, FINE // 2 :: FINE]
+
+
+def test_voc_is_a_data_set_that_training_reads(store: Store, tmp_path: Path) -> None:
+    WRITERS["voc"](store, tmp_path, "copy")
+    found = {}
+    for split in ("train", "val"):
+        dataset = FolderDataset(tmp_path, split)
+        assert dataset.classes.names == ("cat", "house", "grass", "sky")
+        samples = [dataset[index] for index in range(len(dataset))]
+        found[split] = {sample.name: sample.labels.numpy() for sample in samples}
+        assert found[split]
+    assert not found["train"].keys() & found["val"].keys()
+    for record, mask in zip(store, masks(store), strict=True):
+        assert ((found["train"] | found["val"])[record.name] == mask).all()
+    colours = (tmp_path / "labelmap.txt").read_text(encoding="utf-8").splitlines()[1:]
+    palette = Image.open(store.mask(next(iter(store)).name)).getpalette()
+    assert palette is not None
+    assert colours[1] == f"house:{','.join(map(str, palette[3:6]))}::"
+
+
+def test_coco_masks_are_exact(store: Store, tmp_path: Path) -> None:
+    WRITERS["coco"](store, tmp_path, "copy")
+    path = tmp_path / "annotations/instances_default.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert [c["name"] for c in content["categories"]] == ["cat", "house", "grass", "sky"]
+    for image, mask in zip(content["images"], masks(store), strict=True):
+        assert (tmp_path / "images" / image["file_name"]).is_file()
+        found = np.full(mask.shape, 255)
+        for annotation in content["annotations"]:
+            if annotation["image_id"] == image["id"]:
+                found[decode_mask(annotation["segmentation"])] = annotation["category_id"] - 1
+                assert 0 <= annotation["score"] <= 1
+        assert (found == mask).all()
+
+
+def test_yolo_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
+    WRITERS["yolo-seg"](store, tmp_path, "copy")
+    data = yaml.safe_load((tmp_path / "data.yaml").read_text(encoding="utf-8"))
+    assert data["names"][1] == "house"
+    assert "path" not in data  # trainers would resolve it against the working directory
+    labels: dict[str, Path] = {}
+    for part in (data["train"], data["val"]):
+        listed = sorted((tmp_path / part.replace("images", "labels")).iterdir())
+        assert [p.stem for p in listed] == sorted(p.stem for p in (tmp_path / part).iterdir())
+        assert listed and not labels.keys() & {path.stem for path in listed}
+        labels |= {path.stem: path for path in listed}
+    for record, mask in zip(store, masks(store), strict=True):
+        polygons = []
+        lines = labels.pop(record.name).read_text().splitlines()
+        for line in lines:
+            label, *shares = line.split()
+            x, y = np.array(shares[::2], float) * 64, np.array(shares[1::2], float) * 64
+            polygons.append((int(label), list(zip(x, y, strict=True))))
+        assert (painted(polygons, mask.shape) == mask).all()
+    assert not labels
+
+
+def test_cvat_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
+    WRITERS["cvat"](store, tmp_path, "copy")
+    root = Xml.parse(tmp_path / "annotations.xml").getroot()
+    names = [name.text for name in root.findall("meta/task/labels/label/name")]
+    assert names == ["cat", "house", "grass", "sky"]
+    images = root.findall("image")
+    for image, mask in zip(images, masks(store), strict=True):
+        assert (tmp_path / "images" / image.attrib["name"]).is_file()
+        polygons = []
+        for polygon in image.findall("polygon"):
+            corners = [tuple(map(float, p.split(","))) for p in polygon.attrib["points"].split(";")]
+            polygons.append((names.index(polygon.attrib["label"]), corners))
+            assert 0 <= float(polygon.findtext("attribute") or -1) <= 1
+        assert (painted(polygons, mask.shape) == mask).all()
+
+
+def test_labelstudio_tasks_match_its_interface(store: Store, tmp_path: Path) -> None:
+    WRITERS["labelstudio"](store, tmp_path, "copy")
+    tasks = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+    view = Xml.parse(tmp_path / "config.xml").getroot()
+    interface = view.find("PolygonLabels")
+    assert interface is not None
+    names = [label.attrib["value"] for label in interface]
+    for task, mask in zip(tasks, masks(store), strict=True):
+        polygons = []
+        for result in task["predictions"][0]["result"]:
+            assert (result["from_name"], result["to_name"]) == (
+                interface.attrib["name"],
+                interface.attrib["toName"],
+            )
+            corners = [(x * 0.64, y * 0.64) for x, y in result["value"]["points"]]
+            polygons.append((names.index(result["value"]["polygonlabels"][0]), corners))
+        assert (painted(polygons, mask.shape) == mask).all()
+
+
+@pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])
+def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: float) -> None:
+    """A reader that this project didn't write; of polygons it cuts off fractions of a pixel."""
+    supervision = pytest.importorskip("supervision")
+    WRITERS[format](store, tmp_path, "copy")
+    if format == "coco":
+        parts = [("images", "annotations/instances_default.json")]
+        load = supervision.DetectionDataset.from_coco
+    else:
+        parts = [(f"images/{part}", f"labels/{part}", "data.yaml") for part in ("train", "val")]
+        load = supervision.DetectionDataset.from_yolo
+    datasets = [load(*(str(tmp_path / p) for p in places), force_masks=True) for places in parts]
+    assert all(dataset.classes == list(store.classes) for dataset in datasets)
+    assert sum(map(len, datasets)) == COUNT
+    for path, _, found in chain(*datasets):
+        expected = np.asarray(Image.open(store.mask(Path(path).stem)))
+        read = np.full(expected.shape, 255)
+        pieces = [] if found.mask is None else zip(found.mask, found.class_id, strict=True)
+        for mask, label in sorted(pieces, key=lambda piece: -piece[0].sum()):
+            read[mask] = label
+        assert (read == expected).mean() >= least
+
+
+def test_tables_hold_a_row_per_picture(store: Store, tmp_path: Path) -> None:
+    WRITERS["jsonl"](store, tmp_path, "copy")
+    lines = (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [record.name for record in store]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    WRITERS["parquet"](store, tmp_path, "copy")
+    rows = parquet.read_table(tmp_path / "labels.parquet").to_pylist()
+    for row, mask in zip(rows, masks(store), strict=True):
+        assert row["pixels"] == [int((mask == index).sum()) for index in range(4)]
+
+
+def test_links_instead_of_copies(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
+    for placement, linked in (("link", True), ("copy", False), ("link", True)):
+        WRITERS["coco"](store, tmp_path, placement)
+        placed = sorted((tmp_path / "images").iterdir())
+        assert [file.is_symlink() for file in placed] == [linked] * COUNT
+        assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
+
+
+def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: Path) -> None:
+    text = write_review(store, tmp_path / "review.html", count=2).read_text(encoding="utf-8")
+    ordered = sorted(store, key=lambda record: record.confidence)
+    places = [text.find(f"{record.name} · ") for record in ordered]
+    assert 0 < places[0] < places[1] and places[2:] == [-1] * (COUNT - 2)
+    assert "http" not in text.replace("http-equiv", "")

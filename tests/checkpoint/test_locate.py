@@ -1,0 +1,49 @@
+"""Models that are not where somebody looks for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cascade_clip.checkpoint.locate import CONFIG_FILE, check_trained, locate_model
+from cascade_clip.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("picturebok", "picturebook"),
+        ("Picturebook", "picturebook"),
+        ("models/picturebook", "picturebook"),
+        ("models/catz", "models/cats"),
+        ("voc20-inductive", "runs/voc20-inductive-1"),
+        ("runs/voc20-indutive-1", "runs/voc20-inductive-1"),
+        ("cats.onx", "cats.onnx"),
+        ("catz.onnx", "cats.onnx"),
+    ],
+)
+def test_a_mistyped_model_is_told_with_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("models/cats", "runs/voc20-inductive-1/model"):
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / CONFIG_FILE).touch()
+    Path("cats.onnx").touch()
+    Path("photographs").mkdir()
+    with pytest.raises(UserError, match=f"; did you mean '{meant}'\\?$"):
+        locate_model(typed)
+
+
+def test_a_run_that_is_not_there_is_not_asked_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no model in runs/nope"):
+        locate_model("runs/nope")
+
+
+def test_an_exported_file_is_no_trained_model() -> None:
+    with pytest.raises(UserError, match="exported file; evaluate needs the model it came from"):
+        check_trained("m.onnx", "evaluate")

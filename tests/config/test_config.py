@@ -1,0 +1,70 @@
+"""Settings: which numbers are taken, and that all are documented."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from cascade_clip.config import Published, Recipe
+from cascade_clip.config.recipes import load_recipe
+from cascade_clip.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.std=[0,0,0]", r"data\.std\.0: expected more than 0.*, got 0"),
+        ("data.std=[58.4,57.1,57.4]", r"data\.std\.0: expected at most 1.*, got 58\.4"),
+        ("data.mean=[123.7,116.3,103.5]", r"data\.mean\.0: expected at most 1.*, got 123\.7"),
+        (
+            "data.augment.scale=[0.5,.inf]",
+            r"data\.augment\.scale\.1: expected a number, not infinity or NaN, got inf",
+        ),
+        ("train.lr=.inf", r"train\.lr: expected a number, not infinity or NaN, got inf"),
+        (
+            "train.weight_decay=.nan",
+            r"train\.weight_decay: expected a number, not infinity or NaN, got nan",
+        ),
+        (
+            "seen_score_offset=.inf",
+            "seen_score_offset: expected a number, not infinity or NaN, got inf",
+        ),
+        ("train.warmup_ratio=2", r"train\.warmup_ratio: expected at most 1.*, got 2"),
+        ("train.min_lr=0.5", r"min_lr \(0\.5\), to which the rate falls, is above lr \(0\.004\)"),
+    ],
+)
+def test_numbers_that_no_run_could_use(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe("picturebook-inductive", [override])
+
+
+def test_a_constant_rate_is_allowed() -> None:
+    assert load_recipe("picturebook-inductive", ["train.min_lr=0.004"]).train.min_lr == 0.004
+
+
+def undocumented(settings: type[BaseModel]) -> Iterator[str]:
+    """Settings without a text below them; groups of settings have that of their class."""
+    source = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
+    assert isinstance(source, ast.ClassDef)
+    described = {
+        field.target.id
+        for field, text in zip(source.body, source.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    for name, field in settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            assert group.__doc__, group
+            yield from undocumented(group)
+        elif name not in described:
+            yield f"{settings.__name__}.{name}"
+
+
+def test_every_setting_is_documented() -> None:
+    assert not [*undocumented(Recipe), *undocumented(Published)]

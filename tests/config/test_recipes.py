@@ -1,0 +1,295 @@
+"""Recipes: deltas on deltas, overrides, and errors that name the nearest valid key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cascade_clip.config import Recipe
+from cascade_clip.config.recipes import (
+    RECIPE_FOLDER,
+    dump_recipe,
+    flatten,
+    load_recipe,
+    parse_recipe,
+    recipe_names,
+    setting_keys,
+)
+from cascade_clip.data.class_lists import load_class_list
+from cascade_clip.errors import UserError
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_and_survives_being_written(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.summary
+    written = tmp_path / "other.yaml"
+    written.write_text(yaml.safe_dump(dump_recipe(recipe)))
+    assert load_recipe(written) == recipe
+
+
+def test_variants_differ_from_their_base_only_where_they_say() -> None:
+    base, single = load_recipe("picturebook-inductive"), load_recipe("picturebook-single")
+    assert single.model.head.stages == ((12,),)
+    assert single.data == base.data
+    assert single.train == base.train
+    assert single.model.encoder == base.model.encoder
+    assert load_recipe("picturebook-fusion").model.head.stages == ((6, 7, 8, 9, 10, 11, 12),)
+
+
+def test_overrides_are_yaml_and_come_last() -> None:
+    overrides = [
+        "train.lr=5e-4",
+        "model.head.stages=[[11], [12]]",
+        "train.steps=3",
+        "train.steps=4",
+    ]
+    recipe = load_recipe("picturebook-inductive", overrides)
+    assert recipe.train.lr == 5e-4
+    assert recipe.model.head.stages == ((11,), (12,))
+    assert recipe.train.steps == 4
+
+
+def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: picturebook-inductive\ntrain: {steps: 9, lr: 0.5}\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\nsummary: mine\ntrain: {lr: 0.25}\n")
+    recipe = load_recipe(tmp_path / "b.yaml")
+    assert (recipe.name, recipe.summary, recipe.train.steps, recipe.train.lr) == (
+        "b",
+        "mine",
+        9,
+        0.25,
+    )
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    with pytest.raises(UserError, match="based on itself"):
+        load_recipe(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.step=1", r"unknown setting 'train\.step'; did you mean 'train\.steps'\?"),
+        ("learning_rat=1", "did you mean"),
+        ("model.head.sigmas=1", r"did you mean 'model\.head\.sigma'"),
+        ("stages=[[12]]", r"did you mean 'model\.head\.stages'"),
+        ("train=1", "unknown setting 'train'"),
+        ("train.steps", "write key=value"),
+        ("=3", "write key=value"),
+        ("train.steps=0", r"train\.steps: .*more than 0, got 0"),
+        ("train.lr=fast", r"train\.lr: .*number"),
+        ("train.setting=induktive", r"train\.setting: .*'inductive'"),
+        ("model.head.stages=[[12", "not valid YAML"),
+        ("model.head.stages=[[6, 6]]", r"model\.head: blocks within a stage must ascend"),
+        ("data.stride=500", "larger than crop"),
+        ("data.name=voc", r"data\.name: .*'voc20', 'context59' or 'coco-stuff', got 'voc'"),
+        ("data.name=folder", r"data: data\.name 'folder' needs data\.root"),
+        ("data.root=here", "the picture book is drawn"),
+        ("train.accumulate=3", "divisible by accumulate x devices"),
+        ("data.picturebook.seed=10000", "less than 10000"),
+    ],
+)
+def test_bad_overrides(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe("picturebook-inductive", [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'picturebook-fusion'"):
+        load_recipe("picturebok-fusion")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {stepps: 3}", r"did you mean 'train\.steps'"),
+        ("trian: {steps: 3}", "unknown setting 'trian"),
+        ("- a list", "must hold `key: value`"),
+        ("a: [", "can't be read"),
+        ("base: no-such-recipe", "unknown recipe"),
+        ("base: gone.yaml", "no recipe file"),
+        ("train: 3", "train: "),
+    ],
+)
+def test_bad_recipe_files(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_recipe(path)
+
+
+def test_missing_recipe_file() -> None:
+    with pytest.raises(UserError, match="no recipe file"):
+        load_recipe("nowhere/mine.yaml")
+
+
+def test_all_keys_are_leaves_of_the_schema() -> None:
+    keys = list(setting_keys())
+    assert len(keys) == len(set(keys))
+    assert {"name", "model.head.stages", "data.picturebook.size", "seen_score_offset"} <= set(keys)
+    assert not {"model", "model.head", "data"} & set(keys)
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+def test_variants_without_prompts_need_not_say_so(tuning: str) -> None:
+    recipe = parse_recipe({"name": "x", "model": {"encoder": {"tuning": tuning}}})
+    assert recipe.model.encoder.prompts == 0
+    assert Recipe.model_validate(dump_recipe(recipe)) == recipe
+
+
+DATA_SETS = {  # steps, templates, prompts of Cascade-CLIP and ZegCLIP, classes, unseen ones
+    "voc20": (20_000, "single", 10, 10, 20, 5),
+    "context59": (40_000, "many", 35, 10, 59, 10),
+    "coco-stuff": (80_000, "many", 50, 100, 171, 15),
+}
+METHODS = {"": ((6, 7, 8), (9, 10, 11), (12,)), "zegclip-": ((12,),)}
+PUBLISHED_RECIPES = [
+    (method, data, release, setting)
+    for method in METHODS
+    for data in DATA_SETS
+    for release in (("", "-released") if data == "context59" else ("",))
+    for setting in ("inductive", "transductive", "full")
+    if not (release and setting == "full")  # without unseen classes there is no split
+]
+
+
+@pytest.mark.parametrize(("method", "data", "release", "setting"), PUBLISHED_RECIPES)
+def test_published_settings(method: str, data: str, release: str, setting: str) -> None:
+    recipe = load_recipe(f"{method}{data}{release}-{setting}")
+    steps, templates, cascade_prompts, zegclip_prompts, classes, unseen = DATA_SETS[data]
+    half = steps // 2
+
+    encoder, head = recipe.model.encoder, recipe.model.head
+    clip = recipe.model.clip
+    assert (clip.model, clip.pretrained) == ("ViT-B-16-quickgelu", "openai")
+    assert (encoder.tuning, encoder.prompts) == (
+        "deep-prompts",
+        zegclip_prompts if method else cascade_prompts,
+    )
+    assert (encoder.class_embedding_twice, encoder.stored_grid) == (True, 32)
+    assert (encoder.level_projection, encoder.prompt_dropout) == ("random-frozen", 0.1)
+    assert (head.stages, head.aggregation) == (METHODS[method], "last" if method else "nga")
+    assert (head.sigma, head.shared_queries, head.relationship_descriptor) == (1.0, False, True)
+    assert (head.decoder, head.decoder_start) == ("cross-attention", "released")
+    assert (head.decoder_layers, head.decoder_heads, head.decoder_dropout) == (3, 8, 0.1)
+
+    assert recipe.data.name == data
+    assert recipe.data.split == ("released" if release else "standard")
+    assert (recipe.data.templates, recipe.data.synonyms) == (templates, False)
+    assert (recipe.data.crop, recipe.data.stride, recipe.data.short_side) == (512, 426, 512)
+    assert [255 * value for value in recipe.data.mean] == pytest.approx([123.675, 116.28, 103.53])
+    assert [255 * value for value in recipe.data.std] == pytest.approx([58.395, 57.12, 57.375])
+    listed = load_class_list(data).class_set(recipe.data.split)
+    assert (len(listed.names), len(listed.unseen)) == (classes, unseen)
+
+    train = recipe.train
+    assert train.setting == setting
+    assert train.steps == (half if setting == "transductive" else steps)
+    assert train.keep_model_at == ((half,) if setting == "inductive" else ())
+    eight_per_gpu = (method, data, setting) == ("", "voc20", "transductive")
+    assert train.batch_size == (4 * 8 if eight_per_gpu else 4 * 4)
+    assert (train.lr, train.min_lr, train.power, train.weight_decay) == (2e-4, 1e-6, 0.9, 0.01)
+    assert (train.warmup_steps, train.warmup_ratio, train.precision) == (1500, 1e-6, "32")
+    assert (recipe.loss.focal_weight, recipe.loss.dice_weight) == (100.0, 1.0)
+    assert recipe.seen_score_offset == (0.1 if setting == "inductive" else 0.0)
+
+
+PUBLISHED_RESULTS = {  # S, U, h; None: nobody reports it
+    "voc20-inductive": (92.7, 83.1, 87.7),
+    "voc20-transductive": (93.3, 93.4, 93.4),
+    "voc20-full": (93.7, 94.6, None),
+    "coco-stuff-inductive": (41.1, 43.4, 42.2),
+    "coco-stuff-transductive": (41.7, 62.5, 50.0),
+    "coco-stuff-full": (41.5, 64.0, None),
+    "context59-inductive": None,
+    "context59-transductive": None,
+    "context59-full": None,
+    "context59-released-inductive": (55.9, 47.2, 51.2),
+    "context59-released-transductive": (56.4, 55.0, 55.7),
+    "zegclip-voc20-inductive": (91.9, 77.8, 84.3),
+    "zegclip-voc20-transductive": (92.3, 89.9, 91.1),
+    "zegclip-voc20-full": (92.4, 90.9, None),
+    "zegclip-coco-stuff-inductive": (40.2, 41.4, 40.8),
+    "zegclip-coco-stuff-transductive": (40.7, 59.9, 48.5),
+    "zegclip-coco-stuff-full": (40.7, 63.2, None),
+    "zegclip-context59-inductive": (46.0, 54.6, 49.9),
+    "zegclip-context59-transductive": (46.8, 68.5, 55.6),
+    "zegclip-context59-full": None,
+    "zegclip-context59-released-inductive": (53.8, 45.5, 49.3),
+    "zegclip-context59-released-transductive": (54.5, 41.4, 47.1),
+}
+
+
+def test_every_published_recipe_is_there() -> None:
+    named = {f"{method}{data}{release}-{s}" for method, data, release, s in PUBLISHED_RECIPES}
+    assert named == set(PUBLISHED_RESULTS)
+    assert named <= set(recipe_names())
+
+
+@pytest.mark.parametrize(("name", "reported"), PUBLISHED_RESULTS.items())
+def test_published_results(name: str, reported: tuple[float, float, float | None] | None) -> None:
+    published = load_recipe(name).published
+    if reported is None:
+        assert published is None
+        return
+    assert published is not None
+    assert (published.seen, published.unseen) == reported[:2]
+    if reported[2] is not None:
+        assert published.hiou == pytest.approx(reported[2], abs=0.1)  # from rounded S and U
+    assert published.source
+
+
+def test_published_recipes_are_short() -> None:
+    files = [RECIPE_FOLDER / f"{name}.yaml" for name in PUBLISHED_RESULTS]
+    for path in [*files, *(RECIPE_FOLDER / "base").iterdir()]:
+        assert path.read_text().count("\n") <= 15, path
+
+
+def test_what_is_published_belongs_to_one_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: voc20-inductive\ntrain: {steps: 9}\n")
+    assert load_recipe(path).published is None
+    path.write_text("base: voc20-inductive\npublished: {seen: 101, unseen: 3, source: me}\n")
+    with pytest.raises(UserError, match=r"published\.seen: expected at most 100.*, got 101"):
+        load_recipe(path)
+
+
+def test_the_page_on_reproducing_says_what_the_recipes_hold() -> None:
+    page = Path(__file__).parents[1] / "docs" / "reproducing.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `") and line.count("|") == 8
+    ]
+    assert {row[0].strip("`") for row in rows} == set(PUBLISHED_RESULTS)
+    for name, prompts, steps, start, published, *_ in rows:
+        recipe = load_recipe(name.strip("`"))
+        assert int(prompts) == recipe.model.encoder.prompts
+        assert int(steps.replace(",", "")) == recipe.train.steps
+        transductive = recipe.train.setting == "transductive"
+        assert start.strip("`") == (f"model-{recipe.train.steps}" if transductive else "CLIP")
+        figures = [float(figure) for figure in published.split("/") if figure.strip()]
+        reported = recipe.published
+        assert figures[:2] == ([reported.seen, reported.unseen] if reported else [])
+        if len(figures) == 3:
+            assert reported is not None
+            assert reported.hiou == pytest.approx(figures[2], abs=0.1)
+
+
+def test_recipes_on_the_page_on_own_data_load(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^base: .*?(?=^(?:```|YAML))", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        (tmp_path / "mine.yaml").write_text(block)
+        recipe = load_recipe(tmp_path / "mine.yaml")
+        assert recipe.data.name == "folder"
+        assert recipe.data.root in (Path("my-data"), Path("drawn"))
+
+
+def test_nested_settings_have_dotted_names() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}

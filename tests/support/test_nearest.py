@@ -1,0 +1,42 @@
+"""What a mistyped name may have meant."""
+
+from collections.abc import Callable
+
+import pytest
+
+from cascade_clip.cli.options import read_choices
+from cascade_clip.config.recipes import load_recipe
+from cascade_clip.data.split import read_split
+from cascade_clip.errors import UserError
+from cascade_clip.export.request import read_format, read_precision
+from cascade_clip.support.nearest import did_you_mean, nearest
+
+
+def test_the_most_similar_name_is_found_apart_from_case() -> None:
+    assert nearest("Dgo", ["cat", "dog", "door"]) == "dog"
+    assert nearest("picturebok", ["Picturebook"]) == "Picturebook"
+    assert nearest("zebra", ["cat", "dog"]) is None
+    assert nearest("zebra", ["cat"], cutoff=0.0) == "cat"
+    assert nearest("zebra", []) is None
+
+
+def test_a_message_ends_with_it_or_as_it_was() -> None:
+    assert did_you_mean("tset", ["train", "test"]) == "; did you mean 'test'?"
+    assert did_you_mean("zebra", ["train", "test"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("read", "meant"),
+    [
+        (lambda: read_choices("coco, overley", "--save", ["overlay", "coco"]), "overlay"),
+        (lambda: read_format("onx"), "onnx"),
+        (lambda: read_precision("pf16"), "fp16"),
+        (lambda: read_split("tset"), "test"),
+        (lambda: load_recipe("picturebook-inductiv"), "picturebook-inductive"),
+    ],
+)
+def test_what_is_mistyped_on_the_command_line_is_told(
+    read: Callable[[], object], meant: str
+) -> None:
+    with pytest.raises(UserError, match=f"; did you mean '{meant}'\\?"):
+        read()
