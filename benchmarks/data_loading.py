@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from cascade_clip.config import DataSettings
-from cascade_clip.data.dataset import Sample, SegmentationDataset, TrainStream
 from cascade_clip.data.folder import FolderDataset
+from cascade_clip.data.samples import Sample, SegmentationDataset
+from cascade_clip.data.stream import TrainStream
 from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.io.files import write_text
 

@@ -31,7 +31,7 @@ from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.split import Split
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches

@@ -19,7 +19,7 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import ClipSettings, PicturebookSettings, Recipe
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import PicturebookDataset
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.picturebook import CLASSES, THINGS

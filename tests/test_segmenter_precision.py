@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from benchmarks.performance.parts import Context
 
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.segmenter import Segmenter
 
 PICTURES = 100

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cascade_clip.class_names import class_index
 from cascade_clip.errors import UserError
+from cascade_clip.inference.query import BACKGROUND_LABEL, BACKGROUND_NAME
 from cascade_clip.io import coco
 from cascade_clip.io.files import write_text, write_whole
 from cascade_clip.io.images import RGBArray
@@ -24,8 +25,6 @@ from cascade_clip.io.palette import BACKGROUND, RGB
 if TYPE_CHECKING:
     from supervision import Detections
 
-BACKGROUND_LABEL = -1
-BACKGROUND_NAME = "background"
 _OVERLAY_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 

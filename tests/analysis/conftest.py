@@ -10,7 +10,7 @@ from cascade_clip.analysis.subjects import Subject, open_subjects
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import PicturebookDataset
+from cascade_clip.data.drawn import PicturebookDataset
 from tests.analysis.models import write_model
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.model.network import SegmentationNetwork
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from cascade_clip.analysis.cka.compute import batch_hsic, block_cka, cka_from_hsic, deal
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import network_input, window_batches
-from cascade_clip.data.dataset import PicturebookDataset
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.errors import UserError
 from tests.naive.analysis import cka_in_one_piece, hsic_by_quadruples, hsic_by_trace
 

@@ -13,7 +13,8 @@ from cascade_clip.analysis.localization.seeds import choose_seeds, find_objects
 from cascade_clip.analysis.localization.similarity import score_maps
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import central_window, network_input, window_batches
-from cascade_clip.data.dataset import PicturebookDataset, Sample
+from cascade_clip.data.drawn import PicturebookDataset
+from cascade_clip.data.samples import Sample
 from cascade_clip.errors import UserError
 
 

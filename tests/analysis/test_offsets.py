@@ -15,7 +15,7 @@ from cascade_clip.analysis.stages.offsets import OffsetCurve
 from cascade_clip.analysis.stages.pixels import PixelBest, best_pixels
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import PicturebookDataset
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.evaluation.evaluate import evaluate, predict
 from cascade_clip.evaluation.metrics import SegmentationMetrics
 from cascade_clip.evaluation.stages import StageView

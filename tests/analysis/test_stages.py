@@ -25,7 +25,8 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import PicturebookDataset, Sample
+from cascade_clip.data.drawn import PicturebookDataset
+from cascade_clip.data.samples import Sample
 from cascade_clip.errors import UserError
 from cascade_clip.model.aggregation import WeightedSum, neighborhood_gaussian
 from cascade_clip.model.network import SegmentationNetwork

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import cascade_clip
 from cascade_clip.checkpoint.folder import load_bundle, load_model, save_model
-from cascade_clip.checkpoint.locate import CONFIG_FILE, WEIGHTS_FILE, find_model
+from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe

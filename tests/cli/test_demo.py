@@ -7,7 +7,7 @@ import pytest
 from cascade_clip.cli.demo_run import RAW, DemoSettings, run_demo
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN
 from cascade_clip.report.chosen import choose_scenes

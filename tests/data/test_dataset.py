@@ -9,17 +9,12 @@ import torch
 
 from cascade_clip.config import DataSettings, PicturebookSettings
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import (
-    REPLACEMENTS,
-    SEED_OFFSET,
-    PicturebookDataset,
-    Sample,
-    TrainStream,
-    collate,
-    open_dataset,
-)
+from cascade_clip.data.drawn import SEED_OFFSET, PicturebookDataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.samples import Sample, collate
 from cascade_clip.data.split import read_split
+from cascade_clip.data.stream import REPLACEMENTS, TrainStream
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
 

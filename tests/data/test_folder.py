@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from cascade_clip.config import DataSettings
-from cascade_clip.data.dataset import has_calibration
+from cascade_clip.data.factory import has_calibration
 from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.survey import survey

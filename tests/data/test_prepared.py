@@ -12,7 +12,7 @@ from PIL import Image
 
 from cascade_clip.config import DataSettings
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.prepared import PREPARED_NAMES, PreparedDataset
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, draw_scene

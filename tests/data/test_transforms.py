@@ -11,8 +11,9 @@ import torch
 from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, DataSettings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import PicturebookDataset, Sample
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.samples import Sample
 from cascade_clip.data.sampling import seeded
 from cascade_clip.data.transforms import TrainTransform, normalise, prepare
 from tests.naive import augment as naive

@@ -10,7 +10,7 @@ import torch
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe

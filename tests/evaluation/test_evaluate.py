@@ -14,7 +14,7 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import ClipSettings, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
+from cascade_clip.data.samples import Sample
 from cascade_clip.evaluation.evaluate import DatasetBatches, evaluate, predict
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics

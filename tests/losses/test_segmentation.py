@@ -13,8 +13,8 @@ from tests.naive import losses as naive
 from torch import Tensor
 
 from cascade_clip.config import LossSettings
+from cascade_clip.losses import fused as losses_fused
 from cascade_clip.losses.segmentation import SegmentationLoss
-from cascade_clip.losses.segmentation import fused as losses_fused
 
 PLAIN = LossSettings(focal_weight=1.0, dice_weight=1.0)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.naive import losses as naive
 
 from cascade_clip.config import LossSettings
+from cascade_clip.losses import ssim as losses_ssim
 from cascade_clip.losses.segmentation import SegmentationLoss
-from cascade_clip.losses.segmentation import ssim as losses_ssim
 from cascade_clip.losses.ssim import structural_dissimilarity
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.evaluation.examples import Example
+from cascade_clip.evaluation.findings import Accuracies
 from cascade_clip.evaluation.measure import RAW_CLIP, measure
-from cascade_clip.report.run_report import LONGEST_SIDE, Accuracies, _shrunk, write_run_report
-from cascade_clip.report.sections import Example
+from cascade_clip.report.run_report import LONGEST_SIDE, _shrunk, write_run_report
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from PIL import Image
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.report import html
 from cascade_clip.report.sections import (
-    Example,
     classes_section,
     curves_section,
     group_scores,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cascade_clip.export import network
-from cascade_clip.support.devices import fastest_device
+from cascade_clip.export.network import fastest_device
 
 
 @pytest.mark.parametrize(

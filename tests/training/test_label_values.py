@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from cascade_clip.config import AugmentSettings, DataSettings, Setting
-from cascade_clip.data.dataset import TrainStream, collate, open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED, full_targets
+from cascade_clip.data.samples import collate
+from cascade_clip.data.stream import TrainStream
 from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.training.targets import inductive_targets, transductive_targets
 

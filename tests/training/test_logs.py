@@ -13,7 +13,7 @@ from PIL import Image
 
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
+from cascade_clip.data.samples import Sample
 from cascade_clip.io.palette import IGNORED, class_colours
 from cascade_clip.support import environment
 from cascade_clip.training.logs import CsvLog

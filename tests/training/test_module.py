@@ -14,7 +14,8 @@ from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Batch, PicturebookDataset, collate
+from cascade_clip.data.drawn import PicturebookDataset
+from cascade_clip.data.samples import Batch, collate
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork

@@ -10,8 +10,9 @@ from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import LossSettings, Setting
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import Batch, PicturebookDataset, collate
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.samples import Batch, collate
 from cascade_clip.data.transforms import normalise
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.network import SegmentationNetwork

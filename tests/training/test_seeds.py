@@ -9,7 +9,7 @@ import pytest
 
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.errors import UserError
 from cascade_clip.training.seeds import Share, summarise, train_seeds
 

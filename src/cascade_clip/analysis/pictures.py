@@ -9,9 +9,10 @@ import torch
 
 from cascade_clip.config import DataSettings
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.folder import PLAIN, VOC
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.data.split import Split
 from cascade_clip.io.find import find_pictures
 from cascade_clip.io.images import read_picture

@@ -12,11 +12,11 @@ from cascade_clip.batch.pipeline import Pipeline, Read
 from cascade_clip.batch.records import Store
 from cascade_clip.batch.task import Job, Task
 from cascade_clip.errors import UserError
+from cascade_clip.export.network import fastest_device
 from cascade_clip.io.find import file_stamp
 from cascade_clip.io.images import read_picture
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
-from cascade_clip.support.devices import fastest_device
 
 
 def common_folder(typed: Sequence[str], pictures: Sequence[Path]) -> Path:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cascade_clip.checkpoint.locate import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.inference.query import BACKGROUND_THRESHOLD
 
 MOST_SHOWN = 80

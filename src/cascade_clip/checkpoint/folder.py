@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cascade_clip.checkpoint.locate import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, find_model
+from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.stored_clip import store_clip
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from cascade_clip.checkpoint.locate import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.errors import UserError
 
 _FILES = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "clip/*"]

@@ -11,12 +11,11 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
+from cascade_clip.checkpoint.hub import fetch_model
+from cascade_clip.checkpoint.layout import CONFIG_FILE
 from cascade_clip.errors import UserError
 from cascade_clip.support.nearest import nearest
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
 EMBEDDED = "picturebook"
 ONNX_SUFFIX, TORCH_EXPORT_SUFFIX = ".onnx", ".pt2"
 RUNS = Path("runs")
@@ -84,8 +83,6 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     Raises `UserError` if there is none.
     """
     if is_hub_id(model):
-        from cascade_clip.checkpoint.hub import fetch_model
-
         return fetch_model(str(model), revision)
     if revision is not None:
         raise UserError(

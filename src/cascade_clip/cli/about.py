@@ -66,7 +66,8 @@ def info() -> None:
 
 def _embedded_facts() -> list[tuple[str, str]]:
     """From the files alone: to load the model would take seconds."""
-    from cascade_clip.checkpoint.locate import CONFIG_FILE, EMBEDDED, WEIGHTS_FILE, find_model
+    from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+    from cascade_clip.checkpoint.locate import EMBEDDED, find_model
     from cascade_clip.errors import UserError
 
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cascade_clip.analysis.subjects import Subject
     from cascade_clip.checkpoint.folder import Bundle
     from cascade_clip.config import DataSettings
-    from cascade_clip.data.dataset import Sample, SegmentationDataset
+    from cascade_clip.data.samples import Sample, SegmentationDataset
 
 UNTRAINED, NOTHING = "raw-clip", "none"
 """Values of --against that are no models."""
@@ -153,7 +153,7 @@ def stages(
     )
     from cascade_clip.analysis.stages.report import StageFindings, write_stages
     from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.data.dataset import has_calibration
+    from cascade_clip.data.factory import has_calibration
     from cascade_clip.evaluation.transfer import judge
 
     recipe, trained = task.bundle.recipe, task.bundle.classes
@@ -234,7 +234,7 @@ def _open_dataset(
     command: str, settings: DataSettings, split: Split, scenes: int | None, out: Path
 ) -> SegmentationDataset:
     from cascade_clip.analysis.pictures import open_pictures
-    from cascade_clip.data.dataset import open_dataset
+    from cascade_clip.data.factory import open_dataset
 
     if command == "cka":
         return open_pictures(settings, split, scenes, out)

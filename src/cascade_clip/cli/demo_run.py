@@ -19,9 +19,11 @@ from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import dump_recipe, load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, open_dataset
+from cascade_clip.data.factory import open_dataset
+from cascade_clip.data.samples import Sample
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import evaluate
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.methods import (
     Contender,
     make_examples,
@@ -34,7 +36,6 @@ from cascade_clip.picturebook import STUFF, THINGS
 from cascade_clip.report import html
 from cascade_clip.report.chosen import choose_scenes, visible_labels
 from cascade_clip.report.sections import (
-    Example,
     classes_section,
     curves_section,
     metrics_section,

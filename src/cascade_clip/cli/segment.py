@@ -99,8 +99,8 @@ def segment(
     from cascade_clip.batch.journal import Journal
     from cascade_clip.batch.segment import Task
     from cascade_clip.batch.settings import settings_of
+    from cascade_clip.export.network import fastest_device
     from cascade_clip.segmenter import Segmenter
-    from cascade_clip.support.devices import fastest_device
     from cascade_clip.support.notices import notice
 
     console, notes = Console(), Console(stderr=True)

@@ -61,12 +61,12 @@ def serve(
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with open_port(host, port) as bound, page_folder() as folder:
         console.print(f"loading {model} ...")
+        from cascade_clip.export.network import fastest_device
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
         from cascade_clip.serve.limits import Limits
         from cascade_clip.serve.service import Service
-        from cascade_clip.support.devices import fastest_device
         from cascade_clip.support.notices import notice
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)

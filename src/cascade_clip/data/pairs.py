@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.samples import Sample
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import read_picture

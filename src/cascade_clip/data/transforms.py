@@ -12,8 +12,8 @@ from torchvision.transforms import v2
 from cascade_clip.config import RGB, DataSettings, Setting
 from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visible_classes
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
 from cascade_clip.data.photometric import PhotometricDistortion
+from cascade_clip.data.samples import Sample
 from cascade_clip.ops.resize import resize_bilinear, short_side_size
 
 

@@ -13,8 +13,8 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.labels import full_targets
+from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics

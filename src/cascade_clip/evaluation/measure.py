@@ -12,13 +12,13 @@ from rich.progress import Progress
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.config import Recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.split import read_split
 from cascade_clip.evaluation.evaluate import evaluate
+from cascade_clip.evaluation.findings import Accuracies, Findings
 from cascade_clip.evaluation.methods import Contender, raw_contender
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.transfer import judge
-from cascade_clip.report.run_report import Accuracies, Findings
 
 RAW_CLIP = "raw CLIP"
 

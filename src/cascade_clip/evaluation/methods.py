@@ -12,12 +12,12 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import full_targets
+from cascade_clip.data.samples import Sample
 from cascade_clip.evaluation.evaluate import predict
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.stages import StageView, stage_names
-from cascade_clip.report.sections import Example
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.locate import ONNX_SUFFIX
+from cascade_clip.checkpoint.locate import ONNX_SUFFIX, is_exported
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json
@@ -64,6 +64,15 @@ def can_run(path: Path, device: torch.device) -> bool:
         return True
     onnxruntime = _require_onnxruntime()
     return _provider_name(device) in onnxruntime.get_available_providers()
+
+
+def fastest_device(model: str | Path) -> torch.device:
+    """The GPU if there is one and what runs `model` can use it, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if is_exported(model):
+        return torch.device("cuda" if can_run(Path(model), torch.device("cuda")) else "cpu")
+    return torch.device("cuda")
 
 
 def open_exported(path: Path, device: torch.device) -> ExportedNetwork:

@@ -12,7 +12,7 @@ from torch import Tensor
 from cascade_clip.config import DataSettings
 from cascade_clip.data.transforms import normalise
 from cascade_clip.inference.picture_sizes import WINDOW_BATCH, PictureSizes
-from cascade_clip.inference.query import Query
+from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.sliding import (
     ScoreOptions,
     sliding_best,
@@ -22,7 +22,6 @@ from cascade_clip.inference.sliding import (
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.ops.resize import resize_bilinear
-from cascade_clip.segmentation import BACKGROUND_LABEL
 
 
 class PictureNetwork:

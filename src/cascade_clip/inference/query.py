@@ -15,9 +15,10 @@ from cascade_clip.class_names import TypedClasses, trained_names
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.errors import UserError
-from cascade_clip.segmentation import BACKGROUND_NAME
 from cascade_clip.support.nearest import did_you_mean, nearest
 
+BACKGROUND_LABEL = -1
+BACKGROUND_NAME = "background"
 BACKGROUND_THRESHOLD = 0.5
 _MISTAKEN = {"threshold": "background"}
 """What options are called elsewhere: on the command line, and in REST."""

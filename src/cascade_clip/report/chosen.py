@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import UNLABELLED
+from cascade_clip.data.samples import Sample
 
 
 def choose_scenes(samples: Sequence[Sample], classes: ClassSet, count: int) -> list[Sample]:

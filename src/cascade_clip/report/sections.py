@@ -5,48 +5,23 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from cascade_clip.class_names import some_of
 from cascade_clip.config.recipes import flatten
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import IGNORE
+from cascade_clip.evaluation.examples import Example, Labels, Rows
 from cascade_clip.evaluation.metrics import Metrics, harmonic_mean
 from cascade_clip.io.files import write_text
-from cascade_clip.io.images import RGBArray
 from cascade_clip.io.overlay import paint_labels
 from cascade_clip.io.palette import IGNORED, class_colours, to_hex
 from cascade_clip.report import html, plots
-
-Labels = npt.NDArray[np.integer]
-Rows = Mapping[str, Metrics]
-"""Metrics by method, best known name first."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One picture with its true labels and what each method (or stage) made of it."""
-
-    name: str
-    image: RGBArray
-    """(H, W, 3)"""
-    truth: Labels
-    """(H, W), `IGNORE` where unlabelled."""
-    predictions: Mapping[str, Labels] = field(default_factory=dict)
-
-    def accuracy(self, method: str) -> float:
-        """Share of labelled pixels that the method got right, 0..1; NaN without any."""
-        counted = self.truth != IGNORE
-        if not counted.any():
-            return math.nan
-        return float((self.predictions[method] == self.truth)[counted].mean())
 
 
 @dataclass(frozen=True)

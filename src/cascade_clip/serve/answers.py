@@ -10,9 +10,10 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, Field
 
+from cascade_clip.inference.query import BACKGROUND_LABEL
 from cascade_clip.io import coco
 from cascade_clip.io.palette import to_hex
-from cascade_clip.segmentation import BACKGROUND_LABEL, Segmentation
+from cascade_clip.segmentation import Segmentation
 from cascade_clip.serve.service import Service
 
 

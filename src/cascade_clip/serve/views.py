@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cascade_clip.inference.query import BACKGROUND_NAME
 from cascade_clip.io.images import RGBArray
 from cascade_clip.io.overlay import share_text, short_name
 from cascade_clip.io.palette import BACKGROUND, to_hex
 from cascade_clip.report import html
-from cascade_clip.segmentation import BACKGROUND_NAME, Segmentation
+from cascade_clip.segmentation import Segmentation
 
 SHOWN_SIDE = 1280
 """Longest side of a picture on the page, in pixels."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
-from cascade_clip.checkpoint.locate import is_exported
 from cascade_clip.errors import UserError
 
 
@@ -27,14 +24,3 @@ def usable_device(device: str | torch.device) -> torch.device:
     if found.type not in usable:
         raise UserError(f"no device '{device}' here; take {' or '.join(map(repr, usable))}")
     return found
-
-
-def fastest_device(model: str | Path) -> torch.device:
-    """The GPU if there is one and what runs `model` can use it, else the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    if is_exported(model):
-        from cascade_clip.export.network import can_run
-
-        return torch.device("cuda" if can_run(Path(model), torch.device("cuda")) else "cpu")
-    return torch.device("cuda")

@@ -6,14 +6,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from cascade_clip.config import Recipe
-from cascade_clip.data.dataset import (
-    Batch,
-    SegmentationDataset,
-    TrainStream,
-    collate,
-    open_dataset,
-)
+from cascade_clip.data.factory import open_dataset
+from cascade_clip.data.samples import Batch, SegmentationDataset, collate
 from cascade_clip.data.sampling import StepBatches
+from cascade_clip.data.stream import TrainStream
 from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
 

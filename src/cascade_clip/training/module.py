@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Batch
 from cascade_clip.data.labels import full_targets
+from cascade_clip.data.samples import Batch
 from cascade_clip.data.sampling import derive_seed
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import TrainingFailed, UserError

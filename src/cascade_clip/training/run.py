@@ -19,7 +19,7 @@ from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
 from cascade_clip.config import Recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.io.files import write_text

@@ -14,8 +14,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image, ImageDraw, ImageFont
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.io.files import write_whole

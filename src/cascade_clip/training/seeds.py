@@ -19,7 +19,8 @@ from rich.progress import Progress
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
+from cascade_clip.data.factory import open_dataset
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from cascade_clip.data.dataset import Batch
+from cascade_clip.data.samples import Batch
 from cascade_clip.errors import TrainingFailed
 from cascade_clip.support.notices import notice
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.dataset import open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics
 from cascade_clip.training.run import train

@@ -16,8 +16,9 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import encode_classes
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset, open_dataset
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training import module as module_file

@@ -11,6 +11,7 @@ from pathlib import Path
 from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of, threads_of
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.errors import UserError
+from cascade_clip.training.run import train
 
 WARM_UP, SHORT, LONG = 1, 2, 8
 """Steps of the trial trainings: the first pays for what is done once in a process, and the
@@ -35,8 +36,6 @@ class Cost:
 def trial(plan: Plan) -> Cost:
     """Measured on the plan's recipe by short trainings and one evaluation, with the threads of one
     of its jobs."""
-    from cascade_clip.training.run import train
-
     seconds = {}
     with tempfile.TemporaryDirectory() as folder, threads_of(plan.jobs):
         for steps in (WARM_UP, SHORT, LONG):

@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
+from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
+from cascade_clip.data.factory import open_dataset
+from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.io.files import write_text
 from cascade_clip.support.parallel import stop_with_parent
+from cascade_clip.training.run import train
+from cascade_clip.training.run_folder import RECIPE_FILE, decisive_settings
 
 RESULT_FILE = "ablation.json"
 COLUMNS = ("pAcc", "S", "U", "h")
@@ -115,9 +120,6 @@ def threads_of(jobs: int) -> Iterator[None]:
 
 def train_and_measure(run: Run, jobs: int) -> Row:
     """Does what is left to do of a run beside `jobs` - 1 others, and returns its result."""
-    from cascade_clip.training.run import train
-    from cascade_clip.training.run_folder import RECIPE_FILE
-
     with threads_of(jobs):
         if not (run.folder / "model" / "config.json").is_file():
             resume = (run.folder / RECIPE_FILE).is_file()
@@ -131,10 +133,6 @@ def measure(run: Run) -> Row:
     """Metrics of a trained run on the test split, with the recipe's own seen-score offset."""
     import torch
 
-    from cascade_clip.checkpoint.folder import load_bundle
-    from cascade_clip.data.dataset import open_dataset
-    from cascade_clip.evaluation.evaluate import evaluate_bundle
-
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset = open_dataset(run.recipe.data, "test", run.pictures)
     found = evaluate_bundle(load_bundle(run.folder), dataset, run.recipe, device)
@@ -143,8 +141,6 @@ def measure(run: Run) -> Row:
 
 
 def _run(plan: Plan, variant: Variant, seed: int) -> Run:
-    from cascade_clip.training.run_folder import decisive_settings
-
     fixed = (f"train.steps={plan.steps}", f"train.seed={seed}", "train.validate_every=0")
     recipe = load_recipe(plan.recipe, [*plan.settings, *variant.settings, *fixed])
     measured_on = {"root": str(recipe.data.root), "pictures": plan.pictures}

@@ -25,7 +25,7 @@ from torch import Tensor
 from cascade_clip.analysis.bootstrap import MIN_DRAWN, RESAMPLES
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import network_input, patch_side, window_batches, window_side
-from cascade_clip.data.dataset import SegmentationDataset
+from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.errors import UserError
 
 MIN_BATCH = 4

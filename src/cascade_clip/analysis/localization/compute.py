@@ -27,7 +27,7 @@ from cascade_clip.analysis.windows import (
     window_side,
 )
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset, collate
+from cascade_clip.data.samples import Sample, SegmentationDataset, collate
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import RGBArray
 

@@ -19,15 +19,15 @@ from cascade_clip.analysis.stages.offsets import OFFSETS, OffsetCurve
 from cascade_clip.analysis.stages.pixels import PixelBest, View, best_pixels
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset
 from cascade_clip.data.labels import IGNORE, full_targets
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.evaluation.stages import stage_names
 from cascade_clip.model.aggregation import WeightedSum, build_aggregation
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.report.sections import Example
 
 ALL = "all stages"
 

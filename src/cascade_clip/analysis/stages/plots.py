@@ -18,11 +18,11 @@ from cascade_clip.analysis.stages.compute import ClassGains, LevelWeights
 from cascade_clip.analysis.stages.confusion import Outcome
 from cascade_clip.analysis.stages.offsets import OffsetCurve
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.io.overlay import paint_labels
 from cascade_clip.io.palette import IGNORED, SEEN_COLOUR, UNSEEN_COLOUR, class_colours, to_hex
 from cascade_clip.report import plots
-from cascade_clip.report.sections import Example
 
 H_COLOUR, PALE = plots.INK, "#c9d2dc"
 GROUP_COLOURS = {

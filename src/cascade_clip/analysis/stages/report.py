@@ -26,8 +26,9 @@ from cascade_clip.analysis.stages.compute import (
     gain_over,
 )
 from cascade_clip.analysis.stages.confusion import largest_confusions, outcomes
+from cascade_clip.evaluation.examples import Example
 from cascade_clip.report import html
-from cascade_clip.report.sections import Example, percent, pictures_section
+from cascade_clip.report.sections import percent, pictures_section
 
 CONFUSIONS = 8
 """Pairs of classes in the table of what is taken from whom."""

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
-from cascade_clip.data.dataset import Batch, Sample, SegmentationDataset, TrainStream, collate
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.sampling import seeded
+from cascade_clip.data.stream import TrainStream
 from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.training.loaders import train_stream

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cascade_clip.config import Setting
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.dataset import Sample, SegmentationDataset
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.data.sampling import derive_seed
 
 

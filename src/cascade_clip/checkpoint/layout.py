@@ -1,0 +1,5 @@
+"""Names of the files in a model folder."""
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
