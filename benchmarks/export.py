@@ -25,7 +25,7 @@ from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, build_clip, freeze_clip, load_tokenizer
-from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.export.network import open_exported
@@ -88,7 +88,7 @@ def measure(bundle: Bundle, rounds: int) -> dict[str, Any]:
     """Times, ratios and agreement of every way, for one window of the model's size."""
     crop = bundle.recipe.data.crop
     picture = random_pictures(1, (crop, crop), CPU)
-    text = encode_classes(bundle.clip, bundle.classes.prompts, bundle.templates)  # (C, d)
+    text = bundle.clip.text_encoder(bundle.classes.prompts, bundle.templates)  # (C, d)
     network = bundle.network.eval()
     ways: dict[str, Callable[[], object]] = {BASELINE: partial(run, network, picture, text)}
     files = {}

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
@@ -170,7 +169,7 @@ def raw_clip(scenes: int, own_size: bool = False) -> Row:
         sizes = [f"data.crop={side}", f"data.stride={side}", f"data.short_side={side + room}"]
         recipe = load_recipe(METHODS["cascade"], sizes)
     names = open_dataset(recipe.data, "test").classes.names
-    network, text = RawClip(clip.visual), encode_classes(clip, names)
+    network, text = RawClip(clip.visual), clip.text_encoder(names)
     its_recipe = raw_clip_recipe(recipe, clip)
     row = by_offset(network, its_recipe, text, "test", scenes, [0.0])[0.0]
     exchanged = exchange_unseen(text, open_dataset(recipe.data, "test").classes.unseen_indices)
@@ -180,7 +179,7 @@ def raw_clip(scenes: int, own_size: bool = False) -> Row:
 
 def text_of(bundle: Bundle) -> Tensor:
     """Text embeddings (C, d) of the model's classes."""
-    return encode_classes(bundle.clip, bundle.classes.names, bundle.templates)
+    return bundle.clip.text_encoder(bundle.classes.names, bundle.templates)
 
 
 def exchange_unseen(text: Tensor, unseen: tuple[int, ...]) -> Tensor:

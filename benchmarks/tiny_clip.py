@@ -16,7 +16,6 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import ClipSettings, PicturebookSettings, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.drawn import PicturebookDataset
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=300)
     arguments = parser.parse_args()
     clip = load_clip(ClipSettings(model=arguments.clip))
-    names = encode_classes(clip, CLASSES)
+    names = clip.text_encoder(CLASSES)
     result = {
         "fingerprint": clip.fingerprint[:12],
         "parameters": sum(p.numel() for p in clip.model.parameters()),

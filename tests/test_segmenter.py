@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from cascade_clip.checkpoint.folder import save_model
@@ -16,8 +14,6 @@ from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.inference.picture_sizes import PictureSizes
-from cascade_clip.inference.windows import windows
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
@@ -65,41 +61,6 @@ def test_a_very_long_picture_is_shrunk_with_a_warning(seg: Segmenter) -> None:
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert result.labels.shape == (1, 10_000)
-
-
-@given(
-    st.integers(1, 30_000),
-    st.integers(1, 30_000),
-    st.integers(16, 600),
-    st.floats(0.3, 1.0),
-    st.integers(1, 3),
-    st.integers(1, 80),
-)
-def test_pictures_are_shrunk_no_further_than_their_windows_ask(
-    height: int, width: int, crop: int, share: float, shifts: int, most: int
-) -> None:
-    stride = max(1, int(crop * share))
-    sizes = PictureSizes(min(height, width), crop, stride, shifts, (8, 8), most)
-
-    def count(size: tuple[int, int]) -> int:
-        return len(windows(size, crop, stride, shifts, (8, 8)).origins)
-
-    size = sizes.in_network((height, width))
-    assert count(size) <= most
-    if size == (height, width):
-        assert sizes.note((height, width)) is None
-    else:
-        long_side = max(size) + 1
-        larger = [max(1, side * long_side // max(height, width)) for side in (height, width)]
-        assert count((larger[0], larger[1])) > most
-
-
-def test_long_pictures_keep_the_windows_they_may_have() -> None:
-    sizes = PictureSizes(148, crop=144, stride=96, shifts=2, patch=(8, 8), max_windows=64)
-    assert sizes.in_network((200, 1200)) == (148, 888)
-    assert sizes.in_network((1, 10**8))[0] >= 1
-    with pytest.raises(UserError, match="max_windows"):
-        PictureSizes(148, crop=144, stride=96, max_windows=0)
 
 
 def test_a_model_is_asked_with_the_words_of_its_training(seg: Segmenter) -> None:

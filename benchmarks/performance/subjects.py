@@ -12,7 +12,7 @@ import torch
 from benchmarks.reference.inference import sliding_labels as reference_labels
 from benchmarks.reference.loss import focal_and_dice
 from benchmarks.reference.network import ReferenceNetwork, reference_of
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cascade_clip.clip.load import build_clip
@@ -21,6 +21,7 @@ from cascade_clip.inference.sliding import sliding_labels
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.fast.precision import Precision, at_precision
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.protocol import MaskNetwork
 
 SEEN_SHARE = 156 / 171
 TRAINED_CLASSES = 156
@@ -140,7 +141,7 @@ class Ours:
     def labels(self, pictures: Tensor, text: Tensor) -> Tensor:
         with products(self.options):
             return sliding_labels(
-                cast(SegmentationNetwork, _WithEncoder(self.forward, self.network.encoder)),
+                cast(MaskNetwork, self.forward),
                 pictures,
                 text,
                 **sliding_options(self.shape, pictures, len(text)),
@@ -241,12 +242,13 @@ SUBJECTS: dict[str, Build] = {
 
 def sliding_options(shape: Shape, pictures: Tensor, classes: int) -> dict[str, Any]:
     """The settings of sliding windows for pictures (B, 3, H, W)."""
+    offsets = torch.zeros(classes, device=pictures.device)
+    offsets[: round(SEEN_SHARE * classes)] = -0.1
     return {
         "crop": shape.crop,
         "stride": shape.stride,
         "output_size": (pictures.shape[2], pictures.shape[3]),
-        "seen": torch.arange(round(SEEN_SHARE * classes), device=pictures.device),
-        "seen_score_offset": 0.1,
+        "offsets": offsets,
     }
 
 
@@ -262,14 +264,3 @@ def products(options: Options) -> Iterator[None]:
 
 def autocast(device: torch.device, enabled: bool) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
-class _WithEncoder(nn.Module):
-    """A compiled network, with the encoder that inference asks for its patch size."""
-
-    def __init__(self, forward: Callable[..., Any], encoder: nn.Module) -> None:
-        super().__init__()
-        self.run, self.encoder = forward, encoder
-
-    def forward(self, *arguments: Tensor) -> Any:
-        return self.run(*arguments)

@@ -19,10 +19,10 @@ def sliding_scores(
     crop: int,
     stride: int,
     output_size: Size,
-    seen: Tensor,
-    seen_score_offset: float,
+    offsets: Tensor,
 ) -> Tensor:
-    """`predict` maps windows (B, 3, h, w) to mask logits (B, C, S, S); scores (B, C, H0, W0)."""
+    """`predict` maps windows (B, 3, h, w) to mask logits (B, C, S, S); scores (B, C, H0, W0), with
+    `offsets` (C,) added."""
     height, width = image.shape[2:]
     total: Tensor | None = None
     count = image.new_zeros(1, 1, height, width)
@@ -32,7 +32,7 @@ def sliding_scores(
             top, left = max(bottom - crop, 0), max(right - crop, 0)
             window = image[:, :, top:bottom, left:right]
             scores = predict(window).sigmoid()  # (B, C, S, S)
-            scores[:, seen] = scores[:, seen] - seen_score_offset
+            scores = scores + offsets[:, None, None]
             scores = resize(scores, (bottom - top, right - left))
             placed = F.pad(scores, (left, width - right, top, height - bottom))
             total = placed if total is None else total + placed

@@ -22,8 +22,8 @@ from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
-from cascade_clip.inference.picture_network import PictureNetwork
-from cascade_clip.inference.picture_sizes import MAX_WINDOWS, PictureSizes, check_max_windows
+from cascade_clip.export.vocabulary import FixedVocabulary
+from cascade_clip.inference.predictor import MAX_WINDOWS, Predictor, check_max_windows
 from cascade_clip.inference.query import (
     Query,
     QueryOptions,
@@ -31,12 +31,17 @@ from cascade_clip.inference.query import (
     check_options,
     read_templates,
 )
-from cascade_clip.inference.sliding import window_options
 from cascade_clip.io.images import Picture, RGBArray, picture_name, read_picture
 from cascade_clip.io.palette import class_colours
 from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
-from cascade_clip.model.fast.precision import PrecisionChoice, at_precision, choose_precision
+from cascade_clip.model.fast.precision import (
+    Precision,
+    PrecisionChoice,
+    at_precision,
+    choose_precision,
+)
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
 from cascade_clip.support.devices import usable_device
 from cascade_clip.support.warn import warn_caller
@@ -53,22 +58,21 @@ class Segmenter:
     """Segments pictures into classes named at run time.
 
     `network` stands on `clip`; `classes` are those of its training; `recipe` says how pictures are
-    prepared. `default_classes` are asked for when no names are given; None: those of the training.
-    `max_windows` caps the work for very long pictures: they are shrunk, with a warning, until they
-    fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the device
-    multiplies it, else fp32. Lower ones work on a copy of the network. `compile` passes the network
-    through `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
+    prepared. `max_windows` caps the work for very long pictures: they are shrunk, with a warning,
+    until they fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the
+    device multiplies it, else fp32. Lower ones work on a copy of the network; exported files have
+    their own. `compile` passes the network through `torch.compile` with the first picture, which
+    takes a minute or more; "auto": on GPUs.
     """
 
     def __init__(
         self,
-        network: SegmentationNetwork,
-        clip: FrozenClip,
+        network: MaskNetwork,
+        clip: FrozenClip | FixedVocabulary,
         classes: ClassSet,
         recipe: Recipe,
         *,
         templates: str | Sequence[str] | None = None,
-        default_classes: TypedClasses | None = None,
         metrics: Mapping[str, float | None] | None = None,
         device: str | torch.device = "cpu",
         max_windows: int = MAX_WINDOWS,
@@ -76,24 +80,21 @@ class Segmenter:
         compile: CompileChoice = False,
     ) -> None:
         self.device = usable_device(device)
-        self.precision = choose_precision(precision, self.device)
-        self.network = at_precision(network.to(self.device).eval(), self.precision)
+        self.network = network.to(self.device).eval()
+        self.precision: Precision = "fp32"
+        if isinstance(self.network, SegmentationNetwork):
+            self.precision = choose_precision(precision, self.device)
+            self.network = at_precision(self.network, self.precision)
         if wants_compile(compile, self.device):
             self.network.compile()
         self.clip = clip
         self.trained_classes = classes
-        self.default_classes = default_classes or classes_named(classes.prompts)
+        own = clip.classes if isinstance(clip, FixedVocabulary) else classes_named(classes.prompts)
+        self.default_classes = own
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
-        data = recipe.data
-        self.sizes = PictureSizes(
-            data.short_side,
-            **window_options(data),
-            patch=self.network.encoder.patch_size,
-            max_windows=max_windows,
-        )
-        self.pictures = PictureNetwork(self.network, data, self.sizes, self.device)
+        self.predictor = Predictor(self.network, recipe.data, self.device, max_windows)
 
     @classmethod
     def from_pretrained(
@@ -136,7 +137,6 @@ class Segmenter:
             bundle.classes,
             bundle.recipe,
             templates=bundle.templates,
-            default_classes=bundle.default_classes,
             metrics=bundle.metrics,
             device=device,
             max_windows=max_windows,
@@ -199,7 +199,7 @@ class Segmenter:
         """
         check_options(options)
         return build_query(
-            self.clip,
+            self.clip.text_encoder,
             self.default_classes if classes is None else parse_classes(classes),
             trained=self.trained_classes.trained_names,
             trained_templates=self.templates,
@@ -258,13 +258,18 @@ class Segmenter:
         return publish_model(self._bundle(), repo_id, private=private, full=full, licence=licence)
 
     def _bundle(self) -> Bundle:
-        if not isinstance(self.network, SegmentationNetwork) or self.precision != "fp32":
+        network, clip = self.network, self.clip
+        if (
+            not isinstance(network, SegmentationNetwork)
+            or not isinstance(clip, FrozenClip)
+            or self.precision != "fp32"
+        ):
             raise UserError(
                 "only models that were loaded from a model folder in precision fp32 can be saved"
             )
         return Bundle(
-            network=self.network,
-            clip=self.clip,
+            network=network,
+            clip=clip,
             recipe=self.recipe,
             classes=self.trained_classes,
             templates=self.templates,
@@ -282,13 +287,13 @@ class Segmenter:
             )
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         for size in dict.fromkeys(sizes):
-            if (note := self.sizes.note(size)) is not None:
+            if (note := self.predictor.plan(size).note) is not None:
                 warn_caller(note, ShrunkPicture)
         colours = class_colours([group[0] for group in query.typed.groups])
         labels: dict[int, npt.NDArray[np.int16]] = {}
         confidence: dict[int, npt.NDArray[np.float16]] = {}
-        for members in self.sizes.passes(sizes):
-            best = self.pictures.labels([images[i] for i in members], query)  # (B, H, W) each
+        for members in self.predictor.passes(sizes):
+            best = self.predictor.labels([images[i] for i in members], query)  # (B, H, W) each
             labels.update(zip(members, best[0], strict=True))
             confidence.update(zip(members, best[1], strict=True))
         return [
@@ -299,7 +304,7 @@ class Segmenter:
                 name=picture_name(picture, first + index),
                 file_name=Path(picture).name if isinstance(picture, (str, Path)) else None,
                 confidence=confidence[index],
-                compute_scores=partial(self.pictures.scores, image, query),
+                compute_scores=partial(self.predictor.scores, image, query),
             )
             for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
         ]

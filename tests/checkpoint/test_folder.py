@@ -17,7 +17,6 @@ from cascade_clip.checkpoint.folder import load_bundle, load_model, save_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
@@ -104,14 +103,14 @@ def test_a_full_model_brings_its_clip(tmp_path: Path, recipe: Recipe, quick_gelu
     with torch.no_grad():
         expected = network(IMAGE, TEXT).mask_logits
     save_model(tmp_path / "model", network, recipe, CLASSES, clip, full=True)
-    words = encode_classes(clip, CLASSES.names)
+    words = clip.text_encoder(CLASSES.names)
     shutil.rmtree(folder)
     moved = (tmp_path / "model").rename(tmp_path / "moved")
     bundle = load_bundle(moved)
     assert bundle.has_trunk
     with torch.no_grad():
         assert torch.equal(bundle.network(IMAGE, TEXT).mask_logits, expected)
-    assert torch.equal(encode_classes(bundle.clip, CLASSES.names), words)
+    assert torch.equal(bundle.clip.text_encoder(CLASSES.names), words)
 
 
 @pytest.mark.parametrize("full", [False, True])

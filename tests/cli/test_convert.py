@@ -19,7 +19,6 @@ from cascade_clip.checkpoint.released.convert import data_of, to_folder, to_rele
 from cascade_clip.checkpoint.released.keys import dead_weights
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import build_clip, load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_scores
@@ -157,7 +156,7 @@ def test_a_whole_text_encoder_reads_names(tmp_path: Path) -> None:
     torch.save({**released, "state_dict": state}, tmp_path / "whole.pth")
     to_folder(tmp_path / "whole.pth", tmp_path / "out")
     bundle = load_bundle(tmp_path / "out")
-    embeddings = encode_classes(bundle.clip, ["cat", "grass"])
+    embeddings = bundle.clip.text_encoder(["cat", "grass"])
     with torch.no_grad():
         tokens = bundle.clip.tokenize(["a photo of a cat", "a photo of a grass"])
         expected = torch.nn.functional.normalize(clip.eval().encode_text(tokens), dim=-1)

@@ -235,7 +235,7 @@ def test_the_same_weights_embed_as_in_transformers(tmp_path: Path, act: str) -> 
     with torch.no_grad():
         outputs = theirs(input_ids=ours.tokenize(TEXTS), pixel_values=images)
         image = nn.functional.normalize(ours.model.encode_image(images), dim=-1)
-    text = nn.functional.normalize(ours.encode_text(TEXTS), dim=-1)
+    text = nn.functional.normalize(ours.text_encoder.encode_texts(TEXTS), dim=-1)
     torch.testing.assert_close(image, outputs.image_embeds, atol=1e-5, rtol=0)
     torch.testing.assert_close(text, outputs.text_embeds, atol=1e-5, rtol=0)
 

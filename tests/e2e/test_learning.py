@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate
@@ -34,7 +33,7 @@ CHANCE = 1 / 22
 
 def measure(bundle: Bundle, exchanged: bool = False) -> Metrics:
     dataset = open_dataset(bundle.recipe.data, "test", SCENES)
-    text = encode_classes(bundle.clip, bundle.classes.names, bundle.templates)
+    text = bundle.clip.text_encoder(bundle.classes.names, bundle.templates)
     if exchanged:
         unseen = list(bundle.classes.unseen_indices)
         text[unseen] = text[[*unseen[1:], unseen[0]]]
@@ -72,7 +71,7 @@ def embedded() -> Bundle:
 
 def test_the_embedded_model_beats_clip_without_masks(embedded: Bundle) -> None:
     dataset = open_dataset(embedded.recipe.data, "test", SCENES)
-    text = encode_classes(embedded.clip, embedded.classes.names, embedded.templates)
+    text = embedded.clip.text_encoder(embedded.classes.names, embedded.templates)
     recipe = raw_clip_recipe(embedded.recipe, embedded.clip)
     raw = evaluate(RawClip(embedded.clip.visual), dataset, text, recipe)
     ours = measure(embedded)

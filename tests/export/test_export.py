@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import load_exported
 from cascade_clip.export.check import check_exported
@@ -26,7 +25,7 @@ BundleOf = Callable[..., Bundle]
 
 def assert_same_logits(file: Path, bundle: Bundle, **limits: float) -> None:
     exported = open_exported(file, CPU)
-    text = encode_classes(bundle.clip, ("cat", "dog", "apple tree"), bundle.templates)
+    text = bundle.clip.text_encoder(("cat", "dog", "apple tree"), bundle.templates)
     generator = torch.Generator().manual_seed(0)
     for batch, rows, columns, classes in ((2, 5, 9, 3), (1, 1, 1, 1), (3, 4, 4, 2), (1, 7, 1, 3)):
         image = torch.randn(batch, 3, 8 * rows, 8 * columns, generator=generator)
@@ -92,11 +91,11 @@ def test_onnx_with_fixed_classes(fixed_onnx_model: tuple[Bundle, Path]) -> None:
     assert (data["mean"], data["std"]) == ([0.5] * 3, [0.5] * 3)
 
     image = torch.randn(2, 3, 24, 40)
-    text = encode_classes(bundle.clip, ("houses", "cat"), bundle.templates)
+    text = bundle.clip.text_encoder(("houses", "cat"), bundle.templates)
     with torch.inference_mode():
         expected = bundle.network(image, text).mask_logits
     loaded = load_exported(file, CPU)
-    channels = encode_classes(loaded.clip, ("houses", "cat"), loaded.templates)
+    channels = loaded.clip.text_encoder(("houses", "cat"), loaded.templates)
     torch.testing.assert_close(
         loaded.network(image, channels).mask_logits, expected, rtol=1e-4, atol=1e-4
     )
@@ -133,7 +132,7 @@ def test_a_graph_that_differs_is_refused_and_an_older_file_stays(
 def test_the_check_notices_other_weights(bundle_of: BundleOf, tmp_path: Path) -> None:
     bundle, file = bundle_of(), tmp_path / "model.pt2"
     export_model(bundle, file, format="torch-export")
-    text = encode_classes(bundle.clip, ("cat", "dog"), bundle.templates)
+    text = bundle.clip.text_encoder(("cat", "dog"), bundle.templates)
     exported, offsets = open_exported(file, CPU), torch.tensor([0.1, 0.0])
     check_exported(exported, bundle.network, text, offsets, bundle.recipe.data)
     with torch.no_grad():

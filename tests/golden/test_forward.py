@@ -99,11 +99,12 @@ def decided_pixels(maps: Tensor) -> Tensor:
 
 def slide_options(reference: Golden, setting: str) -> dict[str, Any]:
     preprocessing = reference.model.preprocessing
+    offsets = torch.zeros(len(reference.values["text_embeddings"]))
+    offsets[reference.seen] = -SEEN_SCORE_OFFSET[setting]
     return {
         "crop": preprocessing.crop,
         "stride": preprocessing.stride,
         "output_size": tuple(reference.values[f"{setting}.slide.scores"].shape[2:]),
-        "seen": reference.seen,
-        "seen_score_offset": SEEN_SCORE_OFFSET[setting],
+        "offsets": offsets,
         "logit_size": reference.image_size,
     }

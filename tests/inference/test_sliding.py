@@ -26,7 +26,7 @@ class Patchwise(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = SimpleNamespace(patch_size=(PATCH, PATCH))
+        self.patch_size = (PATCH, PATCH)
         self.batches: list[int] = []
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Any:
@@ -71,8 +71,7 @@ def test_equals_naive_twin(
         "crop": crop,
         "stride": crop - overlap,
         "output_size": output,
-        "seen": torch.tensor([0, 1, 4]),
-        "seen_score_offset": 0.1,
+        "offsets": torch.tensor([-0.1, -0.1, 0.0, 0.2, -0.1, 0.0]),
         "logit_size": logit_size,
         "shifts": shifts,
     }
@@ -130,27 +129,14 @@ def test_windows_that_leave_gaps_are_refused(crop: int, stride: int) -> None:
         windows((20, 20), crop, stride)
 
 
-def test_offset_lowers_seen_classes_only() -> None:
+def test_offsets_are_added_class_by_class() -> None:
     image, text = draw(1, (16, 16), 3, seed=2)
     options: dict[str, Any] = {"crop": 16, "stride": 16, "output_size": (16, 16)}
     plain = sliding_scores(Patchwise(), image, text, **options)
-    lowered = sliding_scores(
-        Patchwise(), image, text, seen=torch.tensor([1]), seen_score_offset=0.25, **options
-    )
-    difference = (plain - lowered).mean((0, 2, 3))
-    torch.testing.assert_close(difference, torch.tensor([0.0, 0.25, 0.0]))
-
-
-def test_each_class_may_have_its_own_offset() -> None:
-    image, text = draw(1, (16, 16), 3, seed=2)
-    options: dict[str, Any] = {"crop": 16, "stride": 16, "output_size": (16, 16)}
-    plain = sliding_scores(Patchwise(), image, text, **options)
-    seen, offsets = torch.tensor([2, 0]), torch.tensor([0.25, 0.5])
-    lowered = sliding_scores(
-        Patchwise(), image, text, seen=seen, seen_score_offset=offsets, **options
-    )
-    difference = (plain - lowered).mean((0, 2, 3))
-    torch.testing.assert_close(difference, torch.tensor([0.5, 0.0, 0.25]))
+    offsets = torch.tensor([0.5, 0.0, -0.25])
+    moved = sliding_scores(Patchwise(), image, text, offsets=offsets, **options)
+    difference = (moved - plain).mean((0, 2, 3))
+    torch.testing.assert_close(difference, offsets)
 
 
 def test_windows_go_through_the_network_in_batches() -> None:
@@ -185,7 +171,7 @@ def network(image, text):
     grid = torch.rand(len(image), len(text), image.shape[2] // 16, image.shape[3] // 16)
     return SimpleNamespace(mask_logits=grid)
 
-network.encoder = SimpleNamespace(patch_size=(16, 16))
+network.patch_size = (16, 16)
 options = dict(crop=256, stride=128, output_size=(512, 384))
 peaks = []
 for classes in (10, 1000):
@@ -207,8 +193,8 @@ def test_memory_does_not_grow_with_full_size_maps_of_all_classes() -> None:
 
 def test_the_way_of_gpus_gives_the_labels_of_the_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     image, text = draw(2, (30, 22), classes=9, seed=5)
-    offset = {"seen": torch.tensor([0, 3]), "seen_score_offset": 0.2}
-    arguments = {"crop": 16, "stride": 12, "output_size": (41, 37), **offset}
+    arguments: dict[str, Any] = {"crop": 16, "stride": 12, "output_size": (41, 37)}
+    arguments["offsets"] = torch.linspace(-0.2, 0.2, 9)
     tiles = sliding_best(Patchwise(), image, text, **arguments)
     monkeypatch.setattr(WindowLogits, "best", WindowLogits.best_by_classes)
     classes = sliding_best(Patchwise(), image, text, **arguments)

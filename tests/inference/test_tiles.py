@@ -43,8 +43,7 @@ def test_labels_equal_the_naive_twin_for_any_tile(
         "crop": crop,
         "stride": crop - overlap,
         "output_size": output or size,
-        "seen": torch.tensor([0, 1, 4, 6]),
-        "seen_score_offset": 0.1,
+        "offsets": torch.tensor([-0.1, -0.1, 0.0, 0.0, -0.1, 0.2, -0.1, 0.0, 0.0]),
         "logit_size": logit_size,
     }
     expected = naive.sliding_scores(
@@ -67,7 +66,7 @@ def test_of_equal_scores_the_first_class_wins() -> None:
     assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize(("offset", "left"), [(0.0, 2), (0.6, 1)])
+@pytest.mark.parametrize(("offset", "left"), [(0.0, 2), (-0.6, 1)])
 def test_only_classes_that_may_win_are_computed(offset: float, left: int) -> None:
     axis = tiles.Axis(
         output=64, picture=64, starts=(0,), window=64, padded=64, patches=4, upsampled=None

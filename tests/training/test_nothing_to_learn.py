@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import LossSettings, Setting
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.drawn import PicturebookDataset
@@ -60,7 +59,7 @@ def test_a_step_without_a_seen_pixel_is_finite(
     torch.manual_seed(0)
     network = SegmentationNetwork(clip.visual, recipe.model)
     module = TrainingModule(
-        network, recipe, scenes.classes, encode_classes(clip, scenes.classes.names)
+        network, recipe, scenes.classes, clip.text_encoder(scenes.classes.names)
     )
     loss, gradients = step(module, filled(collate([scenes[0], scenes[1]]), fill, module))
     assert torch.isfinite(loss)

@@ -6,19 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
-from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import encode_classes
+from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import DataSettings, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.evaluation.methods import raw_contender
+from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.model.encoder import ImageEncoder
+from cascade_clip.model.network import SegmentationNetwork
 
 RAW_CLIP = "raw-clip"
 """What is typed for the CLIP of the model without any training."""
@@ -30,7 +29,7 @@ class Subject:
     """A network with the forward pass of `SegmentationNetwork`, in evaluation mode."""
 
     name: str
-    network: nn.Module
+    network: SegmentationNetwork | RawClip
     recipe: Recipe
     """Its data settings are those of the analysis, its normalisation its own."""
     clip: FrozenClip
@@ -39,7 +38,7 @@ class Subject:
     @property
     def encoder(self) -> ImageEncoder:
         """The image encoder below the network."""
-        return cast(ImageEncoder, self.network.encoder)
+        return self.network.encoder
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +47,7 @@ class Subject:
 
     def text(self, classes: ClassSet) -> Tensor:
         """Text embeddings (C, d) of the classes, on the network's device."""
-        return encode_classes(self.clip, classes.prompts, self.templates).to(self.device)
+        return self.clip.text_encoder(classes.prompts, self.templates).to(self.device)
 
     def tokens(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(number, tokens (B, 1 + N, D)) of each block, for normalised images (B, 3, H, W).
@@ -84,9 +83,10 @@ def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> li
     """
     subjects = [_subject(bundle, data)]
     if against == RAW_CLIP:
-        raw = raw_contender(bundle.recipe)
-        recipe = _on(raw.recipe, data)
-        subjects.append(Subject(RAW_NAME, raw.network, recipe, bundle.clip, bundle.templates))
+        own = load_clip(bundle.recipe.model.clip)  # a copy: the model may have tuned its own
+        recipe = _on(raw_clip_recipe(bundle.recipe, own), data)
+        raw = RawClip(own.visual)
+        subjects.append(Subject(RAW_NAME, raw, recipe, bundle.clip, bundle.templates))
     elif against is not None:
         other = _subject(load_bundle(against), data)
         same = other.name == subjects[0].name

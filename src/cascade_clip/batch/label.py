@@ -98,5 +98,5 @@ class Labeller:
         named = replace(result, name=picture.name)
         self.store.add(named, picture.path, picture.stamp, self.task.min_area)
         height, width = result.labels.shape
-        note = self.segmenter.sizes.note((height, width))
+        note = self.segmenter.predictor.plan((height, width)).note
         return Labelled(note=None if note is None else f"{picture.path}: {note}")

@@ -18,7 +18,7 @@ from cascade_clip.batch.label import Labelled, Labeller
 from cascade_clip.batch.records import Store
 from cascade_clip.batch.task import Job, Task
 from cascade_clip.errors import UserError
-from cascade_clip.inference.picture_sizes import BATCH
+from cascade_clip.inference.predictor import BATCH
 
 
 class LabelWorker:

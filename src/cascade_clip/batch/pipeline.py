@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cascade_clip.inference.picture_sizes import BATCH, BATCH_PIXELS
+from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
 from cascade_clip.inference.query import Query
 from cascade_clip.io.images import RGBArray
 from cascade_clip.segmentation import Segmentation

@@ -79,4 +79,4 @@ class Task:
             shares={shown.name: shown.share for shown in named.legend},
             coco=named.to_coco() if "coco" in self.formats else None,
         )
-        return Done(entry, note=self.segmenter.sizes.note((height, width)))
+        return Done(entry, note=self.segmenter.predictor.plan((height, width)).note)

@@ -25,7 +25,6 @@ from torch import Tensor
 from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.stored_clip import store_clip
-from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.clip.weights import fingerprint
@@ -69,8 +68,6 @@ class Bundle:
     templates: tuple[str, ...]
     metrics: dict[str, float | None] = field(default_factory=dict)
     clip_fingerprint: str | None = None
-    default_classes: TypedClasses | None = None
-    """What is asked for when no names are given; None: the classes of the training."""
     has_trunk: bool = False
     """Whether the folder holds the CLIP too; `recipe.model.clip` then names it there."""
 

@@ -15,7 +15,6 @@ from rich.progress import track
 from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import dump_recipe, load_recipe
 from cascade_clip.data.classes import ClassSet
@@ -108,7 +107,7 @@ def run_demo(out: Path, settings: DemoSettings, quiet: bool = False) -> DemoResu
     recipe, classes = cascade.recipe, cascade.classes
     contenders = {name: trained_contender(bundle) for name, bundle in bundles.items()}
     contenders[RAW] = raw_contender(recipe)
-    text = encode_classes(cascade.clip, classes.names, cascade.templates)  # (C, d)
+    text = cascade.clip.text_encoder(classes.names, cascade.templates)  # (C, d)
     rows = {}
     for name, contender in contenders.items():
         with clock.measure(f"evaluating {name} ({settings.scenes} scenes)"):

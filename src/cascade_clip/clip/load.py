@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
 from safetensors import SafetensorError
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cascade_clip.clip.hub import find_on_hub
+from cascade_clip.clip.text import TextEncoder
 from cascade_clip.clip.weights import (
     choose_activation,
     describe_differences,
@@ -64,7 +64,6 @@ class FrozenClip:
     depth: int
     mean: RGB
     std: RGB
-    text_cache: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
@@ -76,16 +75,14 @@ class FrozenClip:
         return visual
 
     @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """Class names in templates to text embeddings (C, d)."""
+        return TextEncoder(self.model, self.tokenize)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes and float32 values of all weights."""
         return fingerprint(self.model.state_dict())
-
-    def encode_text(self, texts: list[str]) -> Tensor:
-        """Embeddings (L, d) of L texts, not normalised."""
-        device = next(self.model.parameters()).device
-        with torch.no_grad():
-            embeddings: Tensor = self.model.encode_text(self.tokenize(texts).to(device))  # (L, d)
-        return embeddings.float()
 
 
 def build_clip(

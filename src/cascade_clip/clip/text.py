@@ -1,14 +1,15 @@
-"""Class names x prompt templates -> text embeddings."""
+"""Class names in prompt templates to text embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_clip.clip.load import FrozenClip
 from cascade_clip.errors import UserError
 
 SINGLE_TEMPLATE = ("a photo of a {}",)
@@ -36,47 +37,81 @@ SCENE_TEMPLATES = (
 TEMPLATES = {"single": SINGLE_TEMPLATE, "many": SCENE_TEMPLATES}
 
 
-def encode_classes(
-    clip: FrozenClip, names: Sequence[str], templates: Sequence[str] = SINGLE_TEMPLATE
-) -> Tensor:
-    """Text embeddings T (C, d) of C class names: float32, L2-normalised.
+NameEncoder = Callable[[Sequence[str], Sequence[str]], Tensor]
+"""(names, templates) to text embeddings (C, d)."""
 
-    Each template's embedding is normalised, their mean is normalised again, as in ZegCLIP.
-    What was encoded once is kept on `clip`, so a changed list of names costs only its new names.
+REMEMBERED = 4096
+"""Embeddings that an encoder keeps: names, each with its templates."""
+BATCH = 256
+"""Texts that are encoded at once."""
 
-    Raises `UserError` for an empty list, a name without any token, or one that is too long.
+
+class TextEncoder:
+    """A CLIP's tokenizer and text encoder; what was encoded lately is not encoded again.
+
+    `model` is open_clip's CLIP; `tokenize` maps L texts to token ids (L, context_length), int64,
+    zero-padded. At most `remembered` embeddings are kept, each (d,).
     """
-    if not names:
-        raise UserError("no class names given; give at least one, e.g. --classes 'cat, grass'")
-    key = cache_key(templates)
-    new = [name for name in dict.fromkeys(names) if (name, key) not in clip.text_cache]
-    _check_names(clip, new, templates)
-    for name, embedding in zip(new, _encode(clip, new, templates), strict=True):
-        clip.text_cache[name, key] = embedding
-    return torch.stack([clip.text_cache[name, key] for name in names])  # (C, d)
+
+    def __init__(
+        self,
+        model: Any,
+        tokenize: Callable[[list[str]], Tensor],
+        *,
+        remembered: int = REMEMBERED,
+    ) -> None:
+        self.model = model
+        self.tokenize = tokenize
+        self.remembered = remembered
+        self._embeddings: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+
+    def __call__(self, names: Sequence[str], templates: Sequence[str] = SINGLE_TEMPLATE) -> Tensor:
+        """Text embeddings T (C, d) of C class names: float32, L2-normalised, on the CPU.
+
+        Each template's embedding is normalised, their mean is normalised again, as in ZegCLIP.
+
+        Raises `UserError` for an empty list, a name without any token, or one that is too long.
+        """
+        if not names:
+            raise UserError("no class names given; give at least one, e.g. --classes 'cat, grass'")
+        kept, filled = self._embeddings, tuple(templates)
+        new = [name for name in dict.fromkeys(names) if (name, filled) not in kept]
+        _check_names(self.tokenize, new, filled)
+        for name, embedding in zip(new, self._encode(new, filled), strict=True):
+            kept[name, filled] = embedding
+        for name in names:
+            kept.move_to_end((name, filled))
+        embeddings = torch.stack([kept[name, filled] for name in names])  # (C, d)
+        while len(kept) > self.remembered:
+            kept.popitem(last=False)
+        return embeddings
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """Embeddings (L, d) of L texts as they are: float32, not normalised, not kept."""
+        device = next(self.model.parameters()).device
+        with torch.no_grad():
+            embeddings: Tensor = self.model.encode_text(self.tokenize(texts).to(device))  # (L, d)
+        return embeddings.float()
+
+    def _encode(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Embeddings (C, d), L2-normalised."""
+        texts = [template.format(name) for name in names for template in templates]
+        chunks = [self.encode_texts(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        if not chunks:
+            return torch.empty(0, 0)
+        embeddings = F.normalize(torch.cat(chunks), dim=-1)  # (C * templates, d)
+        mean = embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1)  # (C, d)
+        return F.normalize(mean, dim=-1)
 
 
-def cache_key(templates: Sequence[str]) -> str:
-    """What stands for the templates in `FrozenClip.text_cache`, beside a name."""
-    return "\n".join(templates)
-
-
-def _encode(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-    texts = [template.format(name) for name in names for template in templates]
-    chunks = [clip.encode_text(texts[i : i + 256]) for i in range(0, len(texts), 256)]
-    if not chunks:
-        return torch.empty(0, clip.embed_dim)
-    embeddings = F.normalize(torch.cat(chunks), dim=-1)  # (C * templates, d)
-    mean = embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1)  # (C, d)
-    return F.normalize(mean, dim=-1)
-
-
-def _check_names(clip: FrozenClip, names: Sequence[str], templates: Sequence[str]) -> None:
+def _check_names(
+    tokenize: Callable[[list[str]], Tensor], names: Sequence[str], templates: Sequence[str]
+) -> None:
     if not names:
         return
-    empty = clip.tokenize([""])  # (1, context_length)
-    unread = (clip.tokenize(list(names)) == empty).all(dim=1)  # (C,)
-    texts = clip.tokenize([template.format(name) for name in names for template in templates])
+    empty = tokenize([""])  # (1, context_length)
+    unread = (tokenize(list(names)) == empty).all(dim=1)  # (C,)
+    texts = tokenize([template.format(name) for name in names for template in templates])
     # The tokenizer cuts silently; a cut text has no padding left at the end of its row.
     cut = (texts[:, -1] != empty[0, -1]).unflatten(0, (len(names), -1)).any(dim=1)  # (C,)
     for name, no_word, too_long in zip(names, unread.tolist(), cut.tolist(), strict=True):

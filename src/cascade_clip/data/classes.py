@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from cascade_clip.class_names import check_lengths, find_repeated, is_blank
 from cascade_clip.errors import UserError
 
@@ -58,6 +61,12 @@ class ClassSet:
     def seen_indices(self) -> tuple[int, ...]:
         """Labels of the seen classes, ascending."""
         return tuple(i for i, name in enumerate(self.names) if name not in self.unseen)
+
+    def score_offsets(self, seen_score_offset: float) -> Tensor:
+        """(C,), what inference adds to the scores: `seen_score_offset` less for seen classes."""
+        offsets = torch.zeros(len(self.names))
+        offsets[list(self.seen_indices)] = -seen_score_offset
+        return offsets
 
     @property
     def unseen_indices(self) -> tuple[int, ...]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import full_targets
@@ -19,13 +17,13 @@ from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.inference.sliding import sliding_labels, window_options
-from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.protocol import MaskNetwork
 
 BATCH_SIZE = 8
 
 
 def evaluate(
-    network: nn.Module,
+    network: MaskNetwork,
     dataset: SegmentationDataset,
     text_embeddings: Tensor,
     recipe: Recipe,
@@ -37,10 +35,9 @@ def evaluate(
 ) -> Metrics:
     """Metrics of `network` over all pictures of `dataset`, at their original size.
 
-    `network` is anything with the forward pass of `SegmentationNetwork`; `text_embeddings` (C, d)
-    are those of the data set's classes, in label order. `classes` says which of them count as
-    unseen (default: the data set's own split). `advance` is told how many pictures are done, and
-    `watch` gets their predicted and true labels (B, H, W).
+    `text_embeddings` (C, d) are those of the data set's classes, in label order. `classes` says
+    which of them count as unseen (default: the data set's own split). `advance` is told how many
+    pictures are done, and `watch` gets their predicted and true labels (B, H, W).
     """
     classes = classes or dataset.classes
     device = text_embeddings.device
@@ -65,13 +62,13 @@ def evaluate_bundle(
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> Metrics:
     """`evaluate` for a loaded model, on `device` and with the prompts of its training."""
-    text = encode_classes(bundle.clip, dataset.classes.prompts, bundle.templates).to(device)
+    text = bundle.clip.text_encoder(dataset.classes.prompts, bundle.templates).to(device)
     return evaluate(bundle.network.to(device), dataset, text, recipe, advance=advance)
 
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module,
+    network: MaskNetwork,
     images: Tensor,
     text_embeddings: Tensor,
     classes: ClassSet,
@@ -79,13 +76,12 @@ def predict(
 ) -> Tensor:
     """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`."""
     return sliding_labels(
-        cast(SegmentationNetwork, network),  # or what has its forward pass
+        network,
         prepare(images, recipe.data),
         text_embeddings,
         **window_options(recipe.data),
         output_size=(images.shape[-2], images.shape[-1]),
-        seen=torch.tensor(classes.seen_indices, dtype=torch.long, device=text_embeddings.device),
-        seen_score_offset=recipe.seen_score_offset,
+        offsets=classes.score_offsets(recipe.seen_score_offset),
     )
 
 

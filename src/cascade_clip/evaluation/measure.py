@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.split import read_split
@@ -47,7 +47,7 @@ def measure(
         contenders[RAW_CLIP] = raw_contender(recipe)
     changed = recipe.data.templates != bundle.recipe.data.templates
     templates = TEMPLATES[recipe.data.templates] if changed else bundle.templates
-    text = encode_classes(bundle.clip, dataset.classes.prompts, templates).to(device)
+    text = bundle.clip.text_encoder(dataset.classes.prompts, templates).to(device)
     rows: dict[str, Metrics] = {}
     accuracies = {name: Accuracies() for name in contenders}
     seconds: dict[str, float] = {}

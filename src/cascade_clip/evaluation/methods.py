@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
@@ -18,13 +18,14 @@ from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.stages import StageView, stage_names
+from cascade_clip.model.protocol import MaskNetwork
 
 
 @dataclass(frozen=True)
 class Contender:
     """A network with the forward pass of `SegmentationNetwork`, and how it is used."""
 
-    network: nn.Module
+    network: MaskNetwork
     recipe: Recipe
 
 

@@ -16,7 +16,7 @@ from cascade_clip.model.network import Output
 class RawClip(nn.Module):
     """Cosine similarity of CLIP's own patch embeddings (`ln_post` and projection) and the text.
 
-    Takes the place of a `SegmentationNetwork` in inference; `visual` is open_clip's
+    A `MaskNetwork`; `visual` is open_clip's
     `VisionTransformer`. It is frozen here, so give it one that no network is training.
     """
 
@@ -25,6 +25,11 @@ class RawClip(nn.Module):
         settings = EncoderSettings(tuning="frozen", class_embedding_twice=False)
         depth = len(visual.transformer.resblocks)
         self.encoder = ImageEncoder(visual, settings, (depth,))
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.encoder.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         """Normalised images (B, 3, H, W) and text embeddings (C, d) to cosine similarities."""

@@ -10,16 +10,17 @@ from cascade_clip.model.network import Output, SegmentationNetwork
 
 
 class StageView(nn.Module):
-    """A network of which only the mask logits of stage `stage` (0-based) count.
-
-    Takes the place of a `SegmentationNetwork` in inference.
-    """
+    """A network of which only the mask logits of stage `stage` (0-based) count."""
 
     def __init__(self, network: SegmentationNetwork, stage: int) -> None:
         super().__init__()
         self.network = network
         self.stage = stage
-        self.encoder = network.encoder
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.network.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         """As the network's, with `mask_logits` (B, C, h, w) those of the one stage."""

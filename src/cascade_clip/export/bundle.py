@@ -1,29 +1,40 @@
-"""An exported file with all that belongs to it, as a trained model is loaded."""
+"""A model from wherever it lies: a model folder, or an exported file with what belongs to it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, cast
+from typing import Literal
 
 import torch
-from torch import nn
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_clip_checked
 from cascade_clip.checkpoint.locate import ONNX_SUFFIX, is_exported
-from cascade_clip.class_names import TypedClasses, some_of
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import cache_key
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.export.metadata import ExportedConfig
-from cascade_clip.export.network import open_exported
+from cascade_clip.export.network import ExportedNetwork, open_exported
+from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.model.fast.precision import PrecisionChoice
-from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.nearest import did_you_mean
 
 Engine = Literal["torch", "onnxruntime"]
+
+
+@dataclass(frozen=True)
+class ExportedBundle:
+    """An exported network with all that belongs to it."""
+
+    network: ExportedNetwork
+    clip: FrozenClip | FixedVocabulary
+    """What encodes names for it."""
+    recipe: Recipe
+    classes: ClassSet
+    templates: tuple[str, ...]
+    metrics: dict[str, float | None]
 
 
 def load_any(
@@ -33,7 +44,7 @@ def load_any(
     revision: str | None = None,
     engine: Engine | None = None,
     precision: PrecisionChoice = "fp32",
-) -> Bundle:
+) -> Bundle | ExportedBundle:
     """A model from wherever `Segmenter.from_pretrained` takes it; see there."""
     if engine not in (None, "torch", "onnxruntime"):
         hint = did_you_mean(str(engine), ("torch", "onnxruntime"))
@@ -50,7 +61,7 @@ def load_any(
     return load_exported(model, device)
 
 
-def load_exported(path: Path, device: torch.device) -> Bundle:
+def load_exported(path: Path, device: torch.device) -> ExportedBundle:
     """The model in an .onnx or .pt2 file; what runs it computes on `device`.
 
     With free classes, the CLIP that the model stands on is loaded for its text encoder.
@@ -58,49 +69,24 @@ def load_exported(path: Path, device: torch.device) -> Bundle:
     Raises `UserError` as `open_exported`, and if that CLIP is missing or another one.
     """
     network = open_exported(path, device)
-    config = network.config
-    recipe = parse_recipe(config.model.recipe)
-    if config.classes is None:
-        clip = load_clip_checked(recipe, config.model.clip_fingerprint)
+    exported, model = network.config, network.config.model
+    recipe = parse_recipe(model.recipe)
+    clip: FrozenClip | FixedVocabulary
+    if exported.classes is None:
+        clip = load_clip_checked(recipe, model.clip_fingerprint)
     else:
-        clip = _clip_of_names(config, recipe, path)
-    return Bundle(
-        network=cast(SegmentationNetwork, network),  # it takes the place of one
+        clip = FixedVocabulary(
+            name=recipe.model.clip.model,
+            fingerprint=model.clip_fingerprint,
+            classes=TypedClasses(exported.classes),
+            templates=model.templates,
+            path=path,
+        )
+    return ExportedBundle(
+        network=network,
         clip=clip,
         recipe=recipe,
-        classes=ClassSet(config.model.classes, config.model.unseen, config.model.prompts),
-        templates=config.model.templates,
-        metrics=config.model.metrics,
-        clip_fingerprint=config.model.clip_fingerprint,
-        default_classes=None if config.classes is None else TypedClasses(config.classes),
+        classes=ClassSet(model.classes, model.unseen, model.prompts),
+        templates=model.templates,
+        metrics=model.metrics,
     )
-
-
-def _clip_of_names(config: ExportedConfig, recipe: Recipe, path: Path) -> FrozenClip:
-    """In the place of a CLIP: the embeddings of fixed names, which are the numbers of their
-    channels, and none besides."""
-    names = config.names
-
-    def refuse(texts: list[str]) -> NoReturn:
-        raise UserError(
-            f"{path} knows the classes {some_of(names)} in the templates of its training, and no "
-            "others; export the model without --classes for any names"
-        )
-
-    clip = FrozenClip(
-        model=nn.Identity(),
-        name=recipe.model.clip.model,
-        tokenize=refuse,
-        embed_dim=1,
-        image_size=recipe.data.crop,
-        patch_size=config.patch_size[0],
-        depth=0,
-        mean=recipe.data.mean,
-        std=recipe.data.std,
-    )
-    if config.model.clip_fingerprint is not None:
-        clip.fingerprint = config.model.clip_fingerprint
-    templates = cache_key(config.model.templates)
-    for channel, name in enumerate(names):
-        clip.text_cache[name, templates] = torch.tensor([float(channel)])
-    return clip

@@ -62,7 +62,7 @@ def check_exported(
         inputs = {IMAGE: image, TEXT: text, OFFSETS: offset} if dynamic else {IMAGE: image}
         mask_logits, its_scores = exported.run(inputs)
         expected = network(image, text).mask_logits
-        expected_scores = expected.sigmoid() - offset[:, None, None]
+        expected_scores = expected.sigmoid() + offset[:, None, None]
         scale = max(1.0, float(expected.abs().max()))
         logits.append(float((mask_logits - expected).abs().max()) / scale)
         scores.append(float((its_scores - expected_scores).abs().max()))

@@ -29,11 +29,11 @@ class DynamicGraph(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Normalised pictures (B, 3, H, W), sides multiples of the patch size, text embeddings
         (C, d) and offsets (C,), to mask logits and scores (B, C, h, w) on the patch grid; the
-        scores are sigmoid(mask logits) minus the offsets.
+        scores are sigmoid(mask logits) plus the offsets.
         """
         output = self.network(image.to(self.inner), text_embeddings.to(self.inner))
         mask_logits = output.mask_logits.float()  # (B, C, h, w)
-        return mask_logits, mask_logits.sigmoid() - offsets[:, None, None]
+        return mask_logits, mask_logits.sigmoid() + offsets[:, None, None]
 
 
 class FixedGraph(nn.Module):

@@ -14,7 +14,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.request import Precision
 
 METADATA_KEY = "cascade_clip"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class ExportedConfig(Settings):
@@ -29,7 +29,7 @@ class ExportedConfig(Settings):
     """Fixed classes, each with its synonyms: the graph's channels, one for each name. None: text
     embeddings and offsets are inputs of the graph."""
     offsets: tuple[float, ...] | None = None
-    """What is subtracted from the score of each name, for fixed classes."""
+    """What is added to the score of each name, for fixed classes."""
     model: ModelConfig
     """As in the `config.json` of a model folder. `model.recipe.data` holds `crop`, `stride`,
     `short_side`, `mean` and `std`."""

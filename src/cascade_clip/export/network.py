@@ -22,37 +22,35 @@ Run = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Patches:
-    """What sliding inference asks of an image encoder."""
-
-    patch_size: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class ExportedOutput:
-    """What sliding inference asks of a network's output."""
+    """What a file's graph gives."""
 
     mask_logits: Tensor
     """(B, C, h, w)"""
 
 
 class ExportedNetwork(nn.Module):
-    """A graph in a file; takes the place of a `SegmentationNetwork` in inference.
+    """A graph in a file, as a `MaskNetwork`.
 
-    With fixed classes, the "text embedding" of a name is the number of its channel: (C, 1).
+    With fixed classes, text embeddings are those of a `FixedVocabulary`: (C, all names), each a
+    unit vector that points at the channel of its name.
     """
 
     def __init__(self, run: Run, config: ExportedConfig) -> None:
         super().__init__()
         self.run = run
         self.config = config
-        self.encoder = Patches(config.patch_size)
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.config.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> ExportedOutput:
         """Normalised pictures (B, 3, H, W) and text embeddings (C, d) to mask logits."""
         if self.config.classes is not None:
             mask_logits, _ = self.run({IMAGE: image})  # (B, all names, h, w)
-            return ExportedOutput(mask_logits[:, text_embeddings[:, 0].long()])
+            return ExportedOutput(mask_logits[:, text_embeddings.argmax(dim=1)])
         offsets = torch.zeros(len(text_embeddings), device=image.device)
         inputs = {IMAGE: image, TEXT: text_embeddings, OFFSETS: offsets}
         return ExportedOutput(self.run(inputs)[0])

@@ -73,7 +73,7 @@ def _describe(
 ) -> tuple[ExportedConfig, Query]:
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
     query = build_query(
-        bundle.clip,
+        bundle.clip.text_encoder,
         classes or classes_named(bundle.classes.prompts),
         trained=bundle.classes.trained_names,
         seen_score_offset=bundle.recipe.seen_score_offset,
@@ -82,9 +82,9 @@ def _describe(
     )
     config = ExportedConfig(
         precision=precision,
-        patch_size=bundle.network.encoder.patch_size,
+        patch_size=bundle.network.patch_size,
         classes=None if classes is None else classes.groups,
-        offsets=None if classes is None else tuple(query.reduction.tolist()),
+        offsets=None if classes is None else tuple(query.offsets.tolist()),
         model=describe_model(
             bundle.recipe, bundle.classes, bundle.templates, bundle.clip.fingerprint, bundle.metrics
         ),
@@ -96,7 +96,7 @@ def _graph(bundle: Bundle, config: ExportedConfig, query: Query) -> DynamicGraph
     if config.classes is None:
         return DynamicGraph(bundle.network, config.precision).eval()
     network = bundle.network
-    return FixedGraph(network, query.embeddings, query.reduction, config.precision).eval()
+    return FixedGraph(network, query.embeddings, query.offsets, config.precision).eval()
 
 
 @torch.no_grad()
@@ -161,7 +161,7 @@ def _axis_names(program: ExportedProgram) -> dict[Any, str]:
 def _check(bundle: Bundle, query: Query, path: Path) -> Agreement:
     exported = open_exported(path, torch.device("cpu"))
     network = bundle.network.cpu()
-    return check_exported(exported, network, query.embeddings, query.reduction, bundle.recipe.data)
+    return check_exported(exported, network, query.embeddings, query.offsets, bundle.recipe.data)
 
 
 def _require_onnx() -> None:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.class_names import TypedClasses, trained_names
-from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.clip.text import TEMPLATES, NameEncoder
 from cascade_clip.errors import UserError
 from cascade_clip.support.nearest import did_you_mean, nearest
 
@@ -48,8 +47,8 @@ class Query:
     """(K) whether the model was trained on the name."""
     embeddings: Tensor
     """(K, d)"""
-    reduction: Tensor
-    """(K,) what is subtracted from a name's score."""
+    offsets: Tensor
+    """(K,), added to the names' scores before the arg-max."""
     class_of_name: Tensor
     """(K,)"""
     thresholds: Tensor | None
@@ -63,7 +62,7 @@ class Query:
 
 
 def build_query(
-    clip: FrozenClip,
+    encode: NameEncoder,
     typed: TypedClasses,
     *,
     trained: Sequence[str],
@@ -82,19 +81,19 @@ def build_query(
     Raises `UserError` for unusable names, templates, thresholds or offsets.
     """
     wanted = read_templates(trained_templates if templates is None else templates)
-    embeddings = encode_classes(clip, typed.names, wanted)  # (K, d)
+    embeddings = encode(typed.names, wanted)  # (K, d)
     seen = trained_names(typed.names, trained)
     class_of_name = torch.tensor(typed.class_of_name)
     added = torch.zeros(len(typed.groups))
     for index, value in _by_class(typed, class_offsets, "class_offsets", -1.0).items():
         added[index] = value
-    reduction = seen_score_offset * torch.tensor(seen, dtype=torch.float32) - added[class_of_name]
+    offsets = added[class_of_name] - seen_score_offset * torch.tensor(seen, dtype=torch.float32)
     limits = read_thresholds(typed, background, thresholds)
     return Query(
         typed=typed,
         seen=tuple(seen),
         embeddings=embeddings.to(device),
-        reduction=reduction.to(device),
+        offsets=offsets.to(device),
         class_of_name=class_of_name.to(device),
         thresholds=None if limits is None else torch.tensor(limits, device=device),
     )

@@ -28,8 +28,8 @@ class WindowLogits:
     """Size of a window with its padding, which the patch grid covers."""
     logit_size: Size | None
     output_size: Size
-    offset: Tensor
-    """(C,): what to subtract from the score of each class."""
+    offsets: Tensor
+    """(C,): added to the score of each class."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,13 +41,13 @@ class WindowLogits:
         if self.logits.device.type != "cpu":
             return self.best_by_classes(index)
         with torch.autocast("cpu", enabled=False):
-            return best_by_tiles(self.logits[:, index].to(self.dtype), self.offset, *self._axes())
+            return best_by_tiles(self.logits[:, index].to(self.dtype), self.offsets, *self._axes())
 
     def best_by_classes(self, index: int) -> RunningArgmax:
         """The same, a few classes at a time at full size: fewer and larger steps, for GPUs."""
         device = self.logits.device
         best = RunningArgmax(self.output_size, dtype=self.dtype, device=device)
-        classes = torch.arange(len(self.offset), device=device)
+        classes = torch.arange(len(self.offsets), device=device)
         for first, scores in self.scores(index):
             best.update(scores, classes[first : first + len(scores)])
         return best
@@ -82,7 +82,7 @@ class WindowLogits:
                 scores = self._sum_over_windows(index, classes, upsample)  # (k, H, W)
                 if overlaps is not None:
                     scores.div_(overlaps)
-                scores.sub_(self.offset[classes, None, None])
+                scores.add_(self.offsets[classes, None, None])
                 scores = _resize_bilinear(scores, self.output_size)  # (k, H0, W0)
             yield first, scores
 
@@ -90,7 +90,7 @@ class WindowLogits:
         if len(self.windows.origins) == 1:
             return self._window_scores(0, index, classes, upsample)
         height, width = self.windows.size
-        count = len(self.offset[classes])
+        count = len(self.offsets[classes])
         total = self.logits.new_zeros(count, *self.picture, dtype=self.dtype)
         for window, (top, left) in enumerate(self.windows.origins):
             place = total[:, top : top + height, left : left + width]

@@ -17,8 +17,8 @@ from torch import Tensor
 from cascade_clip.config import DataSettings
 from cascade_clip.errors import UserError
 from cascade_clip.inference.scores import WindowLogits
-from cascade_clip.inference.windows import Size, windows
-from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.inference.windows import Size, Windows, windows
+from cascade_clip.model.protocol import MaskNetwork
 
 
 class WindowOptions(TypedDict, total=False):
@@ -38,11 +38,9 @@ class ScoreOptions(TypedDict, total=False):
 
     output_size: Required[Size]
     """(H0, W0) of the result, as a rule the size of the original picture."""
-    seen: Tensor | None
-    """(S,) indices of the classes whose score is lowered; None, the default: no class."""
-    seen_score_offset: float | Tensor
-    """By how much: one number, or one for each of `seen`, (S,); default 0. The released code takes
-    0.1 in the inductive setting."""
+    offsets: Tensor | None
+    """(C,), added to the scores of the classes; None, the default: nothing. The released code adds
+    -0.1 to those of seen classes in the inductive setting."""
     logit_size: Size | None
     """Size to which logits are upsampled before the sigmoid; the scores are then resized to the
     window. The released code does so with its training size. None, the default: the window's size,
@@ -61,7 +59,7 @@ def window_options(data: DataSettings) -> WindowOptions:
 
 
 def sliding_scores(
-    network: SegmentationNetwork,
+    network: MaskNetwork,
     image: Tensor,
     text_embeddings: Tensor,
     **options: Unpack[SlidingOptions],
@@ -78,7 +76,7 @@ def sliding_scores(
 
     Returns:
         (B, C, H0, W0) float32 (float64 for a network in float64): sigmoid scores in [0, 1],
-        averaged over windows, minus the offset.
+        averaged over windows, plus the offsets.
 
     Raises `UserError` for wrong shapes and sizes.
     """
@@ -88,7 +86,7 @@ def sliding_scores(
 
 
 def sliding_score_chunks(
-    network: SegmentationNetwork,
+    network: MaskNetwork,
     image: Tensor,
     text_embeddings: Tensor,
     **options: Unpack[SlidingOptions],
@@ -100,7 +98,7 @@ def sliding_score_chunks(
 
 
 def sliding_labels(
-    network: SegmentationNetwork,
+    network: MaskNetwork,
     image: Tensor,
     text_embeddings: Tensor,
     **options: Unpack[SlidingOptions],
@@ -116,7 +114,7 @@ def sliding_labels(
 
 
 def sliding_best(
-    network: SegmentationNetwork,
+    network: MaskNetwork,
     image: Tensor,
     text_embeddings: Tensor,
     **options: Unpack[SlidingOptions],
@@ -128,26 +126,37 @@ def sliding_best(
     return labels, torch.stack([best.scores for best in results])
 
 
-@torch.no_grad()
 def _predict(
-    network: SegmentationNetwork,
+    network: MaskNetwork,
     image: Tensor,
     text_embeddings: Tensor,
     *,
     crop: int,
     stride: int,
-    output_size: Size,
-    seen: Tensor | None = None,
-    seen_score_offset: float | Tensor = 0.0,
-    logit_size: Size | None = None,
     shifts: int = 1,
+    **options: Unpack[ScoreOptions],
+) -> WindowLogits:
+    _check(image, text_embeddings, options["output_size"])
+    picture = (image.shape[2], image.shape[3])
+    places = windows(picture, crop, stride, shifts, network.patch_size)
+    return predict_windows(network, image, text_embeddings, places, **options)
+
+
+@torch.no_grad()
+def predict_windows(
+    network: MaskNetwork,
+    image: Tensor,
+    text_embeddings: Tensor,
+    places: Windows,
+    *,
+    output_size: Size,
+    offsets: Tensor | None = None,
+    logit_size: Size | None = None,
     window_batch: int = 8,
 ) -> WindowLogits:
-    """Run the network over all windows of the pictures (B, 3, H, W)."""
-    _check(image, text_embeddings, output_size)
-    picture = (image.shape[2], image.shape[3])
-    patch = network.encoder.patch_size
-    places = windows(picture, crop, stride, shifts, patch)
+    """The network's mask logits in all windows of the pictures (B, 3, H, W); see `sliding_scores`,
+    which chooses the windows itself."""
+    patch = network.patch_size
     height, width = places.size
     padding = (-height % patch[0], -width % patch[1])
     per_pass = max(1, window_batch // len(image))
@@ -167,11 +176,11 @@ def _predict(
     return WindowLogits(
         logits=logits,
         windows=places,
-        picture=picture,
+        picture=(image.shape[2], image.shape[3]),
         padded=(height + padding[0], width + padding[1]),
         logit_size=logit_size,
         output_size=output_size,
-        offset=_class_offsets(logits, seen, seen_score_offset),
+        offsets=logits.new_zeros(logits.shape[2]) if offsets is None else offsets.to(logits.device),
     )
 
 
@@ -185,12 +194,3 @@ def _check(image: Tensor, text_embeddings: Tensor, output_size: Size) -> None:
         )
     if min(output_size) < 1:
         raise UserError(f"output_size must be (height, width) from 1 on, got {output_size}")
-
-
-def _class_offsets(
-    logits: Tensor, seen: Tensor | None, seen_score_offset: float | Tensor
-) -> Tensor:
-    offset = torch.zeros(logits.shape[2], device=logits.device)
-    if seen is not None:
-        offset[seen.to(logits.device)] = seen_score_offset
-    return offset  # (C,)

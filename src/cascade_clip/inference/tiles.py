@@ -70,12 +70,12 @@ class TileSpan:
     windows: tuple[WindowSpan, ...]
 
 
-def best_by_tiles(logits: Tensor, offset: Tensor, rows: Axis, columns: Axis) -> RunningArgmax:
+def best_by_tiles(logits: Tensor, offsets: Tensor, rows: Axis, columns: Axis) -> RunningArgmax:
     """The best class of every pixel of one picture, and its score.
 
     Args:
         logits: mask logits (windows, C, h, w), float32 or float64, the windows row by row.
-        offset: (C,), subtracted from the scores.
+        offsets: (C,), added to the scores.
         rows, columns: the two axes.
     """
     size = (rows.output, columns.output)
@@ -83,7 +83,7 @@ def best_by_tiles(logits: Tensor, offset: Tensor, rows: Axis, columns: Axis) -> 
     column_spans = tile_spans(columns, dtype=logits.dtype, device=logits.device)
     for row in tile_spans(rows, dtype=logits.dtype, device=logits.device):
         for column in column_spans:
-            tile = Tile(logits, offset, row, column, len(columns.starts))
+            tile = Tile(logits, offsets, row, column, len(columns.starts))
             place = best.part(row.output, column.output)
             for classes in tile.contenders().split(tile.classes_at_once()):
                 place.update(tile.scores(classes), classes)
@@ -92,10 +92,10 @@ def best_by_tiles(logits: Tensor, offset: Tensor, rows: Axis, columns: Axis) -> 
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of one picture's result; `logits` and `offset` as in `best_by_tiles`."""
+    """A rectangle of one picture's result; `logits` and `offsets` as in `best_by_tiles`."""
 
     logits: Tensor
-    offset: Tensor
+    offsets: Tensor
     row: TileSpan
     column: TileSpan
     windows_per_row: int
@@ -104,8 +104,8 @@ class Tile:
         """The classes, ascending, that may be the best one somewhere in the tile."""
         low, high = (torch.stack(bound) for bound in zip(*self._bounds(), strict=True))
         slack = SLACK + torch.finfo(low.dtype).eps * torch.maximum(-low.min(), high.max())
-        lower = low.amin(dim=0).sigmoid_() - self.offset  # (C,)
-        upper = high.amax(dim=0).sigmoid_() - self.offset  # (C,)
+        lower = low.amin(dim=0).sigmoid_() + self.offsets  # (C,)
+        upper = high.amax(dim=0).sigmoid_() + self.offsets  # (C,)
         # Put this way, NaN rules no class out.
         return (~(upper < lower.max() - slack)).nonzero().squeeze(1)
 
@@ -132,7 +132,7 @@ class Tile:
                 place = total[:, row.place, column.place]
                 place.add_(self._window_scores(row, column, classes))
             total.div_(self.row.overlaps[:, None]).div_(self.column.overlaps)
-        total.sub_(self.offset[classes, None, None])
+        total.add_(self.offsets[classes, None, None])
         if self.row.resize is not None:
             total = self.row.resize @ total
         if self.column.resize is not None:

@@ -46,6 +46,11 @@ class SegmentationNetwork(nn.Module):
         self.encoder = ImageEncoder(visual, settings.encoder, blocks)
         self.head = CascadeHead(self.encoder.embed_dim, settings.head)
 
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.encoder.patch_size
+
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         """Normalised images (B, 3, H, W) and L2-normalised text embeddings (C, d) to `Output`.
 

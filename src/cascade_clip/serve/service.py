@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
 from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView, stage_names
-from cascade_clip.inference.picture_sizes import BATCH, BATCH_PIXELS
+from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
 from cascade_clip.inference.query import Query, read_thresholds
 from cascade_clip.inference.windows import Size
 from cascade_clip.io.images import RGBArray
@@ -29,8 +28,6 @@ from cascade_clip.serve.metrics import Metrics
 
 ALL_STAGES = "all stages"
 CACHED_QUERIES = 64
-CACHED_NAMES = 4096
-"""How many encoded names are kept beside those queries, in templates as they were used."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class Service:
 
     def note(self, image: RGBArray) -> str | None:
         """What the client should know about how a picture (H, W, 3) is treated."""
-        return self.segmenter.sizes.note((image.shape[0], image.shape[1]))
+        return self.segmenter.predictor.plan((image.shape[0], image.shape[1])).note
 
     def _as_refusal(self, error: Exception) -> Refused | None:
         if isinstance(error, Refused):
@@ -167,31 +164,28 @@ class Service:
         self._queries[ask] = query
         if len(self._queries) > CACHED_QUERIES:
             self._queries.popitem(last=False)
-        encoded = self.segmenter.clip.text_cache
-        for name in list(encoded)[: max(0, len(encoded) - CACHED_NAMES)]:
-            del encoded[name]
         return query
 
 
 def _stages(segmenter: Segmenter) -> list[str]:
-    # What Segmenter calls its network may be a file in its place, which doesn't show its stages.
-    network: object = segmenter.network
+    """None for exported files, which don't show their stages."""
+    network = segmenter.network
     return stage_names(network) if isinstance(network, SegmentationNetwork) else []
 
 
 def _views(segmenter: Segmenter) -> dict[str, Segmenter]:
-    names = _stages(segmenter)
-    if len(names) < 2:
+    names, network = _stages(segmenter), segmenter.network
+    if len(names) < 2 or not isinstance(network, SegmentationNetwork):
         return {ALL_STAGES: segmenter}
     alone = {
         name: Segmenter(
-            cast(SegmentationNetwork, StageView(segmenter.network, stage)),
+            StageView(network, stage),
             segmenter.clip,
             segmenter.trained_classes,
             segmenter.recipe,
             templates=segmenter.templates,
             device=segmenter.device,
-            max_windows=segmenter.sizes.max_windows,
+            max_windows=segmenter.predictor.max_windows,
         )
         for stage, name in enumerate(names)
     }

@@ -17,7 +17,7 @@ from torch import nn
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.sampling import seeded
@@ -156,7 +156,7 @@ def _build(recipe: Recipe) -> _Parts:
         network = SegmentationNetwork(visual, recipe.model)
     if start is not None:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
-    text = encode_classes(clip, classes.prompts, TEMPLATES[recipe.data.templates])
+    text = clip.text_encoder(classes.prompts, TEMPLATES[recipe.data.templates])
     return _Parts(clip, TrainingModule(network, recipe, classes, text), start)
 
 

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import encode_classes
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.factory import open_dataset
@@ -60,7 +59,7 @@ class Bench:
         self.clip: FrozenClip = load_clip(self.recipe.model.clip)
         torch.manual_seed(0)
         network = SegmentationNetwork(self.clip.visual, self.recipe.model)
-        text = encode_classes(self.clip, self.dataset.classes.names)
+        text = self.clip.text_encoder(self.dataset.classes.names)
         self.module = TrainingModule(network, self.recipe, self.dataset.classes, text)
 
     def findings(self, dataset: SegmentationDataset | None = None) -> dict[str, Finding]:

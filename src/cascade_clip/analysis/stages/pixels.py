@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
+from cascade_clip.evaluation.raw_clip import RawClip
 from cascade_clip.inference.sliding import sliding_score_chunks, window_options
 from cascade_clip.model.network import Output, SegmentationNetwork
 from cascade_clip.ops.argmax import RunningArgmax
@@ -22,13 +22,17 @@ View = tuple[int, ...]
 
 class StackedViews(nn.Module):
     """A network whose `mask_logits` (B, V * C, h, w) hold V versions of it, one after the other,
-    each the sum of some of its stages. Takes the place of a `SegmentationNetwork` in inference."""
+    each the sum of some of its stages."""
 
-    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
+    def __init__(self, network: SegmentationNetwork | RawClip, views: Sequence[View]) -> None:
         super().__init__()
         self.network = network
         self.views = tuple(views)
-        self.encoder = network.encoder
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return self.network.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         output: Output = self.network(image, text_embeddings)
@@ -94,7 +98,7 @@ def best_pixels(
     """
     data = subject.recipe.data
     pictures = sliding_score_chunks(
-        cast(SegmentationNetwork, StackedViews(subject.network, views)),
+        StackedViews(subject.network, views),
         prepare(images.to(subject.device), data),
         text,
         **window_options(data),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import TEMPLATES, encode_classes
+from cascade_clip.clip.text import TEMPLATES, TextEncoder
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.sampling import seeded
@@ -146,7 +146,7 @@ class _Window:
 def _choose_windows(crops: Sequence[Sample], module: TrainingModule) -> list[_Window]:
     """Windows in the crops with the most pixels of unseen classes, around these."""
     size = module.recipe.data.crop
-    side = min(size, WINDOW * max(module.network.encoder.patch_size))
+    side = min(size, WINDOW * max(module.network.patch_size))
     unseen = [torch.isin(crop.labels.long(), module.unseen) for crop in crops]
     chosen = sorted(range(len(crops)), key=lambda index: -int(unseen[index].sum()))[:TRAINED]
     windows = []
@@ -194,11 +194,11 @@ def _check_targets(step: _Step, module: TrainingModule) -> Finding:
 
 def _check_text(module: TrainingModule, clip: FrozenClip) -> Finding:
     classes, templates = module.classes, TEMPLATES[module.recipe.data.templates]
-    afresh = replace(clip, text_cache={})  # or the embeddings of the run would come back
+    encode = TextEncoder(clip.model, clip.tokenize)  # one that remembers nothing of the run
     count = max(1, min(len(classes.names), TEXTS // len(templates)))
     looked = [index * len(classes.names) // count for index in range(count)]
     for index in looked:
-        embedding = encode_classes(afresh, [classes.prompts[index]], templates)[0]  # (d,)
+        embedding = encode([classes.prompts[index]], templates)[0]  # (d,)
         nearest = int((module.text_embeddings @ embedding).argmax())
         if (module.text_embeddings[index] - embedding).norm() > 1e-3:
             return Finding(

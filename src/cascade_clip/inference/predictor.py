@@ -1,0 +1,181 @@
+"""Decoded pictures and a query in, labels and scores at original size out."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cascade_clip.config import DataSettings
+from cascade_clip.data.transforms import normalise
+from cascade_clip.errors import UserError
+from cascade_clip.inference.query import BACKGROUND_LABEL, Query
+from cascade_clip.inference.scores import WindowLogits
+from cascade_clip.inference.sliding import predict_windows
+from cascade_clip.inference.windows import Size, Windows, windows, windows_along
+from cascade_clip.io.images import RGBArray
+from cascade_clip.model.protocol import MaskNetwork
+from cascade_clip.ops.resize import resize_bilinear, short_side_size
+
+MAX_WINDOWS = 64
+WINDOW_BATCH = 8
+"""Windows that go through the network at once."""
+BATCH = 8
+"""Pictures that may be read before they go through the network together."""
+BATCH_PIXELS = 16_000_000
+"""And how many pixels they have at most, if there is more than one."""
+PLANS = 256
+"""Sizes of pictures whose plans are kept."""
+
+
+def check_max_windows(max_windows: object) -> None:
+    """Raises `UserError` unless it is a whole number from 1."""
+    if not isinstance(max_windows, (int, np.integer)) or max_windows < 1:
+        raise UserError(f"max_windows is a whole number, at least 1; got {max_windows!r}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How pictures of one size go through the network."""
+
+    size: Size
+    """(height, width) to which they are scaled for it."""
+    windows: Windows
+    note: str | None
+    """What a user should know about it."""
+
+
+class Predictor:
+    """A network on `device`, with the preparation of pictures that `data` describes.
+
+    Pictures that would take more than `max_windows` windows are shrunk until they fit.
+
+    Raises `UserError` if `max_windows` is not positive.
+    """
+
+    def __init__(
+        self,
+        network: MaskNetwork,
+        data: DataSettings,
+        device: torch.device,
+        max_windows: int = MAX_WINDOWS,
+    ) -> None:
+        check_max_windows(max_windows)
+        self.network = network
+        self.data = data
+        self.device = device
+        self.max_windows = max_windows
+        self._plans: OrderedDict[Size, Plan] = OrderedDict()
+
+    def plan(self, picture: Size) -> Plan:
+        """The plan for pictures of a size (height, width); made once."""
+        if picture not in self._plans:
+            self._plans[picture] = self._make_plan(picture)
+            if len(self._plans) > PLANS:
+                self._plans.popitem(last=False)
+        return self._plans[picture]
+
+    def passes(self, pictures: Sequence[Size]) -> Iterator[list[int]]:
+        """Indices of the pictures that go through the network together: those of equal size, as
+        many as fit into one pass of windows."""
+        by_size: dict[Size, list[int]] = {}
+        for index, picture in enumerate(pictures):
+            by_size.setdefault(picture, []).append(index)
+        for picture, members in by_size.items():
+            together = max(1, WINDOW_BATCH // len(self.plan(picture).windows.origins))
+            for start in range(0, len(members), together):
+                yield members[start : start + together]
+
+    @torch.inference_mode()
+    def labels(
+        self, images: Sequence[RGBArray], query: Query
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float16]]:
+        """Labels (B, H, W) of pictures of equal size, -1 for background, and the scores that won,
+        without offsets."""
+        logits = self._logits(images, query)
+        best = [logits.best(index) for index in range(len(images))]
+        names = torch.stack([one.labels for one in best])  # (B, H, W)
+        # The arg-max over names is that over the maxima of synonyms.
+        labels = query.class_of_name[names]  # (B, H, W)
+        score = torch.stack([one.scores for one in best]) - query.offsets[names]  # (B, H, W)
+        if query.thresholds is not None:
+            low = score < query.thresholds[labels]
+            labels = labels.masked_fill(low, BACKGROUND_LABEL)
+        return labels.cpu().numpy().astype(np.int16), score.half().cpu().numpy()
+
+    @torch.inference_mode()
+    def scores(self, image: RGBArray, query: Query) -> npt.NDArray[np.float32]:
+        """Scores (C, H, W) of one picture, offsets included."""
+        chunks = self._logits([image], query).scores(0)
+        by_name = torch.cat([scores for _, scores in chunks])  # (K, H, W)
+        groups = by_name.split([len(group) for group in query.typed.groups])
+        by_class = torch.stack([group.amax(dim=0) for group in groups])  # (C, H, W)
+        return by_class.cpu().numpy()
+
+    def _logits(self, images: Sequence[RGBArray], query: Query) -> WindowLogits:
+        size = (images[0].shape[0], images[0].shape[1])
+        plan = self.plan(size)
+        return predict_windows(
+            self.network,
+            self._prepare(images, plan.size),
+            query.embeddings,
+            plan.windows,
+            output_size=size,
+            offsets=query.offsets,
+            window_batch=WINDOW_BATCH,
+        )
+
+    def _prepare(self, images: Sequence[RGBArray], size: Size) -> Tensor:
+        """Pictures of equal size as the network takes them: (B, 3, h, w)."""
+        stacked = torch.from_numpy(np.stack(images)).to(self.device)  # (B, H, W, 3)
+        pixels = resize_bilinear(stacked.permute(0, 3, 1, 2), list(size))  # (B, 3, h, w)
+        return normalise(pixels, self.data.mean, self.data.std)
+
+    def _make_plan(self, picture: Size) -> Plan:
+        height, width = short_side_size(picture, self.data.short_side)
+        wanted = (height, width)
+        size = self._fitting_size(wanted)
+        note = None
+        if size != wanted:
+            note = (
+                f"a picture of {picture[1]} x {picture[0]} pixels would take more than "
+                f"{self.max_windows} windows; it is shrunk to {size[1]} x {size[0]} instead of "
+                f"{wanted[1]} x {wanted[0]} for the network"
+            )
+        return Plan(size, self._windows(size), note)
+
+    def _fitting_size(self, wanted: Size) -> Size:
+        """As large as `max_windows` allow, but no larger than `wanted`."""
+
+        def scaled(long_side: int) -> Size:
+            height, width = (side * long_side // max(wanted) for side in wanted)
+            return max(1, height), max(1, width)
+
+        if self._fits(wanted):
+            return wanted
+        fitting, too_long = 1, max(wanted)  # a single pixel is a single window
+        while too_long - fitting > 1:
+            long_side = (fitting + too_long) // 2
+            if self._fits(scaled(long_side)):
+                fitting = long_side
+            else:
+                too_long = long_side
+        return scaled(fitting)
+
+    def _fits(self, size: Size) -> bool:
+        regular = [windows_along(side, self.data.crop, self.data.stride) for side in size]
+        # Very long pictures are not worth a list of all their windows.
+        return (
+            math.prod(regular) <= self.max_windows
+            and len(self._windows(size).origins) <= self.max_windows
+        )
+
+    def _windows(self, size: Size) -> Windows:
+        data = self.data
+        return windows(size, data.crop, data.stride, data.shifts, self.network.patch_size)

@@ -1,0 +1,69 @@
+"""Plans of pictures: at which size they go through the network, and in which windows."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_clip.config import DataSettings
+from cascade_clip.errors import UserError
+from cascade_clip.inference.predictor import PLANS, Predictor
+from cascade_clip.inference.windows import windows
+
+
+def build_predictor(max_windows: int = 64, **data: Any) -> Predictor:
+    network: Any = SimpleNamespace(patch_size=(8, 8))
+    return Predictor(network, DataSettings(**data), torch.device("cpu"), max_windows)
+
+
+@given(
+    st.integers(1, 30_000),
+    st.integers(1, 30_000),
+    st.integers(16, 600),
+    st.floats(0.3, 1.0),
+    st.integers(1, 3),
+    st.integers(1, 80),
+)
+def test_pictures_are_shrunk_no_further_than_their_windows_ask(
+    height: int, width: int, crop: int, share: float, shifts: int, most: int
+) -> None:
+    stride = max(1, int(crop * share))
+    predictor = build_predictor(
+        most, short_side=min(height, width), crop=crop, stride=stride, shifts=shifts
+    )
+
+    def count(size: tuple[int, int]) -> int:
+        return len(windows(size, crop, stride, shifts, (8, 8)).origins)
+
+    plan = predictor.plan((height, width))
+    size = plan.size
+    assert plan.windows == windows(size, crop, stride, shifts, (8, 8))
+    assert count(size) <= most
+    if size == (height, width):
+        assert plan.note is None
+    else:
+        long_side = max(size) + 1
+        larger = [max(1, side * long_side // max(height, width)) for side in (height, width)]
+        assert count((larger[0], larger[1])) > most
+
+
+def test_long_pictures_keep_the_windows_they_may_have() -> None:
+    predictor = build_predictor(short_side=148, crop=144, stride=96, shifts=2)
+    assert predictor.plan((200, 1200)).size == (148, 888)
+    assert predictor.plan((1, 10**8)).size[0] >= 1
+    with pytest.raises(UserError, match="max_windows"):
+        build_predictor(max_windows=0)
+
+
+def test_a_plan_is_made_once_for_a_size_and_old_ones_make_room() -> None:
+    predictor = build_predictor(short_side=64, crop=64, stride=64)
+    plan = predictor.plan((64, 80))
+    assert predictor.plan((64, 80)) is plan
+    for width in range(100, 101 + PLANS):
+        predictor.plan((64, width))
+    assert len(predictor._plans) == PLANS
