@@ -213,7 +213,8 @@ class Segmenter:
 
         Raises `UserError` for an unreadable picture.
         """
-        return self._segment_read([picture], [read_picture(picture)], query, index)[0]
+        names = [(picture_name(picture, index), _file_name(picture))]
+        return self._results([read_picture(picture)], names, query)[0]
 
     def segment_batch(self, pictures: Sequence[Picture], query: Query) -> list[Segmentation]:
         """Segments pictures, and gives the results in their order.
@@ -226,7 +227,13 @@ class Segmenter:
         if isinstance(pictures, (str, bytes)) or not isinstance(pictures, Iterable):
             raise UserError(f"segment_batch takes a list of pictures, got {reprlib.repr(pictures)}")
         pictures = list(pictures)
-        return self._segment_read(pictures, [read_picture(p) for p in pictures], query)
+        names = [(picture_name(p, i), _file_name(p)) for i, p in enumerate(pictures)]
+        return self._results([read_picture(p) for p in pictures], names, query)
+
+    def segment_decoded(self, images: Sequence[RGBArray], query: Query) -> list[Segmentation]:
+        """As `segment_batch`, for pictures that `cascade_clip.io.images.read_picture` has read:
+        arrays (H, W, 3) of uint8, which are neither decoded nor copied again."""
+        return self._results(images, [(picture_name(image, 0), None) for image in images], query)
 
     def save_pretrained(
         self, folder: str | Path, *, full: bool | None = None, licence: str | None = None
@@ -276,10 +283,10 @@ class Segmenter:
             metrics=self.metrics,
         )
 
-    def _segment_read(
-        self, pictures: Sequence[Picture], images: Sequence[RGBArray], query: Query, first: int = 0
+    def _results(
+        self, images: Sequence[RGBArray], names: Sequence[tuple[str, str | None]], query: Query
     ) -> list[Segmentation]:
-        """Results of `pictures`, whose pixels are `images`."""
+        """`names` are each picture's own and that of its file, if it has one."""
         if not isinstance(query, Query):
             raise UserError(
                 "segment takes a query, which segmenter.query(names) makes; or call "
@@ -301,10 +308,14 @@ class Segmenter:
                 labels=labels[index],
                 legend=make_legend(query.typed.groups, colours, query.seen_by_class, labels[index]),
                 image=image,
-                name=picture_name(picture, first + index),
-                file_name=Path(picture).name if isinstance(picture, (str, Path)) else None,
+                name=name,
+                file_name=file_name,
                 confidence=confidence[index],
                 compute_scores=partial(self.predictor.scores, image, query),
             )
-            for index, (picture, image) in enumerate(zip(pictures, images, strict=True))
+            for index, (image, (name, file_name)) in enumerate(zip(images, names, strict=True))
         ]
+
+
+def _file_name(picture: Picture) -> str | None:
+    return Path(picture).name if isinstance(picture, (str, os.PathLike)) else None

@@ -22,6 +22,8 @@ from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.io import images
+from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
@@ -95,6 +97,32 @@ def test_a_folder_with_bad_files_among_good_ones(
     with Image.open(out / "scene-1-labels.png") as image:
         labels = np.load(out / "scene-1.npz")["labels"]
         assert np.array_equal(np.asarray(image), labels)
+
+
+@pytest.mark.parametrize("command", ["segment", "label"])
+def test_each_picture_is_decoded_once(
+    command: str, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    decode = images._decode
+
+    def counted(image: Image.Image, source: str, max_pixels: int) -> RGBArray:
+        decoded.append(Path(source).name)
+        return decode(image, source, max_pixels)
+
+    def refused(array: RGBArray, max_pixels: int) -> RGBArray:
+        raise AssertionError("decoded pixels were read again")
+
+    monkeypatch.setattr(images, "_decode", counted)
+    monkeypatch.setattr(images, "_from_array", refused)
+    arguments = [str(photos), "--classes", "cat, sky", "--model", str(model), "--quiet"]
+    sheet = ["--review", "0"] if command == "label" else []
+    out = str(tmp_path / "out")
+    monkeypatch.setattr(sys, "argv", ["cascade-clip", command, *arguments, "--out", out, *sheet])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert sorted(decoded) == sorted(photo.name for photo in photos.iterdir())
 
 
 def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from cascade_clip.inference.query import Query
-from cascade_clip.io.images import Picture
+from cascade_clip.io.images import RGBArray
 from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
@@ -59,11 +59,11 @@ class Gated:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._segmenter, name)
 
-    def segment_batch(self, pictures: Sequence[Picture], query: Query) -> list[Segmentation]:
+    def segment_decoded(self, images: Sequence[RGBArray], query: Query) -> list[Segmentation]:
         assert self.gate.wait(30)
         if self._result is not None:
-            return [self._result] * len(pictures)
-        return self._segmenter.segment_batch(pictures, query)
+            return [self._result] * len(images)
+        return self._segmenter.segment_decoded(images, query)
 
 
 @pytest.fixture(scope="session")

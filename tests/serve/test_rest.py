@@ -307,7 +307,7 @@ def test_an_error_within_tells_the_client_nothing(
     segmenter: Segmenter, make_client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Gated):
-        def segment_batch(self, pictures: Any, query: Any) -> Any:
+        def segment_decoded(self, images: Any, query: Any) -> Any:
             raise RuntimeError("secret")
 
     caplog.set_level(logging.CRITICAL)

@@ -77,7 +77,7 @@ class Pipeline(Generic[Item, Outcome]):
     def _together(self, read: Sequence[Read[Item]]) -> Iterator[_Segmented[Item]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ShrunkPicture)  # `save` can say it with a name
-            results = self.segmenter.segment_batch(_images(read), self.query)
+            results = self.segmenter.segment_decoded(_images(read), self.query)
         for picture, result in zip(read, results, strict=True):
             yield _Segmented(picture.item, result)
 

@@ -197,6 +197,8 @@ def _from_array(array: npt.NDArray[np.generic], max_pixels: int) -> RGBArray:
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
         raise UserError(f"picture arrays are (H,W), (H,W,3) or (H,W,4), got {array.shape}")
     _check_size(array.shape[1], array.shape[0], f"the array {array.shape}", max_pixels)
+    if array.ndim == 3 and array.shape[2] == 3:
+        return np.array(array, dtype=np.uint8, order="C")
     return _decode(Image.fromarray(array), "the array", max_pixels)
 
 

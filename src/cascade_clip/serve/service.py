@@ -148,7 +148,7 @@ class Service:
     def _segment_together(self, work: _Work, images: list[RGBArray]) -> list[Segmentation]:
         query = self._query(work.ask)
         self.metrics.batch.observe(len(images))
-        results = self.views[work.view].segment_batch(images, query)
+        results = self.views[work.view].segment_decoded(images, query)
         if work.scores:
             for result in results:
                 _ = result.scores  # computed when first asked for: here, in the network's thread
