@@ -26,8 +26,8 @@ class TrainSettings(Settings):
     """What training knows of unseen classes: `inductive`, nothing; `transductive`, their names and
     which pixels are of any of them, to label by itself; `full`, their masks."""
     start_from: Path | None = None
-    """Folder of a trained model to start from (transductive self-training starts from an
-    inductive one)."""
+    """Folder of a trained model to start from, on the CLIP that it stands on: `model.clip` counts
+    without it only. (Transductive self-training starts from an inductive one.)"""
     steps: PositiveInt = 20_000
     """Optimizer steps of the whole run, at least 1."""
     batch_size: PositiveInt = 16
