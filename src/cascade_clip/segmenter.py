@@ -50,8 +50,9 @@ class Segmenter:
     prepared. `default_classes` are asked for when no names are given; None: those of the training.
     `max_windows` caps the work for very long pictures: they are shrunk, with a warning, until they
     fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the device
-    multiplies it, else fp32. Lower ones work on a copy of the network. `compile` passes the network
-    through `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
+    multiplies it, else fp32. What is slower than fp32 here is refused. Lower ones work on a copy of
+    the network. `compile` passes the network through `torch.compile` with the first picture, which
+    takes a minute or more; "auto": on GPUs.
     """
 
     def __init__(

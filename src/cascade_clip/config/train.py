@@ -46,7 +46,8 @@ class TrainSettings(Settings):
     """AdamW's: the share of all trained weights that a step takes away, divided by the learning
     rate, from 0 on; 0: none."""
     precision: Literal["32", "bf16", "fp16"] = "32"
-    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32."""
+    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32.
+    On CPUs without instructions for it, `bf16` is refused, as slower."""
     compile: Literal["auto"] | bool = "auto"
     """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
     checkpoint_activations: bool = False
