@@ -6,11 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
+from cascade_clip.support.processor import cpu_features, why_slower
 
 PICTURES = 6
 
@@ -23,20 +23,10 @@ def segmented(precision: str) -> list[Segmentation]:
     return segmenter(pictures)
 
 
-@pytest.mark.parametrize(
-    "precision",
-    [
-        "auto",
-        "bf16",
-        pytest.param(
-            "int8",
-            marks=pytest.mark.skipif(
-                not torch.backends.mkldnn.is_available(), reason="8-bit products need oneDNN"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("precision", ["auto", "bf16", "int8"])
 def test_nearly_all_pixels_keep_their_class(precision: str) -> None:
+    if reason := why_slower(precision, cpu_features()):
+        pytest.skip(reason)
     shares = [
         np.mean(low.labels == full.labels)
         for low, full in zip(segmented(precision), segmented("fp32"), strict=True)

@@ -1,7 +1,8 @@
 """`python -m benchmarks.performance [PART ...]`: measures, and writes JSON and the page's tables.
 
 Without a part everything is measured but `compiled`, whose compilation takes minutes on a CPU, and
-`batches`, which is for GPUs. A part that is measured again replaces its older result.
+`batches`, which is for GPUs. A part that is measured again replaces its older result. CPUs without
+bfloat16 have results and tables of their own, without the precisions that are slower there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.performance.tables import write_page
 from rich.console import Console
 
 from cascade_clip.io.files import write_text
+from cascade_clip.support.processor import cpu_features, multiplies_bfloat16, why_slower
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -45,8 +47,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore", module="torch")
     device = torch.device(arguments.device)
-    out = arguments.out or RESULTS / f"performance-{device.type}.json"
+    out = arguments.out or RESULTS / f"performance-{machine_kind(device)}.json"
     console = Console(stderr=True)
+    for precision in ("bf16", "int8"):
+        if device.type == "cpu" and (reason := why_slower(precision, cpu_features())):
+            console.print(f"left out: {reason}")
     for shape in arguments.shapes or USUAL_SHAPES[device.type]:
         context = Context(
             shape=SHAPES[shape],
@@ -64,6 +69,13 @@ def main() -> None:
             store(out, shape, part, measured)
     if out.parent == RESULTS:
         write_page(PAGE, RESULTS)
+
+
+def machine_kind(device: torch.device) -> str:
+    """The part of the result file's name that says what it was measured on."""
+    if device.type == "cpu" and not multiplies_bfloat16(cpu_features()):
+        return "cpu-without-bf16"
+    return device.type
 
 
 def parse_arguments() -> argparse.Namespace:

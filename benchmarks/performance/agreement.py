@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from benchmarks.performance.parts import Context
+from benchmarks.performance.parts import Context, worthwhile
 
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.segmenter import Segmenter
@@ -23,6 +23,7 @@ def agreements(context: Context) -> dict[str, dict[str, float]]:
     fp32 lies at least `MARGIN` over the second; right ones."""
     labels: dict[str, list[npt.NDArray[np.int16]]] = {}
     kinds = ("fp32", "bf16", "int8") if context.device.type == "cpu" else ("fp32", "bf16")
+    kinds = worthwhile(kinds, context.device)
     full = Segmenter.from_pretrained(device=context.device)
     data = open_dataset(full.recipe.data, "test", PICTURES)
     samples = [data[index] for index in range(PICTURES)]

@@ -14,7 +14,9 @@ from benchmarks.performance.timing import timed
 from torch import Tensor
 from torch.nn import functional as F
 
+from cascade_clip.model.fast.precision import int8_linear
 from cascade_clip.support.environment import describe_environment
+from cascade_clip.support.processor import cpu_features
 
 Build = Callable[[int, int, int, torch.device], Callable[[], Tensor]]
 
@@ -34,9 +36,9 @@ def environment(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         found["device"] = torch.cuda.get_device_name(device)
     else:
-        flags = torch.cpu.get_capabilities()
+        features = cpu_features()
         known = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-        found["instructions"] = [name for name in known if flags.get(name)]
+        found["instructions"] = [name for name in known if name in features]
     return found
 
 
@@ -102,10 +104,11 @@ def _int8_product(
     weight = torch.randint(-127, 128, (outputs, inputs), dtype=torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     scale, zero = torch.ones(outputs), torch.zeros(outputs, dtype=torch.int64)
+    dtype = int8_linear(cpu_features()).keywords["outputs"]
 
     def run() -> Tensor:
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            x, 1.0, 128, packed, scale, zero, None, 1.0, 0, torch.bfloat16, "none", [], ""
+            x, 1.0, 128, packed, scale, zero, None, 1.0, 0, dtype, "none", [], ""
         )
         return product
 

@@ -24,8 +24,11 @@ from benchmarks.performance.subjects import (
     random_pictures,
     random_text,
 )
+from benchmarks.performance.tables import peak_name
 from benchmarks.performance.timing import Row, Samples, compare, in_turns
 from torch.utils.flop_counter import FlopCounterMode
+
+from cascade_clip.support.processor import cpu_features, why_slower
 
 Result = dict[str, Any]
 Progress = Callable[[str], None]
@@ -59,16 +62,26 @@ class Context:
     @property
     def inference(self) -> list[str]:
         """Implementations for inference, the baseline first."""
-        return INFERENCE[self.device.type]
+        return worthwhile(INFERENCE[self.device.type], self.device)
 
     @property
     def training(self) -> list[str]:
         """Implementations for training, the baseline first."""
-        return TRAINING[self.device.type]
+        return worthwhile(TRAINING[self.device.type], self.device)
 
     @property
     def square(self) -> tuple[int, int]:
         return self.shape.crop, self.shape.crop
+
+
+def worthwhile(names: Sequence[str], device: torch.device) -> list[str]:
+    """Implementations without those whose precision is slower than float32 on this CPU."""
+    features = cpu_features()
+    return [
+        name
+        for name in names
+        if device.type != "cpu" or why_slower(peak_name(name), features) is None
+    ]
 
 
 def peaks(context: Context) -> Result:
@@ -94,7 +107,7 @@ def encoder_gflop(context: Context) -> float:
 
 def compiled(context: Context) -> Result:
     """The same through torch.compile, with the time of the first call."""
-    names = [BASELINE, COMPILED_BASELINE, "bf16", "bf16, compiled"]
+    names = worthwhile([BASELINE, COMPILED_BASELINE, "bf16", "bf16, compiled"], context.device)
     return {"rows": measure_inference(context, names)}
 
 
@@ -105,7 +118,8 @@ def training(context: Context) -> Result:
 
 def memory(context: Context) -> Result:
     """Peak memory in MiB, each in a process of its own; and that of many classes."""
-    many = INFERENCE[context.device.type][2:]  # the reference would need several times the scores
+    # The reference would need several times the scores.
+    many = [name for name in context.inference if not name.startswith(BASELINE)]
     return {
         "inference": {name: _peak(context, name, "inference") for name in context.inference},
         "training": {name: _peak(context, name, "training") for name in context.training},
@@ -142,7 +156,7 @@ def _peak(
 
 def scaling(context: Context) -> Result:
     """Inference with more pictures, classes, windows and pixels."""
-    shape, names = context.shape, [BASELINE, "fp32", "bf16"]
+    shape, names = context.shape, worthwhile([BASELINE, "fp32", "bf16"], context.device)
     crop, stride = shape.crop, shape.stride
     run = partial(measure_inference, context, names)
     one = run()
@@ -160,9 +174,9 @@ def scaling(context: Context) -> Result:
 
 def batches(context: Context) -> Result:
     """Inference and training at several batch sizes, as far as memory goes: the part for GPUs."""
-    kind = context.device.type
-    infer = partial(measure_inference, context, [*context.inference, *COMPILED])
-    train = partial(measure_training, context, [*context.training, *COMPILED])
+    kind, compiled_ones = context.device.type, worthwhile(COMPILED, context.device)
+    infer = partial(measure_inference, context, [*context.inference, *compiled_ones])
+    train = partial(measure_training, context, [*context.training, *compiled_ones])
     return {
         "inference": _while_memory_lasts(context, infer, BATCHES[kind]),
         "training": _while_memory_lasts(context, train, TRAINED_BATCHES[kind]),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from benchmarks.performance.parts import Context
+from benchmarks.performance.parts import Context, worthwhile
 from benchmarks.performance.subjects import (
     BASELINE,
     CLASSES,
@@ -38,7 +38,7 @@ def profiles(context: Context) -> dict[str, dict[str, dict[str, float]]]:
     """Task -> implementation -> kind -> share of the operators' own time."""
     shape, device = context.shape, context.device
     pictures = random_pictures(1, context.square, device)
-    names = [BASELINE, "fp32", "bf16"]
+    names = worthwhile([BASELINE, "fp32", "bf16"], device)
     found: dict[str, dict[str, dict[str, float]]] = {"inference": {}, "training": {}}
     for name in names:
         context.progress(f"profile: {name}")

@@ -20,9 +20,8 @@ MIB = "MiB"
 def write_page(page: Path, results: Path) -> None:
     """Fills every `<!-- table: DEVICE/PART -->` of the page for which there is a result."""
     found = {
-        device: json.loads((results / f"performance-{device}.json").read_text(encoding="utf-8"))
-        for device in ("cpu", "cuda")
-        if (results / f"performance-{device}.json").exists()
+        path.stem.removeprefix("performance-"): json.loads(path.read_text(encoding="utf-8"))
+        for path in results.glob("performance-*.json")
     }
 
     def fill(match: re.Match[str]) -> str:
@@ -46,7 +45,7 @@ def write_page(page: Path, results: Path) -> None:
 
 
 def title(shape: str, device: str) -> str:
-    return "" if device == "cpu" else f"{shape}:\n\n"
+    return "" if device.startswith("cpu") else f"{shape}:\n\n"
 
 
 def machine(parts: Json) -> str:

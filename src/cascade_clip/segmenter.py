@@ -60,9 +60,9 @@ class Segmenter:
     `network` stands on `clip`; `classes` are those of its training; `recipe` says how pictures are
     prepared. `max_windows` caps the work for very long pictures: they are shrunk, with a warning,
     until they fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the
-    device multiplies it, else fp32. Lower ones work on a copy of the network; exported files have
-    their own. `compile` passes the network through `torch.compile` with the first picture, which
-    takes a minute or more; "auto": on GPUs.
+    device multiplies it, else fp32; what is slower than fp32 here is refused. Lower ones work on a
+    copy of the network; exported files have their own. `compile` passes the network through
+    `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
     """
 
     def __init__(

@@ -21,7 +21,8 @@ Shares = dict[str, dict[str, dict[str, float]]]
 
 @pytest.fixture
 def in_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few and small inputs, no other processes, no compilation (which takes minutes)."""
+    """Few and small inputs, no other processes, no compilation (which takes minutes); times also
+    of precisions that are slower here, which small inputs bear."""
 
     def peak(probe: Probe) -> dict[str, float]:
         assert probe.subject in SUBJECTS
@@ -31,6 +32,7 @@ def in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "SECONDS", 0.01)
     monkeypatch.setattr(agreement, "PICTURES", 2)
     monkeypatch.setattr(parts, "peak_in_subprocess", peak)
+    monkeypatch.setattr(parts, "worthwhile", lambda names, device: list(names))
     monkeypatch.setattr(torch, "compile", lambda function: function)
 
 
@@ -64,6 +66,15 @@ def test_every_part_runs_and_fills_its_table(
         _, table = text.split(f"<!-- table: cpu/{part} -->\n")
         assert "Not measured" not in table.split("<!-- end -->")[0]
     assert text.split("<!-- table: cuda/batches -->\n")[1].startswith("\nNot measured yet.")
+
+
+def test_what_is_slower_on_this_cpu_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["reference, autocast", "fp32, TF32", "bf16, compiled", "int8"]
+    for features in ({"avx2"}, set()):
+        monkeypatch.setattr(parts, "cpu_features", lambda known=features: known)
+        on_cpu = parts.worthwhile(names, torch.device("cpu"))
+        assert on_cpu == (["fp32, TF32", "int8"] if features else ["fp32, TF32"])
+        assert parts.worthwhile(names, torch.device("cuda")) == names
 
 
 @pytest.mark.usefixtures("in_small")

@@ -10,6 +10,7 @@ import torch
 from cascade_clip.config import TrainSettings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
+from cascade_clip.training import trainer
 from cascade_clip.training.run import train
 from cascade_clip.training.trainer import build_trainer
 
@@ -20,7 +21,7 @@ def build(tmp_path: Path, **settings: object) -> None:
 
 
 def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="fp16 needs a GPU; use bf16 or 32"):
+    with pytest.raises(UserError, match="fp16 needs a GPU; use 32, or bf16"):
         build(tmp_path, precision="fp16")
 
 
@@ -64,7 +65,20 @@ def test_the_batch_is_divided_among_all_nodes() -> None:
         TrainSettings(batch_size=16, devices=2, nodes=3)
 
 
-def test_training_in_bfloat16_learns_on_the_cpu(tmp_path: Path, tiny_overrides: list[str]) -> None:
+@pytest.mark.parametrize("features", [{"avx2"}, {"avx2", "avx512_vnni"}, set()])
+def test_bfloat16_that_is_slower_on_the_cpu(
+    features: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "cpu_features", lambda: features)
+    with pytest.raises(UserError, match=r"train\.precision=bf16: bf16 is faster .*; use 32"):
+        build(tmp_path, precision="bf16")
+    build(tmp_path, precision="32")
+
+
+def test_training_in_bfloat16_learns_on_the_cpu(
+    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "cpu_features", lambda: {"avx512_bf16"})  # tiny, so slow will do
     runs = {}
     for precision in ("32", "bf16"):
         settings = [

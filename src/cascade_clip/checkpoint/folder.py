@@ -36,6 +36,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 
 FORMAT_VERSION = 1
+CLIP_FOLDER = "clip"
 
 
 class ModelConfig(Settings):
@@ -131,6 +132,8 @@ def describe_model(
     full: bool = False,
 ) -> ModelConfig:
     """What a model's files say about it; metrics that are not finite become None."""
+    if full:
+        recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{CLIP_FOLDER}"))
     return ModelConfig(
         recipe=recipe.model_dump(mode="json"),
         classes=classes.names,
@@ -138,7 +141,7 @@ def describe_model(
         prompts=classes.in_prompts,
         templates=templates,
         clip_fingerprint=clip_fingerprint,
-        trunk="clip" if full else None,
+        trunk=CLIP_FOLDER if full else None,
         metrics={
             k: v if v is not None and math.isfinite(v) else None for k, v in (metrics or {}).items()
         },
@@ -165,7 +168,7 @@ def load_bundle(folder: str | Path, revision: str | None = None) -> Bundle:
     classes = ClassSet(config.classes, config.unseen, config.prompts)
     adapter = _read_weights(folder / WEIGHTS_FILE)
     if config.trunk is not None:
-        recipe = _standing_on(recipe, f"{LOCAL_DIR}{folder / config.trunk}")
+        recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{folder / config.trunk}"))
     clip = load_clip_checked(recipe, config.clip_fingerprint)
     network = SegmentationNetwork(clip.visual, recipe.model)
     try:
@@ -198,11 +201,6 @@ def _write(
         store_clip(folder / config.trunk, clip)
     if card is not None:
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
-
-
-def _standing_on(recipe: Recipe, clip: str) -> Recipe:
-    model = recipe.model.model_copy(update={"clip": ClipSettings(model=clip)})
-    return recipe.model_copy(update={"model": model})
 
 
 def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -262,15 +260,22 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def standing_on(recipe: Recipe, clip: ClipSettings) -> Recipe:
+    """The recipe with another CLIP."""
+    model = recipe.model.model_copy(update={"clip": clip})
+    return recipe.model_copy(update={"model": model})
+
+
 def load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
     """The CLIP that a recipe names.
 
     Raises `UserError` if there is none, or its fingerprint is not the `expected` one.
     """
     clip = load_clip(recipe.model.clip)
-    if expected is not None and clip.fingerprint != expected:
+    found = clip.fingerprint  # taken before anything can change the image encoder
+    if expected not in (None, found):
         raise UserError(
             f"the model was trained on another CLIP: '{clip.name}' has the fingerprint "
-            f"{clip.fingerprint[:12]}, expected {expected[:12]}; give the CLIP it was trained on"
+            f"{found[:12]}, expected {expected[:12]}; give the CLIP it was trained on"
         )
     return clip

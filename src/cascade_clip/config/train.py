@@ -26,8 +26,8 @@ class TrainSettings(Settings):
     """What training knows of unseen classes: `inductive`, nothing; `transductive`, their names and
     which pixels are of any of them, to label by itself; `full`, their masks."""
     start_from: Path | None = None
-    """Folder of a trained model to start from (transductive self-training starts from an
-    inductive one)."""
+    """Folder of a trained model to start from, on the CLIP that it stands on: `model.clip` counts
+    without it only. (Transductive self-training starts from an inductive one.)"""
     steps: PositiveInt = 20_000
     """Optimizer steps of the whole run, at least 1."""
     batch_size: PositiveInt = 16
@@ -46,7 +46,8 @@ class TrainSettings(Settings):
     """AdamW's: the share of all trained weights that a step takes away, divided by the learning
     rate, from 0 on; 0: none."""
     precision: Literal["32", "bf16", "fp16"] = "32"
-    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32."""
+    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32.
+    On CPUs without instructions for it, `bf16` is refused, as slower."""
     compile: Literal["auto"] | bool = "auto"
     """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
     checkpoint_activations: bool = False

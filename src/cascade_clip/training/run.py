@@ -13,10 +13,15 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
-from torch import nn
 
-from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
-from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.checkpoint.folder import (
+    Bundle,
+    load_bundle,
+    load_clip_checked,
+    save_model,
+    standing_on,
+)
+from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.factory import open_dataset
@@ -58,6 +63,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
     """
     start = find_start(recipe, out, resume)
     parts = _build(recipe)
+    recipe = parts.recipe
     with without_noise():
         callbacks = _callbacks(recipe, out, parts, quiet)
         trainer = build_trainer(recipe.train, out, start.step, callbacks, quiet)
@@ -138,6 +144,8 @@ def _room_in(out: Path) -> Iterator[None]:
 class _Parts:
     """What training works on."""
 
+    recipe: Recipe
+    """As given, with the CLIP of the model to start from."""
     clip: FrozenClip
     module: TrainingModule
     start: Bundle | None
@@ -145,19 +153,18 @@ class _Parts:
 
 def _build(recipe: Recipe) -> _Parts:
     classes = open_dataset(recipe.data, "train").classes
-    clip = load_clip(recipe.model.clip)
-    expected = clip.fingerprint  # taken before training can change the image encoder
     start = None if recipe.train.start_from is None else load_bundle(recipe.train.start_from)
-    visual: nn.Module = clip.visual
-    if start is not None:
-        check_start(start, recipe, expected)
-        visual = start.network.encoder.visual
+    if start is None:
+        clip = load_clip_checked(recipe, None)
+    else:
+        check_start(start, recipe)
+        recipe, clip = standing_on(recipe, start.recipe.model.clip), start.clip
     with seeded(recipe.train.seed):
-        network = SegmentationNetwork(visual, recipe.model)
+        network = SegmentationNetwork(clip.visual, recipe.model)
     if start is not None:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
     text = clip.text_encoder(classes.prompts, TEMPLATES[recipe.data.templates])
-    return _Parts(clip, TrainingModule(network, recipe, classes, text), start)
+    return _Parts(recipe, clip, TrainingModule(network, recipe, classes, text), start)
 
 
 def _save(model: Path, recipe: Recipe, parts: _Parts) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from cascade_clip.config import Recipe
+from cascade_clip.config import ClipSettings, Recipe
 from cascade_clip.config.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
@@ -28,6 +28,7 @@ _FREE_TO_CHANGE = (
 )  # fmt: skip
 """Settings that a resumed run may have otherwise: they don't decide the weights, but for dropout,
 which differs from process to process."""
+_CLIP = tuple(f"model.clip.{key}" for key in ClipSettings.model_fields)
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ def check_same_recipe(recipe: Recipe, out: Path) -> None:
 
 
 def decisive_settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that decide a run's weights, given its pictures; nested ones as `train.lr`."""
+    """The settings that decide a run's weights, given its pictures; nested ones as `train.lr`.
+
+    A model to start from decides the CLIP."""
     settings = flatten(dump_recipe(recipe))
-    return {key: value for key, value in settings.items() if key not in _FREE_TO_CHANGE}
+    free = _FREE_TO_CHANGE if recipe.train.start_from is None else (*_FREE_TO_CHANGE, *_CLIP)
+    return {key: value for key, value in settings.items() if key not in free}
 
 
 def _run_numbers(recipe: Recipe, runs: Path) -> list[int]:

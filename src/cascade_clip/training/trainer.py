@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from cascade_clip.config import TrainSettings
 from cascade_clip.errors import UserError
+from cascade_clip.support.processor import cpu_features, why_slower
 from cascade_clip.training.checkpoints import CheckpointFile
 from cascade_clip.training.logs import build_loggers
 
@@ -40,8 +41,8 @@ def build_trainer(
     """
     _check_launcher(settings)
     without_gpu = settings.accelerator == "cpu" or not torch.accelerator.is_available()
-    if settings.precision == "fp16" and without_gpu:
-        raise UserError("train.precision=fp16 needs a GPU; use bf16 or 32 on the CPU")
+    if without_gpu:
+        _check_precision_on_cpu(settings.precision)
     try:
         return pl.Trainer(
             accelerator=settings.accelerator,
@@ -102,6 +103,15 @@ def _strategy(settings: TrainSettings) -> DDPStrategy | str:
     # pass all the same, also in validation, where a process without pictures has no such pass: the
     # others would wait for it for ever.
     return DDPStrategy(broadcast_buffers=False)
+
+
+def _check_precision_on_cpu(precision: str) -> None:
+    if precision == "fp16":
+        raise UserError(
+            "train.precision=fp16 needs a GPU; use 32, or bf16 on a CPU with instructions for it"
+        )
+    if reason := why_slower(precision, cpu_features()):
+        raise UserError(f"train.precision={precision}: {reason}; use 32")
 
 
 def _check_launcher(settings: TrainSettings) -> None:

@@ -13,14 +13,26 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.clip.load import build_clip
 from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import BFloat16Linear
-from cascade_clip.model.fast.precision import Int8Linear, at_precision, choose_precision, quantise
+from cascade_clip.model.fast.precision import (
+    PrecisionChoice,
+    at_precision,
+    choose_precision,
+    int8_linear,
+    quantise,
+)
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.support.processor import cpu_features, why_slower
 
 CPU = torch.device("cpu")
-needs_onednn = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="8-bit products need oneDNN"
-)
-LOWER = ["bf16", pytest.param("int8", marks=needs_onednn)]
+NO_INT8 = why_slower("int8", cpu_features())
+needs_int8 = pytest.mark.skipif(NO_INT8 is not None, reason=str(NO_INT8))
+LOWER = ["bf16", pytest.param("int8", marks=needs_int8)]
+
+ZEN_1 = {"avx2", "fma3"}
+SKYLAKE = {*ZEN_1, "avx512_f", "avx512_bw"}
+CASCADE_LAKE = {*SKYLAKE, "avx512_vnni"}
+ZEN_4 = {*CASCADE_LAKE, "avx512_bf16"}
+GRAVITON_3 = {"neon", "bf16", "i8mm", "sve", "sve_bf16"}
 
 
 def test_full_precision_is_the_network_itself() -> None:
@@ -93,18 +105,29 @@ def test_bfloat16_layer_rounds_weights_once() -> None:
     assert torch.equal(BFloat16Linear(weight, bias)(inputs), expected)
 
 
-@needs_onednn
+@needs_int8
+@pytest.mark.parametrize("largest", [64, 127])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
-def test_8_bit_layer_equals_the_formula(scale: float) -> None:
+def test_8_bit_layer_equals_the_formula(scale: float, largest: int) -> None:
+    linear = int8_linear(cpu_features())
+    if linear.keywords["largest"] < largest:
+        pytest.skip("sums of 8-bit products overflow on this CPU")
     torch.manual_seed(0)
     weight, bias = torch.randn(16, 32), torch.randn(16)
     weight[3] = 0.0  # an output that takes nothing in
     inputs = scale * torch.randn(2, 7, 32)
-    step, weight_steps = scale_of(inputs), weight.abs().amax(1).clamp(min=1e-30) / 127
+    step, weight_steps = scale_of(inputs), weight.abs().amax(1).clamp(min=1e-30) / largest
     quantised = (inputs / step).round() @ (weight / weight_steps[:, None]).round().T
     expected = quantised * step * weight_steps + bias
-    actual = Int8Linear(weight, bias)(inputs).float()
+    actual = linear(weight, bias, largest=largest)(inputs).float()
     torch.testing.assert_close(actual, expected, rtol=1e-2, atol=1e-2 * expected.std().item())
+
+
+@needs_int8
+def test_the_largest_8_bit_sums_do_not_overflow() -> None:
+    weight, inputs = torch.ones(16, 64), torch.ones(3, 64)
+    actual = int8_linear(cpu_features())(weight, torch.zeros(16))(inputs)
+    torch.testing.assert_close(actual.float(), torch.full((3, 16), 64.0), rtol=1e-2, atol=0)
 
 
 def scale_of(values: Tensor) -> float:
@@ -123,20 +146,68 @@ def test_integers_stand_for_the_values(low: float, high: float, dtype: torch.dty
     assert (restored - values.float()).abs().max() <= 0.501 * scale
 
 
-@needs_onednn
+@needs_int8
 def test_8_bit_layer_takes_zeros() -> None:
     bias = torch.tensor([1.0, -2.0, 0.5, 3.0])
-    outputs = Int8Linear(torch.randn(4, 8), bias)(torch.zeros(3, 8))
+    layer = int8_linear(cpu_features())(torch.randn(4, 8), bias)
+    outputs = layer(torch.zeros(3, 8))
     assert torch.equal(outputs.float(), bias.expand(3, -1))
 
 
-def test_choices() -> None:
-    assert choose_precision("auto", CPU) in ("bf16", "fp32")
-    assert choose_precision("fp32", CPU) == "fp32" and choose_precision("bf16", CPU) == "bf16"
+def test_unknown_choices() -> None:
     with pytest.raises(UserError, match="auto, fp32, bf16, int8"):
         choose_precision("half", CPU)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="CPUs with oneDNN"):
+    with pytest.raises(UserError, match="CPUs only"):
         choose_precision("int8", torch.device("meta"))
+
+
+@pytest.mark.parametrize(
+    ("features", "auto", "refused"),
+    [
+        (ZEN_1, "fp32", {"bf16"}),
+        (SKYLAKE, "fp32", {"bf16"}),
+        (CASCADE_LAKE, "fp32", {"bf16"}),
+        (ZEN_4, "bf16", set()),
+        (GRAVITON_3, "fp32", {"bf16", "int8"}),
+        (set(), "fp32", {"bf16", "int8"}),
+    ],
+)
+def test_a_precision_that_is_slower_on_the_cpu_is_refused(
+    features: set[str], auto: str, refused: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert choose_precision("auto", CPU, features) == auto
+    choices: list[PrecisionChoice] = ["fp32", "bf16", "int8"]
+    for choice in choices:
+        if choice in refused:
+            with pytest.raises(UserError, match=f"'{choice}': .*; use fp32 or auto"):
+                choose_precision(choice, CPU, features)
+        else:
+            assert choose_precision(choice, CPU, features) == choice
+
+
+def test_int8_needs_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(UserError, match="PyTorch with oneDNN"):
+        choose_precision("int8", CPU, ZEN_4)
+
+
+def test_bfloat16_elsewhere_than_on_the_cpu_is_not_the_cpus_concern() -> None:
+    assert choose_precision("bf16", torch.device("meta"), ZEN_1) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("features", "outputs", "largest"),
+    [
+        (ZEN_1, torch.float32, 64),
+        (SKYLAKE, torch.float32, 64),
+        (CASCADE_LAKE, torch.float32, 127),
+        (ZEN_4, torch.bfloat16, 127),
+    ],
+)
+def test_form_of_8_bit_layers(features: set[str], outputs: torch.dtype, largest: int) -> None:
+    made = int8_linear(features).keywords
+    assert made == {"outputs": outputs, "largest": largest}
 
 
 def test_a_copy_does_not_follow_the_original() -> None:

@@ -116,7 +116,7 @@ def text(
 
 
 def settings(
-    state: State, sizes: ReleasedSizes, config: Config, overrides: Overrides
+    state: State, sizes: ReleasedSizes, stored_grid: int, config: Config, overrides: Overrides
 ) -> ModelSettings:
     """The method: Cascade-CLIP's or ZegCLIP's released settings at this checkpoint's sizes."""
     first, prompts, width = _shape(state, FIRST_PROMPTS, 3)
@@ -130,9 +130,12 @@ def settings(
     decoder_heads = overrides.decoder_heads or head.get("num_heads", 8)
     _divide(sizes.embed_dim, decoder_heads, "decoder heads (give --decoder-heads)")
     return ModelSettings(
-        encoder=EncoderSettings(prompts=prompts, class_embedding_twice=True),
+        encoder=EncoderSettings(
+            prompts=prompts, class_embedding_twice=True, stored_grid=stored_grid
+        ),
         head=HeadSettings(
             stages=_stages(state, sizes, config, overrides),
+            aggregation="nga" if sizes.cascade else "last",
             decoder_layers=sizes.decoder_layers,
             decoder_heads=decoder_heads,
         ),

@@ -94,8 +94,9 @@ def convert_released(
     config = read_released_config(str(meta.get("config") or ""))
     sizes = infer.sizes(state, config)
     vision = infer.vision(state, sizes, config, overrides)
+    grid = vision["image_size"] // vision["patch_size"]
     return ReleasedModel(
-        settings=infer.settings(state, sizes, config, overrides),
+        settings=infer.settings(state, sizes, grid, config, overrides),
         sizes=sizes,
         vision=vision,
         text=infer.text(state, sizes, config, overrides),

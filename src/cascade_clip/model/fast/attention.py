@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cascade_clip.support.processor import cpu_features
+
 FEWEST_SCORES = 2**16
 """Scores of one head from which on products of their own are faster than PyTorch's kernel."""
 
@@ -54,5 +56,5 @@ def _wants_single_heads(query: Tensor, key: Tensor) -> bool:
 
 @cache
 def _multiplies_bfloat16_without_tiles() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16")) and not capabilities.get("amx_bf16")
+    features = cpu_features()
+    return "avx512_bf16" in features and "amx_bf16" not in features

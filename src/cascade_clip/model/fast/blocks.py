@@ -49,26 +49,29 @@ class BFloat16Linear(nn.Module):
 
 
 class RoundedNorm(nn.Module):
-    """A LayerNorm whose result is rounded to bfloat16."""
+    """A LayerNorm whose result is rounded to `dtype`."""
 
-    def __init__(self, norm: nn.Module) -> None:
+    def __init__(self, norm: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.norm = copy.deepcopy(norm)
+        self.dtype = dtype
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.norm(tokens).bfloat16()
+        return self.norm(tokens).to(self.dtype)
 
 
 class LowPrecisionBlock(nn.Module):
     """A block of open_clip whose matrix products are modules that `convert` made of (weight, bias).
 
     LayerNorms and residual sums stay as they are; what a LayerNorm gives is rounded once, to
-    bfloat16, for all products that take it.
+    `dtype`, for all products that take it.
     """
 
-    def __init__(self, block: Any, convert: Callable[[Tensor, Tensor], nn.Module]) -> None:
+    def __init__(
+        self, block: Any, convert: Callable[[Tensor, Tensor], nn.Module], dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = RoundedNorm(block.ln_1), RoundedNorm(block.ln_2)
+        self.ln_1, self.ln_2 = RoundedNorm(block.ln_1, dtype), RoundedNorm(block.ln_2, dtype)
         self.ls_1, self.ls_2 = copy.deepcopy(block.ls_1), copy.deepcopy(block.ls_2)
         self.heads: int = block.attn.num_heads
         self.activation = activation_of(block)
@@ -138,7 +141,10 @@ def can_be_lowered(block: Any) -> bool:
 
 def lower_blocks(blocks: Mapping[int, Any]) -> dict[int, LowPrecisionBlock]:
     """The blocks in bfloat16."""
-    return {index: LowPrecisionBlock(block, BFloat16Linear) for index, block in blocks.items()}
+    return {
+        index: LowPrecisionBlock(block, BFloat16Linear, torch.bfloat16)
+        for index, block in blocks.items()
+    }
 
 
 def has_plain_attention(block: Any) -> bool:

@@ -1,12 +1,15 @@
 """Networks for inference in lower precision: weights converted once, not at every call.
 
 Matrix products run in bfloat16 or with 8-bit integers; the residual stream, LayerNorms, the
-normalised features and the mask scores keep the network's own precision.
+normalised features and the mask scores keep the network's own precision. What 8-bit products give
+is bfloat16 where the CPU multiplies that fast, else float32.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Set
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +21,12 @@ from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, ha
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.projection import LevelProjections
 from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.processor import (
+    adds_8_bit_products_in_32_bits,
+    cpu_features,
+    multiplies_bfloat16,
+    why_slower,
+)
 
 Precision = Literal["fp32", "bf16", "int8"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
@@ -27,9 +36,9 @@ CHUNK_ELEMENTS = 2**18
 
 
 class Int8Linear(nn.Module):
-    """A linear layer over 8-bit integers, for CPUs: outputs bfloat16.
+    """A linear layer over 8-bit integers, for CPUs: outputs of type `outputs`.
 
-    Weights are scaled per output channel, inputs per call by their range.
+    Weights are scaled per output channel to `largest`, inputs per call by their range.
     """
 
     weight: Tensor
@@ -37,9 +46,10 @@ class Int8Linear(nn.Module):
     weight_scale: Tensor
     zero_points: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, outputs: torch.dtype, largest: int) -> None:
         super().__init__()
-        scale = (weight.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        self.outputs = outputs
+        scale = (weight.abs().amax(dim=1) / largest).clamp(min=torch.finfo(torch.float32).tiny)
         integers = (weight / scale[:, None]).round().to(torch.int8)  # (outputs, inputs)
         self.register_buffer("weight", torch.ops.onednn.qlinear_prepack(integers, None))
         self.register_buffer("bias", bias.float())
@@ -51,7 +61,7 @@ class Int8Linear(nn.Module):
         outputs: Tensor = torch.ops.onednn.qlinear_pointwise(
             integers, scale, zero,
             self.weight, self.weight_scale, self.zero_points, self.bias,
-            1.0, 0, torch.bfloat16, "none", [], "",
+            1.0, 0, self.outputs, "none", [], "",
         )  # fmt: skip
         return outputs.unflatten(0, inputs.shape[:-1])
 
@@ -76,31 +86,45 @@ def quantise(values: Tensor) -> tuple[Tensor, float, int]:
     return integers.view(torch.uint8).bitwise_xor_(128), scale, zero
 
 
-def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
+def int8_linear(features: Set[str]) -> partial[Int8Linear]:
+    """Makes layers in the form that is right and fast on a CPU with these `cpu_features`.
+
+    oneDNN has no fast 8-bit product with outputs in bfloat16 for CPUs without its instructions.
+    Where pairs of products are added in 16 bits, weights are halved: 2 * 255 * 64 < 2^15.
+    """
+    return partial(
+        Int8Linear,
+        outputs=torch.bfloat16 if multiplies_bfloat16(features) else torch.float32,
+        largest=127 if adds_8_bit_products_in_32_bits(features) else 64,
+    )
+
+
+def choose_precision(
+    choice: PrecisionChoice, device: torch.device, features: Set[str] | None = None
+) -> Precision:
     """What `auto` means on a device: bf16 where the hardware multiplies it, else fp32.
 
-    Raises `UserError` for an unknown choice, and for int8 where it can't run.
+    `features` are those of the CPU; None: of this one. Raises `UserError` for an unknown choice,
+    for int8 where it can't run, and for what would be slower than fp32 on the CPU.
     """
     if choice not in get_args(PrecisionChoice):
         known = get_args(PrecisionChoice)
         hint = did_you_mean(str(choice), known)
         raise UserError(f"unknown precision '{choice}'; use one of {', '.join(known)}{hint}")
+    features = cpu_features() if features is None else features
     if choice == "auto":
-        return "bf16" if _multiplies_bfloat16(device) else "fp32"
-    if choice == "int8" and not (device.type == "cpu" and torch.backends.mkldnn.is_available()):
-        raise UserError(
-            f"precision 'int8' runs on CPUs with oneDNN only, not on '{device}'; use bf16 or auto"
-        )
+        return "bf16" if _multiplies_bfloat16(device, features) else "fp32"
+    if choice == "int8" and device.type != "cpu":
+        raise UserError(f"precision 'int8' runs on CPUs only, not on '{device}'; use bf16 or auto")
+    if device.type == "cpu" and (reason := why_slower(choice, features)):
+        raise UserError(f"precision '{choice}': {reason}; use fp32 or auto")
     return choice
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+def _multiplies_bfloat16(device: torch.device, features: Set[str]) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return device.type == "cpu" and multiplies_bfloat16(features)
 
 
 @torch.no_grad()
@@ -109,25 +133,29 @@ def at_precision(network: SegmentationNetwork, precision: Precision) -> Segmenta
 
     The copy does not follow later changes of the weights, can't be trained or saved, and stays on
     the device where it was made. With int8, the encoder's blocks multiply 8-bit integers and the
-    rest bfloat16. Spectral decoders and blocks with custom attention keep fp32.
+    rest bfloat16, or float32 where the CPU multiplies that faster. Spectral decoders and blocks
+    with custom attention keep fp32.
     """
     if precision == "fp32":
         return network
+    features = cpu_features()
     blocks = network.encoder.visual.transformer.resblocks
     converted = {id(block): block for block in blocks if has_plain_attention(block)}
     # What is converted below need not be copied first: a CLIP is large.
     copied: SegmentationNetwork = copy.deepcopy(network, dict(converted)).eval()
     encoder = copied.encoder
-    linear = Int8Linear if precision == "int8" else BFloat16Linear
+    linear = int8_linear(features) if precision == "int8" else BFloat16Linear
+    rest = torch.bfloat16 if precision == "bf16" or multiplies_bfloat16(features) else torch.float32
     for name, block in encoder.visual.transformer.resblocks.named_children():
         if id(block) in converted:
-            setattr(encoder.visual.transformer.resblocks, name, LowPrecisionBlock(block, linear))
-    encoder.visual.conv1.bfloat16()
-    encoder.visual.proj.data = encoder.visual.proj.bfloat16()
+            lowered = LowPrecisionBlock(block, linear, rest)
+            setattr(encoder.visual.transformer.resblocks, name, lowered)
+    encoder.visual.conv1.to(rest)
+    encoder.visual.proj.data = encoder.visual.proj.to(rest)
     if isinstance(encoder.level_projections, LevelProjections):
-        encoder.level_projections.weights.data = encoder.level_projections.weights.bfloat16()
+        encoder.level_projections.weights.data = encoder.level_projections.weights.to(rest)
     for decoder in copied.head.decoders:
-        if isinstance(decoder, Decoder):
+        if isinstance(decoder, Decoder) and rest == torch.bfloat16:
             _convert_linears(decoder.layers)
     return copied.requires_grad_(False)
 

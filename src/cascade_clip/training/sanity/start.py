@@ -12,14 +12,9 @@ from cascade_clip.training.sanity.findings import Finding
 CHECK = "start of training"
 
 
-def check_start(start: Bundle, recipe: Recipe, fingerprint: str) -> None:
-    """Raises `UserError` unless the model stands on the CLIP of that fingerprint and its encoder
-    and head have the settings of `recipe`."""
+def check_start(start: Bundle, recipe: Recipe) -> None:
+    """Raises `UserError` unless encoder and head of the model have the settings of `recipe`."""
     source = f"train.start_from {recipe.train.start_from}"
-    if start.clip_fingerprint not in (None, fingerprint):
-        raise UserError(
-            f"{source} stands on another CLIP than model.clip {recipe.model.clip.model}"
-        )
     for part in ("encoder", "head"):
         theirs = getattr(start.recipe.model, part)
         for key, value in getattr(recipe.model, part):
@@ -43,7 +38,7 @@ def describe_start(start: Bundle | None, recipe: Recipe, classes: ClassSet) -> F
             "train.start_from=RUN/model-STEP",
         )  # fmt: skip
     theirs = start.recipe.train.setting
-    detail = f"{recipe.train.start_from}, a model of {start.recipe.name} ({theirs})"
+    detail = f"{recipe.train.start_from}, a model of {start.recipe.name} ({theirs}), and its CLIP"
     taught = start.classes.names if theirs == "full" else start.classes.trained_names
     flags = trained_names(classes.unseen, taught)
     known = [name for name, known in zip(classes.unseen, flags, strict=True) if known]
