@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""

@@ -44,7 +44,7 @@ from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
 from cascade_clip.support.devices import usable_device
-from cascade_clip.support.warn import warn_caller
+from cascade_clip.support.messages import warn_caller
 
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""

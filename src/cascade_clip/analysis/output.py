@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from cascade_clip.io.files import write_text, write_whole
 from cascade_clip.report import html, plots
 from cascade_clip.report.sections import write_report
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 Row = Sequence[object]
 

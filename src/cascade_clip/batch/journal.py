@@ -16,7 +16,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.io import coco
 from cascade_clip.io.files import write_text
 from cascade_clip.io.results import COCO_FILE, JOURNAL_FILE, segment_files
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 MOST_NAMED = 3
 """Pictures that a message names."""

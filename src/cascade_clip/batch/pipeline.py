@@ -13,7 +13,7 @@ from cascade_clip.inference.query import Query
 from cascade_clip.io.images import RGBArray
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter, ShrunkPicture
-from cascade_clip.support.threads import in_threads
+from cascade_clip.support.parallel import in_threads
 
 WORKERS = 4
 """Threads that read and write files."""

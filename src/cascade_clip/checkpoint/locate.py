@@ -14,7 +14,7 @@ from pathlib import Path
 from cascade_clip.checkpoint.hub import fetch_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import nearest
+from cascade_clip.support.messages import nearest
 
 EMBEDDED = "picturebook"
 ONNX_SUFFIX, TORCH_EXPORT_SUFFIX = ".onnx", ".pt2"

@@ -86,7 +86,7 @@ def _within_budget(
 
     from cascade_clip.analysis.ablation.budget import fit, trial
     from cascade_clip.analysis.ablation.runner import all_runs
-    from cascade_clip.support.words import counted
+    from cascade_clip.support.messages import counted
 
     console = Console(stderr=True)
     runs = all_runs(plan, tables)
@@ -121,7 +121,7 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
     from cascade_clip.analysis.ablation.report import finished
     from cascade_clip.analysis.ablation.runner import COLUMNS, Row, Run, all_runs, carry_out
     from cascade_clip.errors import TrainingStopped
-    from cascade_clip.support.notices import notice
+    from cascade_clip.support.messages import notice
 
     runs = all_runs(plan, tables)
     done = sum(run.result() is not None for run in runs)

@@ -24,7 +24,7 @@ def recipes(
 
     from cascade_clip.config.recipes import load_recipe, recipe_names
     from cascade_clip.errors import UserError
-    from cascade_clip.support.nearest import did_you_mean
+    from cascade_clip.support.messages import did_you_mean
 
     known = recipe_names()
     names = [name for name in known if word.casefold() in name]

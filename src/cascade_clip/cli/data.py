@@ -140,7 +140,7 @@ def _print_report(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.support.notices import notice
+    from cascade_clip.support.messages import notice
 
     console = Console()
     table = Table("list", "pictures", "published")
@@ -163,7 +163,7 @@ def _print_report(report: Report) -> None:
 def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
     from rich.console import Console
 
-    from cascade_clip.support.notices import notice
+    from cascade_clip.support.messages import notice
 
     console = Console(stderr=True)
     if lines:

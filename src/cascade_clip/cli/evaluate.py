@@ -13,7 +13,7 @@ from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, S
 from cascade_clip.data.split import read_split
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 if TYPE_CHECKING:
     from cascade_clip.config import DataSettings

@@ -20,7 +20,7 @@ from cascade_clip.cli.options import (
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable, find_pictures
 from cascade_clip.io.results import LABEL_FORMATS
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 if TYPE_CHECKING:
     from cascade_clip.batch.formats.pictures import Placement
@@ -75,7 +75,7 @@ def label(
     from cascade_clip.batch.records import open_store
     from cascade_clip.batch.review import write_review
     from cascade_clip.batch.task import Task
-    from cascade_clip.support.notices import notice
+    from cascade_clip.support.messages import notice
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:

@@ -12,7 +12,7 @@ import typer
 from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 EMBEDDED_NOTE = (
     "model: the embedded one, which knows drawn scenes only; for photographs pass --model with a "

@@ -30,7 +30,7 @@ from cascade_clip.io.find import (
 )
 from cascade_clip.io.results import SEGMENT_FORMATS
 from cascade_clip.io.video import Sampling, require_video
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,7 +101,7 @@ def segment(
     from cascade_clip.batch.settings import settings_of
     from cascade_clip.export.network import fastest_device
     from cascade_clip.segmenter import Segmenter
-    from cascade_clip.support.notices import notice
+    from cascade_clip.support.messages import notice
 
     console, notes = Console(), Console(stderr=True)
     segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))

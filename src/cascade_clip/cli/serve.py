@@ -67,7 +67,7 @@ def serve(
         from cascade_clip.serve.access import SIGN_IN, Access
         from cascade_clip.serve.limits import Limits
         from cascade_clip.serve.service import Service
-        from cascade_clip.support.notices import notice
+        from cascade_clip.support.messages import notice
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
         access = None if token is None else Access(token)

@@ -18,7 +18,7 @@ from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
 from cascade_clip.clip.transformers_format import from_transformers, is_transformers
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError, first_line
-from cascade_clip.support.notices import notice
+from cascade_clip.support.messages import notice
 
 DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 """Entries of OpenAI's archives and old checkpoints that follow from the architecture."""

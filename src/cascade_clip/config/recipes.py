@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from cascade_clip.config import Recipe
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import did_you_mean, nearest
+from cascade_clip.support.messages import did_you_mean, nearest
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 

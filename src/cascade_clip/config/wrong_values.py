@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 _EXPECTED = {
     "int": "a whole number",

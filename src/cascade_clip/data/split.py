@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 Split = Literal["train", "val", "calibration", "test"]
 

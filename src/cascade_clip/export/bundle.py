@@ -19,7 +19,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.network import ExportedNetwork, open_exported
 from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.model.fast.precision import PrecisionChoice
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 Engine = Literal["torch", "onnxruntime"]
 

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 
 from cascade_clip.checkpoint.locate import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 Format = Literal["onnx", "torch-export"]
 Precision = Literal["fp32", "fp16"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from cascade_clip.class_names import TypedClasses, trained_names
 from cascade_clip.clip.text import TEMPLATES, NameEncoder
 from cascade_clip.errors import UserError
-from cascade_clip.support.nearest import did_you_mean, nearest
+from cascade_clip.support.messages import did_you_mean, nearest
 
 BACKGROUND_LABEL = -1
 BACKGROUND_NAME = "background"

@@ -27,7 +27,7 @@ from cascade_clip.serve.problems import Problem, add_problem_handlers
 from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 
 _FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

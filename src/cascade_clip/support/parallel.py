@@ -1,4 +1,4 @@
-"""One function over many items, in several processes."""
+"""One function over many items, in processes or in threads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -114,3 +121,24 @@ def when_parent_ends(act: Callable[[], object]) -> None:
 def _wait_for(sentinel: int, act: Callable[[], object]) -> None:
     connection.wait([sentinel])
     act()
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[Result]:
+    """Results of `function` in the order of the items.
+
+    `items` is drawn from in the calling thread; at most `ahead` results wait to be asked for. What
+    `function` raises is raised here.
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from cascade_clip.checkpoint.folder import names_not_finite
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
-from cascade_clip.support.notices import notice
+from cascade_clip.support.messages import notice
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"

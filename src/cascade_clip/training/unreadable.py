@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from cascade_clip.data.samples import Batch
 from cascade_clip.errors import TrainingFailed
-from cascade_clip.support.notices import notice
+from cascade_clip.support.messages import notice
 
 FEWEST = 100
 """Pictures read before their share is judged."""

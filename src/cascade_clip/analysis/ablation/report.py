@@ -14,7 +14,7 @@ from cascade_clip.analysis.ablation.tables import TABLES, AblationTable
 from cascade_clip.analysis.ablation.verdict import Measured, verdict
 from cascade_clip.analysis.output import Folder
 from cascade_clip.report import html, plots
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 IMAGES = "images"
 LEAST_SPAN = 1.0

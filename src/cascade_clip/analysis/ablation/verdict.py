@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 
 @dataclass(frozen=True)

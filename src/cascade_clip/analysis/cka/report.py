@@ -21,7 +21,7 @@ from cascade_clip.analysis.output import (
 )
 from cascade_clip.analysis.subjects import RAW_NAME
 from cascade_clip.report import html
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 FEATURES: dict[Features, str] = {
     "patches": "all patch tokens of a picture, strung together",

@@ -18,7 +18,7 @@ from cascade_clip.analysis.output import (
     settled,
 )
 from cascade_clip.report import html
-from cascade_clip.support.words import counted
+from cascade_clip.support.messages import counted
 
 SHORT = ("AP", "IoU", "F")
 SHORT_QUERY: dict[Query, str] = {

@@ -20,7 +20,7 @@ from cascade_clip.model.decoder import Decoder
 from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, has_plain_attention
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.projection import LevelProjections
-from cascade_clip.support.nearest import did_you_mean
+from cascade_clip.support.messages import did_you_mean
 from cascade_clip.support.processor import (
     adds_8_bit_products_in_32_bits,
     cpu_features,

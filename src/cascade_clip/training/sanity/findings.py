@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cascade_clip.errors import UserError
-from cascade_clip.support.notices import notice
+from cascade_clip.support.messages import notice
 
 Outcome = Literal["ok", "note", "skipped", "failed"]
 

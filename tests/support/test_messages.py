@@ -9,7 +9,7 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.split import read_split
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import read_format, read_precision
-from cascade_clip.support.nearest import did_you_mean, nearest
+from cascade_clip.support.messages import did_you_mean, nearest
 
 
 def test_the_most_similar_name_is_found_apart_from_case() -> None:

@@ -1,0 +1,49 @@
+"""How messages are worded and where they go: notices, warnings, counts, mistyped names."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from rich.console import Console
+
+
+def notice(message: str) -> None:
+    """A yellow line on standard error."""
+    Console(stderr=True).print(
+        message, style="yellow", markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """As `warnings.warn`, at the first line outside this package."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("cascade_clip."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 picture`, `2 pictures`, `2 batches`."""
+    ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
+    return f"{number} {thing}{ending}"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name most like `name`, apart from case; None if none is alike.
+
+    With a `cutoff` of 0 there is always one, unless nothing is known.
+    """
+    by_form: dict[str, str] = {}
+    for one in known:
+        by_form.setdefault(one.casefold(), one)
+    found = get_close_matches(name.casefold(), by_form, n=1, cutoff=cutoff)
+    return by_form[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a message about an unknown name: "; did you mean 'cat'?", or nothing."""
+    found = nearest(name, known, cutoff)
+    return "" if found is None else f"; did you mean '{found}'?"
