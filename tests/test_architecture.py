@@ -131,3 +131,7 @@ def test_the_model_is_pure_torch() -> None:
             else:
                 continue
             assert {room(module) for module in whole} <= allowed, f"{name} imports {whole}"
+
+
+def test_public_names_are_found_where_they_are_looked_for() -> None:
+    assert all(getattr(cascade_clip, name).__name__ == name for name in cascade_clip.__all__)

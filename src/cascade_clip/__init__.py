@@ -20,8 +20,8 @@ _HOMES = {
     "Segmentation": "segmentation",
     "Segmenter": "segmenter",
     "UserError": "errors",
-    "load_model": "checkpoint.native",
-    "load_recipe": "recipes",
+    "load_model": "checkpoint.folder",
+    "load_recipe": "config.recipes",
 }
 
 

@@ -1,4 +1,7 @@
-"""Models on the Hugging Face hub: fetched into its cache, and published."""
+"""Models on the Hugging Face hub: fetched into its cache, and published.
+
+The hub's client is imported when it is used: it takes a second.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.errors import UserError
@@ -31,6 +23,8 @@ def fetch_model(repo_id: str, revision: str | None = None) -> Path:
     Raises `UserError` if the hub has no such model or revision, refuses it, or can't be reached
     and the cache does not hold it.
     """
+    from huggingface_hub import snapshot_download
+
     with _told(repo_id, revision):
         folder = Path(
             snapshot_download(
@@ -51,6 +45,8 @@ def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
 
     Raises `UserError` if the hub refuses or can't be reached.
     """
+    from huggingface_hub import HfApi
+
     api = HfApi(library_name="cascade-clip", library_version=version("cascade-clip"))
     with _told(repo_id, None):
         address = api.create_repo(repo_id, private=private, exist_ok=True)
@@ -63,6 +59,16 @@ def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
 @contextmanager
 def _told(repo_id: str, revision: str | None) -> Iterator[None]:
     """The hub's errors as one line that says what to do."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     try:
         yield
     except HFValidationError as error:

@@ -31,10 +31,11 @@ SHOWN = 4
 POOL = 60
 """Pictures among which those are looked for."""
 
-app = typer.Typer(
+analyze = typer.Typer(
     name="analyze",
     help="Look into a model: where its blocks differ, what they see, what its stages do.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 Blocks = Annotated[
@@ -59,7 +60,7 @@ class FeatureKind(StrEnum):
     CLASS_TOKEN = "class-token"
 
 
-@app.command()
+@analyze.command()
 def cka(
     model: ModelArgument,
     against: AgainstRaw = "raw-clip",
@@ -98,7 +99,7 @@ def cka(
     _print(*write_cka(task.out, result, features.value, task.setup))
 
 
-@app.command()
+@analyze.command()
 def localization(
     model: ModelArgument,
     against: AgainstRaw = "raw-clip",
@@ -127,7 +128,7 @@ def localization(
     _print(*write_localization(task.out, result, examples, task.setup))
 
 
-@app.command()
+@analyze.command()
 def stages(
     model: ModelArgument,
     against: Annotated[

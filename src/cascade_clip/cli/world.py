@@ -1,4 +1,4 @@
-"""`picturebook` and `pretrain-clip`."""
+"""`picturebook`."""
 
 from __future__ import annotations
 
@@ -25,25 +25,3 @@ def picturebook(
     export_voc(folder, count, seed, size)
     (folder / SPLIT_FILE).write_text(yaml.safe_dump({"unseen": list(UNSEEN)}), encoding="utf-8")
     Console().print(f"{count} scenes in {folder}", highlight=False)
-
-
-def pretrain_clip(
-    out: Annotated[Path, typer.Argument(help="Folder to write the CLIP to.")],
-    seed: Annotated[int, typer.Option(help="Decides scenes and initial weights.")] = 0,
-    share: Annotated[
-        float, typer.Option(min=0.0005, max=10.0, help="Times the steps of the embedded CLIP.")
-    ] = 1.0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw scenes.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
-) -> None:
-    """Pretrain a tiny CLIP on drawn scenes and the words for what is in them."""
-    from dataclasses import replace
-
-    from rich.console import Console
-
-    from cascade_clip.training.pretraining.run import PretrainSettings, pretrain
-
-    settings = replace(PretrainSettings(), seed=seed, workers=workers).shortened(share)
-    weights = pretrain(out, settings, resume)
-    Console().print(f"CLIP in {weights.parent}; use it with", highlight=False)
-    Console().print(f"  cascade-clip train picturebook-inductive model.clip.model=local-dir:{out}")

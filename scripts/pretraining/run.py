@@ -1,4 +1,4 @@
-"""`cascade-clip pretrain-clip`: from nothing to a folder that open_clip can load."""
+"""`python -m scripts.pretraining`: from nothing to a folder that open_clip can load."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from cascade_clip.clip.load import (
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES
 from cascade_clip.picturebook.palette import NAMED
-from cascade_clip.training.pretraining.module import Optimisation, PretrainModule
-from cascade_clip.training.pretraining.probe import ZeroShotProbe
-from cascade_clip.training.pretraining.scenes import Phase, SceneBatches, StepsFrom
-from cascade_clip.training.pretraining.vocabulary import vocabulary_size, write_vocabulary
+from scripts.pretraining.module import Optimisation, PretrainModule
+from scripts.pretraining.probe import ZeroShotProbe
+from scripts.pretraining.scenes import Phase, SceneBatches, StepsFrom
+from scripts.pretraining.vocabulary import vocabulary_size, write_vocabulary
 
 
 @dataclass(frozen=True)

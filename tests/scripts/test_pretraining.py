@@ -6,15 +6,15 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from scripts.pretraining.objective import embed_images, embed_texts, patch_terms
+from scripts.pretraining.run import PretrainSettings, pretrain
+from scripts.pretraining.scenes import COLOURED, Phase, SceneBatches, close_up
+from scripts.pretraining.vocabulary import learn_merges, write_vocabulary
 
 from cascade_clip.clip.load import VOCABULARY_FILE, load_clip_folder, load_tokenizer
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, draw_scene
 from cascade_clip.picturebook.palette import NAMED
-from cascade_clip.training.pretraining.objective import embed_images, embed_texts, patch_terms
-from cascade_clip.training.pretraining.run import PretrainSettings, pretrain
-from cascade_clip.training.pretraining.scenes import COLOURED, Phase, SceneBatches, close_up
-from cascade_clip.training.pretraining.vocabulary import learn_merges, write_vocabulary
 
 SHORT = PretrainSettings(
     phases=(Phase(steps=3, batch_size=4, window=16), Phase(steps=3, batch_size=4, window=32)),

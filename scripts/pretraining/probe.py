@@ -12,8 +12,8 @@ from torch import Tensor
 from cascade_clip.clip.text import SINGLE_TEMPLATE
 from cascade_clip.evaluation.metrics import SegmentationMetrics
 from cascade_clip.picturebook import CLASSES, THINGS, UNSEEN, draw_scene
-from cascade_clip.training.pretraining.module import PretrainModule
-from cascade_clip.training.pretraining.objective import embed_images, embed_texts
+from scripts.pretraining.module import PretrainModule
+from scripts.pretraining.objective import embed_images, embed_texts
 
 PROBE_SEED = 30_000
 """Scenes apart from those of training and of every evaluation."""

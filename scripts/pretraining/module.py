@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE
 from cascade_clip.picturebook import CLASSES
-from cascade_clip.training.pretraining.objective import (
+from scripts.pretraining.objective import (
     Terms,
     embed_images,
     embed_texts,
     patch_terms,
     picture_term,
 )
-from cascade_clip.training.pretraining.scenes import COLOURED, Batch
+from scripts.pretraining.scenes import COLOURED, Batch
 
 TEMPLATES = ("{}", *SINGLE_TEMPLATE, *SCENE_TEMPLATES)
 UNTOLD_PHRASES = 16
