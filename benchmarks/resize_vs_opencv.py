@@ -21,7 +21,7 @@ from PIL import Image
 
 from cascade_clip.io.files import write_text
 from cascade_clip.io.images import read_picture
-from cascade_clip.ops.resize import resize_bilinear, resize_nearest, scaled_size, short_side_size
+from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size, short_side_size
 
 RESULT = Path(__file__).parent / "results" / "resize_vs_opencv.json"
 SIZES = ((375, 500), (500, 333), (480, 640), (427, 640))

@@ -15,7 +15,8 @@ from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.samples import Sample
 from cascade_clip.data.sampling import seeded
-from cascade_clip.data.transforms import TrainTransform, normalise, prepare
+from cascade_clip.data.transforms import TrainTransform, prepare
+from cascade_clip.ops.images import normalise
 from tests.naive import augment as naive
 
 CLASSES = ClassSet(("cat", "dog", "grass", "sky"), ("dog",))

@@ -15,9 +15,9 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.data.samples import Batch, collate
-from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.ops.images import normalise
 from cascade_clip.training.module import TrainingModule
 
 

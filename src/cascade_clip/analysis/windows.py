@@ -12,8 +12,7 @@ from torchvision.transforms.v2 import CenterCrop
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.config import DataSettings
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
-from cascade_clip.data.transforms import normalise
-from cascade_clip.ops.resize import resize_bilinear, resize_nearest, short_side_size
+from cascade_clip.ops.images import normalise, resize_bilinear, resize_nearest, short_side_size
 
 
 def window_side(settings: DataSettings, patch_sizes: Iterable[int]) -> int:

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from cascade_clip.config import RGB, CropRule, Setting
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
-from cascade_clip.ops.resize import resize_bilinear, resize_nearest, scaled_size
+from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size
 
 REDRAWS = 10
 LARGEST_SHARE = 0.75

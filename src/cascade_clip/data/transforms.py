@@ -9,12 +9,12 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cascade_clip.config import RGB, DataSettings, Setting
+from cascade_clip.config import DataSettings, Setting
 from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visible_classes
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.photometric import PhotometricDistortion
 from cascade_clip.data.samples import Sample
-from cascade_clip.ops.resize import resize_bilinear, short_side_size
+from cascade_clip.ops.images import normalise, resize_bilinear, short_side_size
 
 
 class TrainTransform:
@@ -46,14 +46,6 @@ class TrainTransform:
             image=image.as_subclass(Tensor).contiguous(),
             labels=labels.as_subclass(Tensor).contiguous(),
         )
-
-
-def normalise(images: Tensor, mean: RGB, std: RGB) -> Tensor:
-    """RGB (..., 3, H, W) uint8 to float32 with `mean` and `std` of values in [0, 1]."""
-    shape = (3, 1, 1)
-    mean_values = torch.tensor(mean, device=images.device).view(shape)
-    std_values = torch.tensor(std, device=images.device).view(shape)
-    return (images.float() / 255 - mean_values) / std_values
 
 
 def prepare(images: Tensor, settings: DataSettings) -> Tensor:

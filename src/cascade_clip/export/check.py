@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from cascade_clip.config import DataSettings
-from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT
 from cascade_clip.export.network import ExportedNetwork
 from cascade_clip.export.request import Precision
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.ops.resize import resize_bilinear
+from cascade_clip.ops.images import normalise, resize_bilinear
 from cascade_clip.picturebook import draw_scene
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from cascade_clip.config import DataSettings
-from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
 from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.scores import WindowLogits
@@ -21,7 +20,7 @@ from cascade_clip.inference.sliding import predict_windows
 from cascade_clip.inference.windows import Size, Windows, windows, windows_along
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.protocol import MaskNetwork
-from cascade_clip.ops.resize import resize_bilinear, short_side_size
+from cascade_clip.ops.images import normalise, resize_bilinear, short_side_size
 
 MAX_WINDOWS = 64
 WINDOW_BATCH = 8

@@ -15,13 +15,13 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import full_targets
 from cascade_clip.data.samples import Batch
 from cascade_clip.data.sampling import derive_seed
-from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import TrainingFailed, UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.fast.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.ops.images import normalise
 from cascade_clip.training.schedule import build_optimizer, learning_rate
 from cascade_clip.training.targets import inductive_targets, transductive_targets
 

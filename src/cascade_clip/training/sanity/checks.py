@@ -18,8 +18,8 @@ from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.sampling import seeded
 from cascade_clip.data.stream import TrainStream
-from cascade_clip.data.transforms import normalise
 from cascade_clip.errors import UserError
+from cascade_clip.ops.images import normalise
 from cascade_clip.training.loaders import train_stream
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.sanity.findings import Finding, Outcome

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.naive import augment as naive
 
-from cascade_clip.ops.resize import resize_bilinear, resize_nearest, scaled_size, short_side_size
+from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size, short_side_size
 
 
 def test_short_side_keeps_the_ratio_to_the_nearest_pixel() -> None:

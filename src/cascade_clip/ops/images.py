@@ -1,6 +1,8 @@
-"""Sizes that keep a picture's ratio, and resizing of pictures and labels."""
+"""Pictures and labels as tensors: sizes that keep the ratio, resizing, normalising."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -36,3 +38,11 @@ def resize_nearest(labels: Tensor, size: list[int]) -> Tensor:
         np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True)
     )
     return torch.from_numpy(labels.numpy().take(columns, axis=1).take(rows, axis=0))
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """RGB (..., 3, H, W) uint8 to float32 with `mean` and `std` of values in [0, 1]."""
+    shape = (3, 1, 1)
+    mean_values = torch.tensor(mean, device=images.device).view(shape)
+    std_values = torch.tensor(std, device=images.device).view(shape)
+    return (images.float() / 255 - mean_values) / std_values
