@@ -85,10 +85,10 @@ def measure(dataset: FolderDataset, root: Path, rounds: int) -> dict[str, Any]:
         stream[position], plain[position]
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for number in range(1, rounds + 1):
-        contenders: list[tuple[str, Any]] = [("ours", stream), ("plain", plain)]
+        methods: list[tuple[str, Any]] = [("ours", stream), ("plain", plain)]
         totals = {"ours": 0.0, "plain": 0.0}
         for position in range(number * count, (number + 1) * count):
-            for name, pipeline in contenders[:: 1 if position % 2 else -1]:
+            for name, pipeline in methods[:: 1 if position % 2 else -1]:
                 totals[name] += timed(partial(pipeline.__getitem__, position))[0]
         for name, total in totals.items():
             seconds[name].append(total)

@@ -29,7 +29,7 @@ from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.export.network import open_exported
-from cascade_clip.export.request import Precision
+from cascade_clip.export.request import ExportPrecision
 from cascade_clip.export.write import export_model
 from cascade_clip.io.files import write_text
 from cascade_clip.model.network import SegmentationNetwork
@@ -40,7 +40,7 @@ PAGE = ROOT / "docs" / "export.md"
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 CPU = torch.device("cpu")
 BASELINE = "PyTorch, fp32"
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16")
 MODELS = ("embedded", "ViT-B/16")
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_clip.data.sampling import Onwards, Shuffle, StepBatches, derive_seed, seeded
+from cascade_clip.data.sampling import InOrder, Shuffle, StepBatches, derive_seed, seeded
 
 
 def test_each_epoch_shows_every_item_once_in_its_own_order() -> None:
@@ -26,7 +26,7 @@ def test_order_does_not_depend_on_what_was_asked_before() -> None:
 
 
 def test_onwards() -> None:
-    assert [Onwards(5)[i] for i in range(3)] == [5, 6, 7]
+    assert [InOrder(5)[i] for i in range(3)] == [5, 6, 7]
 
 
 @given(

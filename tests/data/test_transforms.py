@@ -31,7 +31,7 @@ def transform(settings: DataSettings) -> TrainTransform:
 
 
 def numbered(height: int, width: int) -> Sample:
-    """Labels that tell the place of each pixel; the red channel holds the same number."""
+    """Labels that progress the place of each pixel; the red channel holds the same number."""
     labels = torch.arange(height * width).reshape(height, width)
     image = torch.stack([labels, labels * 0 + 7, labels * 0]).to(torch.uint8)
     return Sample(image, labels, "x")

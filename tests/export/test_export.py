@@ -15,7 +15,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import load_exported
 from cascade_clip.export.check import check_exported
 from cascade_clip.export.network import open_exported
-from cascade_clip.export.request import SUFFIXES, Format, Precision
+from cascade_clip.export.request import SUFFIXES, ExportPrecision, Format
 from cascade_clip.export.write import export_model
 from tests.export.conftest import VARIANTS
 
@@ -107,7 +107,7 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[str | int, ...]:
 
 
 @pytest.mark.parametrize("precision", ["fp16"])
-def test_lower_precision(precision: Precision, bundle_of: BundleOf, tmp_path: Path) -> None:
+def test_lower_precision(precision: ExportPrecision, bundle_of: BundleOf, tmp_path: Path) -> None:
     bundle, file = bundle_of(), tmp_path / "model.pt2"
     found = export_model(bundle, file, format="torch-export", precision=precision)
     assert found.tolerance == 2e-2

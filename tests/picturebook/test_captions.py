@@ -1,11 +1,11 @@
 import numpy as np
 
-from cascade_clip.picturebook import Item
+from cascade_clip.picturebook import SceneItem
 from cascade_clip.picturebook.captions import describe, item_phrases, noun_phrase
 
-CAT = Item("cat", "orange", 0.2)
-APPLE = Item("apple", "red", 0.1)
-GRASS = Item("grass", None, 0.7)
+CAT = SceneItem("cat", "orange", 0.2)
+APPLE = SceneItem("apple", "red", 0.1)
+GRASS = SceneItem("grass", None, 0.7)
 
 
 def test_articles() -> None:
@@ -28,5 +28,5 @@ def test_stuff_alone_makes_a_sentence() -> None:
 
 
 def test_phrases_come_once() -> None:
-    twin = Item("cat", "orange", 0.1)
+    twin = SceneItem("cat", "orange", 0.1)
     assert item_phrases([CAT, twin, GRASS]) == ["cat", "orange cat", "grass"]

@@ -26,7 +26,7 @@ RAW_NAME = "raw CLIP"
 
 @dataclass(frozen=True)
 class Subject:
-    """A network with the forward pass of `SegmentationNetwork`, in evaluation mode."""
+    """A network in evaluation mode."""
 
     name: str
     network: SegmentationNetwork | RawClip

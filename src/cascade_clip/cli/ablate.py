@@ -11,7 +11,7 @@ from cascade_clip.cli.progress import progress_with_rate
 
 if TYPE_CHECKING:
     from cascade_clip.analysis.ablation.report import TableResult
-    from cascade_clip.analysis.ablation.runner import Plan
+    from cascade_clip.analysis.ablation.runner import AblationPlan
     from cascade_clip.analysis.ablation.tables import AblationTable
 
 
@@ -53,14 +53,14 @@ def ablate(
     What was trained before in --out is not trained again; a stopped command goes on when repeated.
     Each table is written as soon as its last run is done.
     """
-    from cascade_clip.analysis.ablation.runner import Plan
+    from cascade_clip.analysis.ablation.runner import AblationPlan
     from cascade_clip.analysis.ablation.tables import read_tables
     from cascade_clip.config.recipes import load_recipe
 
     settings = tuple(word for word in tables if "=" in word)
     chosen = read_tables([word for word in tables if "=" not in word])
     base = load_recipe(recipe, settings)
-    plan = Plan(
+    plan = AblationPlan(
         recipe, settings, steps or base.train.steps, seeds, pictures, out, jobs or _side_by_side()
     )
     plan = _within_budget(plan, chosen, budget, estimate)
@@ -79,8 +79,8 @@ def _side_by_side() -> int:
 
 
 def _within_budget(
-    plan: Plan, tables: list[AblationTable], budget: float | None, estimate: bool
-) -> Plan:
+    plan: AblationPlan, tables: list[AblationTable], budget: float | None, estimate: bool
+) -> AblationPlan:
     """The plan, made smaller where a budget asks for it; prints the estimated time."""
     from rich.console import Console
 
@@ -115,7 +115,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
+def _train(plan: AblationPlan, tables: list[AblationTable], markdown_file: Path | None) -> None:
     import signal
 
     from cascade_clip.analysis.ablation.report import finished
@@ -152,7 +152,7 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
             raise typer.Exit(128 + signal.SIGINT) from None
 
 
-def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
+def _report(plan: AblationPlan, tables: list[AblationTable], markdown_file: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -173,7 +173,9 @@ def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None)
         console.print(f"written: {path}", highlight=False)
 
 
-def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -> list[Path]:
+def _write(
+    plan: AblationPlan, results: list[TableResult], markdown_file: Path | None
+) -> list[Path]:
     """Writes the page and the Markdown; returns the files."""
     from cascade_clip.analysis.ablation.report import markdown, page, write_figures
     from cascade_clip.io.files import write_text
@@ -188,7 +190,7 @@ def _write(plan: Plan, results: list[TableResult], markdown_file: Path | None) -
     return list(files)
 
 
-def _command(plan: Plan, tables: list[AblationTable]) -> str:
+def _command(plan: AblationPlan, tables: list[AblationTable]) -> str:
     """What to type for these results."""
     from cascade_clip.analysis.ablation.tables import TABLES
 

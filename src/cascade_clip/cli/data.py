@@ -48,8 +48,8 @@ def prepare(
 
     name = next(name for name, command in COMMANDS.items() if command == data)
     try:
-        with _Bars(quiet) as tell:
-            report = run(name, root, jobs or usable_cores(), tell)
+        with _Bars(quiet) as progress:
+            report = run(name, root, jobs or usable_cores(), progress)
     except KeyboardInterrupt:
         _stop("run the same command again to go on")
     _print_report(report)
@@ -85,8 +85,8 @@ def check(
 
     found = survey(data, name)
     try:
-        with _Bars(quiet) as tell:
-            report = run(found, jobs or usable_cores(), lambda *done: tell("reading", *done))
+        with _Bars(quiet) as progress:
+            report = run(found, jobs or usable_cores(), lambda *done: progress("reading", *done))
     except KeyboardInterrupt:
         _stop("nothing was written")
     if json is not None:

@@ -24,11 +24,11 @@ from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.methods import (
-    Contender,
+    Method,
     make_examples,
-    raw_contender,
-    stage_contenders,
-    trained_contender,
+    raw_clip_method,
+    stage_methods,
+    trained_method,
 )
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.picturebook import STUFF, THINGS
@@ -105,21 +105,21 @@ def run_demo(out: Path, settings: DemoSettings, quiet: bool = False) -> DemoResu
             bundles[name] = load_bundle(train(recipe, _fresh_run(out / name), quiet=quiet))
     cascade = bundles["cascade"]
     recipe, classes = cascade.recipe, cascade.classes
-    contenders = {name: trained_contender(bundle) for name, bundle in bundles.items()}
-    contenders[RAW] = raw_contender(recipe)
+    methods = {name: trained_method(bundle) for name, bundle in bundles.items()}
+    methods[RAW] = raw_clip_method(recipe)
     text = cascade.clip.text_encoder(classes.names, cascade.templates)  # (C, d)
     rows = {}
-    for name, contender in contenders.items():
+    for name, method in methods.items():
         with clock.measure(f"evaluating {name} ({settings.scenes} scenes)"):
-            rows[name] = _evaluate(contender, text, settings.scenes, quiet)
+            rows[name] = _evaluate(method, text, settings.scenes, quiet)
     with clock.measure("segmenting fresh scenes"):
         fresh = open_dataset(recipe.data, "test", settings.scenes + POOL)
         pool = [fresh[settings.scenes + index] for index in range(POOL)]
         shown = choose_scenes(pool, classes, settings.shown)
         seen_by = {
-            "cascade": contenders["cascade"],
-            **stage_contenders(cascade),
-            RAW: contenders[RAW],
+            "cascade": methods["cascade"],
+            **stage_methods(cascade),
+            RAW: methods[RAW],
         }
         examples = make_examples(shown, seen_by, text, classes)
         rest = [sample for sample in pool if all(sample is not other for other in shown)]
@@ -175,8 +175,8 @@ def _fresh_run(folder: Path) -> Path:
     return folder
 
 
-def _evaluate(contender: Contender, text: Tensor, scenes: int, quiet: bool) -> Metrics:
-    dataset = open_dataset(contender.recipe.data, "test", scenes)
+def _evaluate(method: Method, text: Tensor, scenes: int, quiet: bool) -> Metrics:
+    dataset = open_dataset(method.recipe.data, "test", scenes)
     steps = track(range(scenes), console=Console(stderr=True), disable=quiet, description="")
     ticks = iter(steps)
 
@@ -184,7 +184,7 @@ def _evaluate(contender: Contender, text: Tensor, scenes: int, quiet: bool) -> M
         for _ in range(pictures):
             next(ticks, None)
 
-    metrics = evaluate(contender.network, dataset, text, contender.recipe, advance=advance)
+    metrics = evaluate(method.network, dataset, text, method.recipe, advance=advance)
     next(ticks, None)  # closes the bar
     return metrics
 

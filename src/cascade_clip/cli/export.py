@@ -14,7 +14,7 @@ from cascade_clip.export.request import SUFFIXES, check_ending, read_format, rea
 from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
-    from cascade_clip.export.check import Agreement
+    from cascade_clip.export.check import ExportAgreement
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
     console.print(f"written: {target} ({size:.1f} MB)", highlight=False, soft_wrap=True)
 
 
-def _summary(found: Agreement) -> str:
+def _summary(found: ExportAgreement) -> str:
     sizes = ", ".join(f"{batch} x {width} x {height}" for batch, height, width in found.sizes)
     return (
         f"checked against the model on pictures of {sizes} pixels: mask logits differ by at most "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.pairs import Pair, read_mask
-from cascade_clip.data.survey import LISTED, Kind, Problem, Survey
+from cascade_clip.data.survey import LISTED, DataProblem, Kind, Survey
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.io.images import read_picture
@@ -29,7 +29,7 @@ class Examined:
     """What one picture and its mask hold."""
 
     pair: Pair
-    problems: tuple[Problem, ...]
+    problems: tuple[DataProblem, ...]
     pixels: Mapping[int, int]
     """Pixels of each label; empty if the mask can't be read."""
 
@@ -68,7 +68,7 @@ class CheckReport:
     classes: ClassSet | None
     contents: Mapping[str, Contents]
     """By split."""
-    problems: Sequence[Problem]
+    problems: Sequence[DataProblem]
     notes: Sequence[str]
     """Worth knowing, but no hindrance."""
 
@@ -113,25 +113,25 @@ def check(found: Survey, jobs: int, tell: Callable[[int, int], None]) -> CheckRe
 
 def examine(classes: int | None, pair: Pair) -> Examined:
     """Decodes a picture and its mask and holds them against each other and `classes` labels."""
-    problems: list[Problem] = []
+    problems: list[DataProblem] = []
     picture_size = mask_size = None
     pixels: dict[int, int] = {}
     try:
         picture_size = read_picture(pair.picture).shape[:2]
     except UserError as error:
-        problems.append(Problem("unreadable picture", pair.picture, str(error)))
+        problems.append(DataProblem("unreadable picture", pair.picture, str(error)))
     try:
         labels = read_mask(pair.mask)
         mask_size, pixels = labels.shape, _count(labels)
     except UserError as error:
         kind: Kind = "unreadable mask" if pair.mask.exists() else "missing mask"
-        problems.append(Problem(kind, pair.mask, str(error)))
+        problems.append(DataProblem(kind, pair.mask, str(error)))
     if picture_size and mask_size and picture_size != mask_size:
         message = (
             f"mask {pair.mask} is {mask_size[1]} x {mask_size[0]} pixels, its picture "
             f"{pair.picture.name} {picture_size[1]} x {picture_size[0]}"
         )
-        problems.append(Problem("sizes differ", pair.mask, message))
+        problems.append(DataProblem("sizes differ", pair.mask, message))
     problems += _beyond(pixels, classes, pair.mask)
     return Examined(pair, tuple(problems), pixels)
 
@@ -144,7 +144,7 @@ def _count(labels: NDArray[np.integer]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[Problem]:
+def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[DataProblem]:
     if classes is None:
         return []
     beyond = [n for n in pixels if not 0 <= n < classes and n not in (UNLABELLED, IGNORE)]
@@ -155,7 +155,7 @@ def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[
         f"mask {mask} holds {held}; {classes} classes allow 0 to {classes - 1}, {UNLABELLED} "
         f"(unlabelled) and {IGNORE} (ignored)"
     )
-    return [Problem("label out of range", mask, message)]
+    return [DataProblem("label out of range", mask, message)]
 
 
 def _notes(classes: ClassSet | None, contents: Mapping[str, Contents]) -> list[str]:

@@ -44,7 +44,7 @@ class Shuffle:
 
 
 @dataclass(frozen=True)
-class Onwards:
+class InOrder:
     """An endless stream over endless items, from item `first` on."""
 
     first: int

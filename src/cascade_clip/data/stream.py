@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.samples import Sample, SegmentationDataset
-from cascade_clip.data.sampling import Onwards, Shuffle, derive_seed, seeded
+from cascade_clip.data.sampling import InOrder, Shuffle, derive_seed, seeded
 from cascade_clip.errors import UserError
 
 RUN_STRIDE = 10**9
@@ -36,7 +36,7 @@ class TrainStream(Dataset[Sample]):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
-        self.order = Onwards(seed * RUN_STRIDE) if endless else Shuffle(len(dataset), seed)
+        self.order = InOrder(seed * RUN_STRIDE) if endless else Shuffle(len(dataset), seed)
 
     def __getitem__(self, position: int) -> Sample:
         with seeded(self.seed, position):

@@ -45,7 +45,7 @@ UNLISTED = "unlisted"
 
 
 @dataclass(frozen=True)
-class Problem:
+class DataProblem:
     """Something that training or evaluation would stumble over."""
 
     kind: Kind
@@ -63,11 +63,11 @@ class Survey:
     against them."""
     splits: dict[str, list[Pair]] = field(default_factory=dict)
     """Pictures that are there, with the masks they should have; one may be in several splits."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DataProblem] = field(default_factory=list)
 
     def add(self, kind: Kind, file: Path, message: str) -> None:
         """Notes a problem."""
-        self.problems.append(Problem(kind, file, message))
+        self.problems.append(DataProblem(kind, file, message))
 
 
 def survey(root: Path, name: PreparedName | None = None) -> Survey:

@@ -12,7 +12,7 @@ from torch import Tensor
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.examples import Rows
-from cascade_clip.evaluation.methods import Contender
+from cascade_clip.evaluation.methods import Method
 from cascade_clip.evaluation.transfer import Judgement
 
 
@@ -45,7 +45,7 @@ class Accuracies:
 class Findings:
     """What an evaluation found out about a model; the first of `rows` is the model itself."""
 
-    contender: Contender
+    method: Method
     rows: Rows
     judgement: Judgement
     """Which classes of the data count as seen."""

@@ -16,7 +16,7 @@ from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.split import read_split
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.findings import Accuracies, Findings
-from cascade_clip.evaluation.methods import Contender, raw_contender
+from cascade_clip.evaluation.methods import Method, raw_clip_method
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.transfer import judge
 
@@ -42,31 +42,31 @@ def measure(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset = open_dataset(recipe.data, read_split(split), pictures)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
-    contenders = {recipe.name: Contender(bundle.network, recipe)}
+    methods = {recipe.name: Method(bundle.network, recipe)}
     if raw_clip:
-        contenders[RAW_CLIP] = raw_contender(recipe)
+        methods[RAW_CLIP] = raw_clip_method(recipe)
     changed = recipe.data.templates != bundle.recipe.data.templates
     templates = TEMPLATES[recipe.data.templates] if changed else bundle.templates
     text = bundle.clip.text_encoder(dataset.classes.prompts, templates).to(device)
     rows: dict[str, Metrics] = {}
-    accuracies = {name: Accuracies() for name in contenders}
+    accuracies = {name: Accuracies() for name in methods}
     seconds: dict[str, float] = {}
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
-        for name, contender in contenders.items():
+        for name, method in methods.items():
             task = progress.add_task(name, total=len(dataset))
             start = time.perf_counter()
             rows[name] = evaluate(
-                contender.network.to(device),
+                method.network.to(device),
                 dataset,
                 text,
-                contender.recipe,
+                method.recipe,
                 classes=judgement.classes,
                 advance=partial(progress.advance, task),
                 watch=accuracies[name],
             )
             seconds[f"evaluating {name}"] = time.perf_counter() - start
     return Findings(
-        contender=contenders[recipe.name],
+        method=methods[recipe.name],
         rows=rows,
         judgement=judgement,
         dataset=dataset,

@@ -22,35 +22,35 @@ from cascade_clip.model.protocol import MaskNetwork
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A network with the forward pass of `SegmentationNetwork`, and how it is used."""
+class Method:
+    """A network and how it is used."""
 
     network: MaskNetwork
     recipe: Recipe
 
 
-def trained_contender(bundle: Bundle) -> Contender:
+def trained_method(bundle: Bundle) -> Method:
     """The trained model itself."""
-    return Contender(bundle.network, bundle.recipe)
+    return Method(bundle.network, bundle.recipe)
 
 
-def raw_contender(recipe: Recipe) -> Contender:
+def raw_clip_method(recipe: Recipe) -> Method:
     """The CLIP of a recipe without any training; a copy of its own."""
     clip = load_clip(recipe.model.clip)
-    return Contender(RawClip(clip.visual).eval(), raw_clip_recipe(recipe, clip))
+    return Method(RawClip(clip.visual).eval(), raw_clip_recipe(recipe, clip))
 
 
-def stage_contenders(bundle: Bundle) -> dict[str, Contender]:
+def stage_methods(bundle: Bundle) -> dict[str, Method]:
     """Each stage of a trained model by itself, named by its blocks."""
     return {
-        name: Contender(StageView(bundle.network, stage).eval(), bundle.recipe)
+        name: Method(StageView(bundle.network, stage).eval(), bundle.recipe)
         for stage, name in enumerate(stage_names(bundle.network))
     }
 
 
 def make_examples(
     samples: Sequence[Sample],
-    contenders: Mapping[str, Contender],
+    methods: Mapping[str, Method],
     text_embeddings: Tensor,
     classes: ClassSet,
 ) -> list[Example]:
@@ -62,7 +62,7 @@ def make_examples(
         name: predict(c.network, images, text_embeddings, classes, c.recipe)
         .cpu()
         .numpy()  # (B, H, W)
-        for name, c in contenders.items()
+        for name, c in methods.items()
     }
     return [
         Example(

@@ -12,18 +12,18 @@ from cascade_clip.config import DataSettings
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT
 from cascade_clip.export.network import ExportedNetwork
-from cascade_clip.export.request import Precision
+from cascade_clip.export.request import ExportPrecision
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.ops.images import normalise, resize_bilinear
 from cascade_clip.picturebook import draw_scene
 
-TOLERANCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
+TOLERANCES: dict[ExportPrecision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest allowed difference of a mask logit, as a share of the largest one in absolute value (at
 least 1); and of a score."""
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ExportAgreement:
     """What was found over all checked sizes."""
 
     logits: float
@@ -44,7 +44,7 @@ def check_exported(
     text_embeddings: Tensor,
     offsets: Tensor,
     data: DataSettings,
-) -> Agreement:
+) -> ExportAgreement:
     """Compares file and network over several picture and batch sizes, and numbers of classes where
     these are free; the pictures are drawn scenes.
 
@@ -69,7 +69,7 @@ def check_exported(
         sizes.append(size)
     labels = float(torch.cat(agreed).float().mean())
     tolerance = TOLERANCES[exported.config.precision]
-    found = Agreement(_worst(logits), _worst(scores), labels, tuple(sizes), tolerance)
+    found = ExportAgreement(_worst(logits), _worst(scores), labels, tuple(sizes), tolerance)
     if not (found.logits <= tolerance and found.scores <= tolerance):  # NaN fails, too
         raise UserError(
             f"the exported graph differs from the network: mask logits by {found.logits:.1e} of "

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.export.request import Precision
+from cascade_clip.export.request import ExportPrecision
 from cascade_clip.export.spectral import RealSpectralPrompt
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.spectral_prompts import SpectralPrompt
@@ -19,7 +19,7 @@ MASK_LOGITS, SCORES = "mask_logits", "scores"
 class DynamicGraph(nn.Module):
     """Pictures and classes in, mask logits and scores out; float32 at both ends."""
 
-    def __init__(self, network: SegmentationNetwork, precision: Precision = "fp32") -> None:
+    def __init__(self, network: SegmentationNetwork, precision: ExportPrecision = "fp32") -> None:
         super().__init__()
         self.network = exportable(network, precision)
         self.inner = torch.float16 if precision == "fp16" else torch.float32
@@ -47,7 +47,7 @@ class FixedGraph(nn.Module):
         network: SegmentationNetwork,
         text_embeddings: Tensor,
         offsets: Tensor,
-        precision: Precision = "fp32",
+        precision: ExportPrecision = "fp32",
     ) -> None:
         super().__init__()
         self.dynamic = DynamicGraph(network, precision)
@@ -59,7 +59,7 @@ class FixedGraph(nn.Module):
         return self.dynamic(image, self.text_embeddings, self.offsets)
 
 
-def exportable(network: SegmentationNetwork, precision: Precision) -> SegmentationNetwork:
+def exportable(network: SegmentationNetwork, precision: ExportPrecision) -> SegmentationNetwork:
     """A copy on the CPU, in evaluation mode, that computes in `precision` and without complex
     numbers."""
     copied = copy.deepcopy(network).cpu().eval().requires_grad_(False)

@@ -11,7 +11,7 @@ from cascade_clip.checkpoint.folder import ModelConfig
 from cascade_clip.config import Settings
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
-from cascade_clip.export.request import Precision
+from cascade_clip.export.request import ExportPrecision
 
 METADATA_KEY = "cascade_clip"
 FORMAT_VERSION = 2
@@ -22,7 +22,7 @@ class ExportedConfig(Settings):
     name in a torch.export archive."""
 
     format_version: int = FORMAT_VERSION
-    precision: Precision
+    precision: ExportPrecision
     patch_size: tuple[int, int]
     """(height, width); pictures have multiples of these."""
     classes: tuple[tuple[str, ...], ...] | None = None

@@ -10,7 +10,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean
 
 Format = Literal["onnx", "torch-export"]
-Precision = Literal["fp32", "fp16"]
+ExportPrecision = Literal["fp32", "fp16"]
 
 SUFFIXES: dict[Format, str] = {"onnx": ONNX_SUFFIX, "torch-export": TORCH_EXPORT_SUFFIX}
 
@@ -24,14 +24,14 @@ def read_format(text: str) -> Format:
     return text
 
 
-def read_precision(text: str) -> Precision:
+def read_precision(text: str) -> ExportPrecision:
     """Raises `UserError` for an unknown precision."""
-    known: tuple[str, ...] = get_args(Precision)
+    known: tuple[str, ...] = get_args(ExportPrecision)
     if text not in known:
         raise UserError(
             f"the precision is {' or '.join(known)}, got '{text}'{did_you_mean(text, known)}"
         )
-    return cast(Precision, text)
+    return cast(ExportPrecision, text)
 
 
 def check_ending(out: Path, format: Format) -> None:

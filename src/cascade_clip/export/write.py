@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from cascade_clip.checkpoint.folder import Bundle, describe_model
 from cascade_clip.class_names import TypedClasses, classes_named
 from cascade_clip.errors import UserError
-from cascade_clip.export.check import Agreement, check_exported
+from cascade_clip.export.check import ExportAgreement, check_exported
 from cascade_clip.export.graph import (
     IMAGE,
     MASK_LOGITS,
@@ -27,7 +27,7 @@ from cascade_clip.export.graph import (
 )
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, to_json
 from cascade_clip.export.network import open_exported
-from cascade_clip.export.request import Format, Precision, check_ending
+from cascade_clip.export.request import ExportPrecision, Format, check_ending
 from cascade_clip.inference.query import Query, build_query
 from cascade_clip.io.files import write_whole
 
@@ -41,8 +41,8 @@ def export_model(
     *,
     format: Format = "onnx",
     classes: TypedClasses | None = None,
-    precision: Precision = "fp32",
-) -> Agreement:
+    precision: ExportPrecision = "fp32",
+) -> ExportAgreement:
     """Writes the network of `bundle` to `out`, once it is found to compute the same.
 
     Pictures (B, 3, H, W) may have any batch size and any sides that are multiples of the patch.
@@ -58,7 +58,7 @@ def export_model(
     graph = _graph(bundle, config, query)
     program = _trace(graph, config, query)
     write = _write_onnx if format == "onnx" else _write_torch_export
-    found: list[Agreement] = []
+    found: list[ExportAgreement] = []
 
     def write_and_check(path: Path) -> None:
         write(program, config, path)
@@ -69,7 +69,7 @@ def export_model(
 
 
 def _describe(
-    bundle: Bundle, classes: TypedClasses | None, precision: Precision
+    bundle: Bundle, classes: TypedClasses | None, precision: ExportPrecision
 ) -> tuple[ExportedConfig, Query]:
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
     query = build_query(
@@ -158,7 +158,7 @@ def _axis_names(program: ExportedProgram) -> dict[Any, str]:
     }
 
 
-def _check(bundle: Bundle, query: Query, path: Path) -> Agreement:
+def _check(bundle: Bundle, query: Query, path: Path) -> ExportAgreement:
     exported = open_exported(path, torch.device("cpu"))
     network = bundle.network.cpu()
     return check_exported(exported, network, query.embeddings, query.offsets, bundle.recipe.data)

@@ -2,7 +2,7 @@
 
 from cascade_clip.picturebook.classes import CLASSES, STUFF, THINGS, UNSEEN
 from cascade_clip.picturebook.export import export_voc
-from cascade_clip.picturebook.items import Item, Scene
+from cascade_clip.picturebook.items import Scene, SceneItem
 from cascade_clip.picturebook.scene import SceneSettings, draw_scene, phrases
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "STUFF",
     "THINGS",
     "UNSEEN",
-    "Item",
     "Scene",
+    "SceneItem",
     "SceneSettings",
     "draw_scene",
     "export_voc",

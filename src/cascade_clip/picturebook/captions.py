@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cascade_clip.picturebook.classes import STUFF
-from cascade_clip.picturebook.items import Item
+from cascade_clip.picturebook.items import SceneItem
 
 _BOTH = (
     "{things} on {stuff}",
@@ -32,7 +32,7 @@ def _listed(phrases: Sequence[str]) -> str:
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
-def describe(rng: np.random.Generator, items: Sequence[Item]) -> str:
+def describe(rng: np.random.Generator, items: Sequence[SceneItem]) -> str:
     """One sentence that names every item exactly once, things with their colour or without."""
     coloured = rng.random() < 0.75
     things = [
@@ -49,7 +49,7 @@ def describe(rng: np.random.Generator, items: Sequence[Item]) -> str:
     return _ONE[int(rng.integers(len(_ONE)))].format(all=_listed(things + stuff))
 
 
-def item_phrases(items: Sequence[Item]) -> list[str]:
+def item_phrases(items: Sequence[SceneItem]) -> list[str]:
     """Names and colour-name pairs, each once: ``["cat", "orange cat", "grass"]``."""
     found: dict[str, None] = {}
     for item in items:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Item:
+class SceneItem:
     """One visible thing or one region of stuff; ``area`` is its visible share of the picture."""
 
     name: str
@@ -22,4 +22,4 @@ class Scene:
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     caption: str
-    items: tuple[Item, ...]
+    items: tuple[SceneItem, ...]

@@ -10,7 +10,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.picturebook.canvas import Canvas
 from cascade_clip.picturebook.captions import describe, item_phrases
 from cascade_clip.picturebook.classes import CLASSES, STUFF, THINGS
-from cascade_clip.picturebook.items import Item, Scene
+from cascade_clip.picturebook.items import Scene, SceneItem
 from cascade_clip.picturebook.layout import Placed, Region, place_stuff, place_things
 from cascade_clip.picturebook.textures import light_field
 
@@ -146,14 +146,14 @@ def _visible_items(
     placed: Sequence[Placed],
     instances: NDArray[np.uint8],
     min_visible: float,
-) -> tuple[Item, ...]:
+) -> tuple[SceneItem, ...]:
     """Things front to back, then stuff."""
     areas = (np.bincount(instances.ravel(), minlength=256) / instances.size).tolist()
     found = [
-        Item(thing.name, thing.colour, areas[label])
+        SceneItem(thing.name, thing.colour, areas[label])
         for label, thing in enumerate(placed, start=len(regions))
     ][::-1]
-    found += [Item(region.name, None, areas[label]) for label, region in enumerate(regions)]
+    found += [SceneItem(region.name, None, areas[label]) for label, region in enumerate(regions)]
     return tuple(item for item in found if item.area >= max(min_visible, 1e-9))
 
 

@@ -42,7 +42,7 @@ def write_run_report(path: Path, findings: Findings, run: Path | None) -> Path:
     Raises `UserError` if the file can't be written.
     """
     name = next(iter(findings.rows))
-    recipe = findings.contender.recipe
+    recipe = findings.method.recipe
     classes = findings.judgement.classes
     lead = (
         f"{name} on {len(findings.accuracies.values)} pictures of {recipe.data.name} (split "
@@ -84,7 +84,7 @@ def _examples(name: str, findings: Findings, indices: Sequence[int]) -> list[Exa
     for index in indices:
         made += make_examples(
             [findings.dataset[index]],
-            {name: findings.contender},
+            {name: findings.method},
             findings.text_embeddings,
             findings.judgement.classes,
         )

@@ -10,7 +10,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PICTURES = (1, 2, 4, 8)
 
 
-class Metrics:
+class ServiceMetrics:
     """Counters of one server, in a registry of their own. `source` is "rest" or "page"."""
 
     def __init__(self, queue_length: Callable[[], int]) -> None:

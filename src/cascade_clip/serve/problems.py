@@ -17,7 +17,7 @@ from cascade_clip.serve.limits import Refused, shortened
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
-class Problem(BaseModel):
+class ProblemAnswer(BaseModel):
     """The body of every answer with a status of 400 or more."""
 
     error: str = Field(description="A word for programs.", examples=["too_many_pixels"])
@@ -31,13 +31,13 @@ def problem_response(refused: Refused) -> JSONResponse:
         headers["Retry-After"] = str(refused.retry_after)
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    problem = Problem(error=refused.code, reason=str(refused))
+    problem = ProblemAnswer(error=refused.code, reason=str(refused))
     return JSONResponse(problem.model_dump(), status_code=refused.status, headers=headers)
 
 
 def add_problem_handlers(app: FastAPI, count_error: Callable[[str, str], None]) -> None:
-    """Makes `app` answer every error with a `Problem`; `count_error(source, reason)` counts those
-    that happen before a request is let in."""
+    """Makes `app` answer every error with a `ProblemAnswer`; `count_error(source, reason)` counts
+    those that happen before a request is let in."""
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Refused)

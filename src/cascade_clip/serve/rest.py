@@ -23,7 +23,7 @@ from cascade_clip.serve.answers import (
     model_answer,
     segment_answer,
 )
-from cascade_clip.serve.problems import Problem, add_problem_handlers
+from cascade_clip.serve.problems import ProblemAnswer, add_problem_handlers
 from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
@@ -31,17 +31,20 @@ from cascade_clip.support.messages import did_you_mean
 
 _FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "The server wants a token."},
-    413: {"model": Problem, "description": "Too many bytes or pixels."},
-    422: {"model": Problem, "description": "An unreadable picture, unusable names or numbers."},
-    503: {"model": Problem, "description": "Busy; `Retry-After` says when to come back."},
+    401: {"model": ProblemAnswer, "description": "The server wants a token."},
+    413: {"model": ProblemAnswer, "description": "Too many bytes or pixels."},
+    422: {
+        "model": ProblemAnswer,
+        "description": "An unreadable picture, unusable names or numbers.",
+    },
+    503: {"model": ProblemAnswer, "description": "Busy; `Retry-After` says when to come back."},
 }
 _SEGMENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The masks, in the form that `format` asked for.",
         "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     },
-    408: {"model": Problem, "description": "The upload took too long."},
+    408: {"model": ProblemAnswer, "description": "The upload took too long."},
     **_PROBLEMS,
 }
 

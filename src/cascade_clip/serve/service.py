@@ -24,7 +24,7 @@ from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.batching import Batcher
 from cascade_clip.serve.limits import Limits, Refused, shortened
-from cascade_clip.serve.metrics import Metrics
+from cascade_clip.serve.metrics import ServiceMetrics
 
 ALL_STAGES = "all stages"
 CACHED_QUERIES = 64
@@ -68,7 +68,7 @@ class Service:
         self._batcher: Batcher[_Work, RGBArray, Segmentation] = Batcher(
             self._segment_together, most=_most
         )
-        self.metrics = Metrics(self._batcher.waiting)
+        self.metrics = ServiceMetrics(self._batcher.waiting)
 
     @property
     def stages(self) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 
 from cascade_clip.analysis.ablation.budget import Cost, fit, trial
 from cascade_clip.analysis.ablation.report import cells, collect, dots, finished, markdown, page
-from cascade_clip.analysis.ablation.runner import Plan, all_runs, carry_out, runs_of
+from cascade_clip.analysis.ablation.runner import AblationPlan, all_runs, carry_out, runs_of
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant, read_tables
 from cascade_clip.errors import UserError
 
@@ -32,18 +32,20 @@ PAIR = AblationTable(
 )
 
 
-def plan(out: Path) -> Plan:
-    return Plan("picturebook-inductive", TINY, steps=1, seeds=2, pictures=2, out=out, jobs=1)
+def plan(out: Path) -> AblationPlan:
+    return AblationPlan(
+        "picturebook-inductive", TINY, steps=1, seeds=2, pictures=2, out=out, jobs=1
+    )
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def done(tmp_path_factory: pytest.TempPathFactory) -> AblationPlan:
     a_plan = plan(tmp_path_factory.mktemp("ablation"))
     carry_out(all_runs(a_plan, [PAIR]), jobs=2)
     return a_plan
 
 
-def test_every_seed_of_every_variant_is_measured(done: Plan) -> None:
+def test_every_seed_of_every_variant_is_measured(done: AblationPlan) -> None:
     result = collect(done, PAIR)
     assert [len(rows) for rows in result.rows] == [2, 2]
     assert all(0 <= value <= 100 for rows in result.rows for row in rows for value in row.values())
@@ -51,7 +53,7 @@ def test_every_seed_of_every_variant_is_measured(done: Plan) -> None:
     assert seeds[0] != seeds[1]
 
 
-def test_what_is_done_is_not_done_again(done: Plan) -> None:
+def test_what_is_done_is_not_done_again(done: AblationPlan) -> None:
     told: list[object] = []
     carry_out(all_runs(done, [PAIR]), jobs=2, advance=lambda run, row: told.append(row))
     assert told == []
@@ -59,7 +61,7 @@ def test_what_is_done_is_not_done_again(done: Plan) -> None:
     assert all(file.is_file() for file in files)
 
 
-def test_the_page_and_the_tables_show_each_variant(done: Plan) -> None:
+def test_the_page_and_the_tables_show_each_variant(done: AblationPlan) -> None:
     result = collect(done, PAIR)
     header, body = cells(result)
     assert header[-1] == "h, somewhere (published)"
@@ -73,7 +75,7 @@ def test_the_page_and_the_tables_show_each_variant(done: Plan) -> None:
     assert len(dots(result).axes) == 2
 
 
-def test_tables_are_finished_when_all_their_runs_are(done: Plan, tmp_path: Path) -> None:
+def test_tables_are_finished_when_all_their_runs_are(done: AblationPlan, tmp_path: Path) -> None:
     other = replace(PAIR, variants=(*PAIR.variants, Variant("later", ("model.head.sigma=0.8",))))
     assert [result.table for result in finished(done, [other, PAIR])] == [PAIR]
     assert finished(replace(done, seeds=3), [PAIR]) == []
@@ -113,7 +115,9 @@ def test_a_trial_measures_what_one_job_takes(tmp_path: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_the_command_writes_its_report_from_what_is_done(done: Plan, tmp_path: Path) -> None:
+def test_the_command_writes_its_report_from_what_is_done(
+    done: AblationPlan, tmp_path: Path
+) -> None:
     results = {run.folder.name: run.result() for run in all_runs(done, [PAIR])}
     assert json.dumps(results)
     command = [

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cascade_clip.analysis.ablation.runner import Plan, all_runs, measure, runs_of, threads_of
+from cascade_clip.analysis.ablation.runner import (
+    AblationPlan,
+    all_runs,
+    measure,
+    runs_of,
+    threads_of,
+)
 from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.errors import UserError
 from cascade_clip.training.run import train
@@ -28,12 +34,12 @@ class Cost:
     step: float
     rest: float
 
-    def seconds(self, plan: Plan, runs: int) -> float:
+    def seconds(self, plan: AblationPlan, runs: int) -> float:
         """Wall time of that many runs."""
         return runs * (plan.steps * self.step + self.rest) / plan.jobs
 
 
-def trial(plan: Plan) -> Cost:
+def trial(plan: AblationPlan) -> Cost:
     """Measured on the plan's recipe by short trainings and one evaluation, with the threads of one
     of its jobs."""
     seconds = {}
@@ -50,7 +56,9 @@ def trial(plan: Plan) -> Cost:
     return Cost(step, max(0.0, seconds[SHORT] - SHORT * step) + evaluation)
 
 
-def fit(plan: Plan, tables: Sequence[AblationTable], cost: Cost, budget: float) -> Plan:
+def fit(
+    plan: AblationPlan, tables: Sequence[AblationTable], cost: Cost, budget: float
+) -> AblationPlan:
     """`plan` with as many seeds, and then steps, as `budget` seconds allow.
 
     Seeds are given up as long as the steps would fall under half of those planned; then steps are.

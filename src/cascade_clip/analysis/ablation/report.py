@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cascade_clip.analysis.ablation.runner import COLUMNS, Plan, Row, runs_of
+from cascade_clip.analysis.ablation.runner import COLUMNS, AblationPlan, Row, runs_of
 from cascade_clip.analysis.ablation.tables import TABLES, AblationTable
 from cascade_clip.analysis.ablation.verdict import Measured, verdict
 from cascade_clip.analysis.output import Folder
@@ -40,7 +40,7 @@ class TableResult:
         ]
 
 
-def collect(plan: Plan, table: AblationTable) -> TableResult:
+def collect(plan: AblationPlan, table: AblationTable) -> TableResult:
     """What is measured of a table so far."""
     rows = []
     for variant in table.variants:
@@ -49,7 +49,7 @@ def collect(plan: Plan, table: AblationTable) -> TableResult:
     return TableResult(table, tuple(rows))
 
 
-def finished(plan: Plan, tables: Sequence[AblationTable]) -> list[TableResult]:
+def finished(plan: AblationPlan, tables: Sequence[AblationTable]) -> list[TableResult]:
     """The results of those tables whose runs are all done."""
     results = (collect(plan, table) for table in tables)
     return [result for result in results if all(len(r) == plan.seeds for r in result.rows)]
@@ -75,7 +75,7 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return centre if len(values) < 2 else f"{centre} ± {statistics.stdev(values):.1f}"
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: AblationPlan) -> str:
     """What all variants have in common."""
     return (
         f"{' '.join([plan.recipe, *plan.settings])}, {counted(plan.steps, 'step')}, "
@@ -84,7 +84,7 @@ def describe(plan: Plan) -> str:
     )
 
 
-def page(plan: Plan, results: Sequence[TableResult]) -> str:
+def page(plan: AblationPlan, results: Sequence[TableResult]) -> str:
     """The self-contained HTML page."""
     sections = []
     for result in results:
@@ -102,7 +102,7 @@ def page(plan: Plan, results: Sequence[TableResult]) -> str:
     return html.page("Ablations", f"{describe(plan)}. {CAUTION}", sections)
 
 
-def markdown(plan: Plan, results: Sequence[TableResult], command: str) -> str:
+def markdown(plan: AblationPlan, results: Sequence[TableResult], command: str) -> str:
     """The tables as a page of documentation, with the pictures of `write_figures` beside it."""
     lines = ["# Ablations", "", f"<!-- Written by `{command}`; don't edit. -->", ""]
     lines += [f"Measured by `{command}`: {describe(plan)}.", "", CAUTION, ""]

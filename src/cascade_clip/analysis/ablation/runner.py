@@ -31,7 +31,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """How variants are trained and measured: the same for all of them."""
 
     recipe: str
@@ -63,12 +63,12 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def runs_of(plan: Plan, variant: Variant) -> list[Run]:
+def runs_of(plan: AblationPlan, variant: Variant) -> list[Run]:
     """A variant's runs, one for each seed. Raises `UserError` for settings that don't fit."""
     return [_run(plan, variant, seed) for seed in range(plan.seeds)]
 
 
-def all_runs(plan: Plan, tables: Sequence[AblationTable]) -> list[Run]:
+def all_runs(plan: AblationPlan, tables: Sequence[AblationTable]) -> list[Run]:
     """The runs of all tables; variants that several tables share are trained once."""
     runs = [run for table in tables for v in table.variants for run in runs_of(plan, v)]
     return list({run.folder: run for run in runs}.values())
@@ -140,7 +140,7 @@ def measure(run: Run) -> Row:
     return {column: 100 * value for column, value in zip(COLUMNS, values, strict=True)}
 
 
-def _run(plan: Plan, variant: Variant, seed: int) -> Run:
+def _run(plan: AblationPlan, variant: Variant, seed: int) -> Run:
     fixed = (f"train.steps={plan.steps}", f"train.seed={seed}", "train.validate_every=0")
     recipe = load_recipe(plan.recipe, [*plan.settings, *variant.settings, *fixed])
     measured_on = {"root": str(recipe.data.root), "pictures": plan.pictures}

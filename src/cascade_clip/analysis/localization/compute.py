@@ -31,7 +31,7 @@ from cascade_clip.data.samples import Sample, SegmentationDataset, collate
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import RGBArray
 
-Query = Literal["seed patch", "seed patch, projected", "class name"]
+Probe = Literal["seed patch", "seed patch, projected", "class name"]
 """What patches are compared with: a patch inside the object, by their tokens or by their
 projections to the joint embedding space; or the text embedding of the object's class there."""
 
@@ -45,7 +45,7 @@ class Curve:
     """One subject's maps for one kind of query."""
 
     subject: str
-    query: Query
+    query: Probe
     blocks: tuple[int, ...]
     scores: Tensor
     """(blocks, O, 3): average precision, best IoU and boundary F (`similarity.MapScores`)."""
@@ -111,7 +111,7 @@ def localize(
     side = window_side(settings, map(patch_side, subjects))
     order = range(len(dataset))
     parts = [order[first : first + BATCH] for first in order[::BATCH]]
-    found: dict[tuple[str, Query, int], list[Tensor]] = defaultdict(list)
+    found: dict[tuple[str, Probe, int], list[Tensor]] = defaultdict(list)
     pictures, labels, shares = [], [], []
     batches = window_batches(dataset, parts, settings.short_side, side)
     for part, batch in zip(parts, batches, strict=True):
@@ -184,7 +184,7 @@ def map_examples(
 @torch.inference_mode()
 def _maps(
     subject: Subject, images: Tensor, objects: Objects, classes: ClassSet, blocks: Sequence[int]
-) -> Iterator[tuple[Query, int, Tensor]]:
+) -> Iterator[tuple[Probe, int, Tensor]]:
     """(query, block, cosine similarities (O, h, w)) of the objects, block by block."""
     device = subject.device
     seeds = choose_seeds(objects.masks, patch_side(subject)).to(device)
@@ -210,8 +210,8 @@ def _cosines(patches: Tensor, picture: Tensor, queries: Tensor, side: int) -> Te
     return own.unflatten(1, (side, side))
 
 
-def _curves(found: dict[tuple[str, Query, int], list[Tensor]]) -> Iterator[Curve]:
-    grouped: dict[tuple[str, Query], dict[int, Tensor]] = defaultdict(dict)
+def _curves(found: dict[tuple[str, Probe, int], list[Tensor]]) -> Iterator[Curve]:
+    grouped: dict[tuple[str, Probe], dict[int, Tensor]] = defaultdict(dict)
     for (subject, query, block), parts in found.items():
         grouped[subject, query][block] = torch.cat(parts)  # (O, 3)
     for (subject, query), by_block in grouped.items():

@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Query
+from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Probe
 from cascade_clip.analysis.localization.similarity import MEASURES
 from cascade_clip.analysis.picture_grid import picture_grid
 from cascade_clip.report import plots
 
-COLOURS: dict[Query, str] = {
+COLOURS: dict[Probe, str] = {
     "seed patch": plots.LINE_COLOURS[0],
     "seed patch, projected": plots.LINE_COLOURS[3],
     "class name": plots.LINE_COLOURS[1],
 }
-MARKERS: dict[Query, str] = {
+MARKERS: dict[Probe, str] = {
     "seed patch": "o",
     "seed patch, projected": "s",
     "class name": "D",

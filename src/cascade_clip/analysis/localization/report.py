@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cascade_clip.analysis.localization import plots
-from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Query
+from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Probe
 from cascade_clip.analysis.localization.similarity import MEASURES
 from cascade_clip.analysis.output import (
     Folder,
@@ -21,7 +21,7 @@ from cascade_clip.report import html
 from cascade_clip.support.messages import counted
 
 SHORT = ("AP", "IoU", "F")
-SHORT_QUERY: dict[Query, str] = {
+SHORT_QUERY: dict[Probe, str] = {
     "seed patch": "patch",
     "seed patch, projected": "proj.",
     "class name": "name",

@@ -33,7 +33,7 @@ ALL = "all stages"
 
 
 class Judge(StrEnum):
-    """One number for a version of a network, in the order of `Measured.resampled`."""
+    """One number for a version of a network, in the order of `StageMeasurements.resampled`."""
 
     SEEN = "mIoU of seen classes"
     UNSEEN = "mIoU of unseen classes"
@@ -49,7 +49,7 @@ class Gain(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measured:
+class StageMeasurements:
     """What one pass over a data set gave for several versions of one network."""
 
     metrics: dict[str, Metrics]
@@ -140,8 +140,8 @@ def measure(
     classes: ClassSet,
     views: Mapping[str, View],
     advance: Callable[[int], None] = lambda pictures: None,
-) -> Measured:
-    """All that `Measured` holds, in one pass; the network sees each picture once.
+) -> StageMeasurements:
+    """All that `StageMeasurements` holds, in one pass; the network sees each picture once.
 
     `classes` are those of the data set, divided into seen and unseen ones as the model is judged.
 
@@ -170,7 +170,7 @@ def measure(
     if not bool(curve.truth.any()):
         raise UserError("no pixel of these pictures is labelled; stages needs masks to measure by")
     groups = {"all classes": (0, 1), "seen classes": (1,), "unseen classes": (0,)}
-    return Measured(
+    return StageMeasurements(
         metrics={name: metric.compute() for name, metric in metrics.items()},
         counts=torch.stack(counts),
         confusion=metrics[ALL].confusion.cpu(),
@@ -218,7 +218,7 @@ def level_weights(network: SegmentationNetwork) -> list[LevelWeights]:
     return found
 
 
-def class_gains(ours: Measured, theirs: Measured) -> ClassGains:
+def class_gains(ours: StageMeasurements, theirs: StageMeasurements) -> ClassGains:
     """Gains and losses of the first network over the second, measured on the same pictures."""
     weights = draw_pictures(len(ours.counts))
     iou = []
@@ -282,7 +282,7 @@ def _group_means(iou: Tensor, classes: ClassSet) -> Tensor:
     return torch.stack([s, u, 2 * s * u / (s + u).clamp(min=1e-12)], dim=-1)
 
 
-def gain_over(ours: Measured, theirs: Measured) -> Gain:
+def gain_over(ours: StageMeasurements, theirs: StageMeasurements) -> Gain:
     """What one network is judged by, minus that of another on the same pictures."""
     return _gain(ours.judged(ALL), theirs.judged(ALL))
 

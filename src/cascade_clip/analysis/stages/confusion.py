@@ -9,7 +9,7 @@ from torch import Tensor
 from cascade_clip.data.classes import ClassSet
 
 
-class Outcome(NamedTuple):
+class PixelOutcome(NamedTuple):
     """What became of the pixels of some true classes, as shares that add up to 1."""
 
     right: float
@@ -29,7 +29,7 @@ class Confusion(NamedTuple):
     pixels: int
 
 
-def outcomes(confusion: Tensor, classes: ClassSet) -> dict[str, Outcome]:
+def outcomes(confusion: Tensor, classes: ClassSet) -> dict[str, PixelOutcome]:
     """What became of seen and of unseen pixels; a kind without pixels is left out.
 
     `confusion` (C, C) counts pixels by true class (row) and predicted class (column).
@@ -42,7 +42,7 @@ def outcomes(confusion: Tensor, classes: ClassSet) -> dict[str, Outcome]:
         if total:
             right = confusion.diagonal()[members].sum().item() / total
             same = rows[:, members].sum().item() / total
-            found[kind] = Outcome(right, same - right, 1 - same)
+            found[kind] = PixelOutcome(right, same - right, 1 - same)
     return found
 
 

@@ -15,7 +15,7 @@ from cascade_clip.analysis.output import signed
 from cascade_clip.analysis.picture_grid import picture_grid
 from cascade_clip.analysis.stages.calibration import BINS, Reliability
 from cascade_clip.analysis.stages.compute import ClassGains, LevelWeights
-from cascade_clip.analysis.stages.confusion import Outcome
+from cascade_clip.analysis.stages.confusion import PixelOutcome
 from cascade_clip.analysis.stages.offsets import OffsetCurve
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.examples import Example
@@ -181,7 +181,7 @@ def weight_bars(stages: Sequence[LevelWeights]) -> Figure:
     return figure
 
 
-def outcome_bars(rows: Mapping[str, Mapping[str, Outcome]]) -> Figure:
+def outcome_bars(rows: Mapping[str, Mapping[str, PixelOutcome]]) -> Figure:
     """Pixels that went wrong, by network and by the kind of their true class: taken by another
     class of that kind, or by one of the other kind."""
     entries = [

@@ -21,7 +21,7 @@ from cascade_clip.analysis.stages.compute import (
     ALL,
     Judge,
     LevelWeights,
-    Measured,
+    StageMeasurements,
     class_gains,
     gain_over,
 )
@@ -39,17 +39,17 @@ class StageFindings:
     """All that `analyze stages` found."""
 
     name: str
-    ours: Measured
+    ours: StageMeasurements
     weights: Sequence[LevelWeights]
     examples: Sequence[Example]
     other: str = ""
-    theirs: Measured | None = None
+    theirs: StageMeasurements | None = None
     """What the model is held against."""
     has_calibration: bool = False
     """Whether the data has other pictures to choose an offset on."""
 
     @property
-    def measured(self) -> dict[str, Measured]:
+    def measured(self) -> dict[str, StageMeasurements]:
         """Both networks by name."""
         both = {self.name: self.ours}
         return both if self.theirs is None else both | {self.other: self.theirs}
@@ -237,7 +237,7 @@ def _confusion(folder: Folder, found: StageFindings) -> Iterator[str]:
     )
 
 
-def _confusion_rows(measured: Measured) -> Iterator[Row]:
+def _confusion_rows(measured: StageMeasurements) -> Iterator[Row]:
     for name, counts in zip(measured.classes.names, measured.confusion.tolist(), strict=True):
         yield name, *counts
 

@@ -15,7 +15,7 @@ from typing import IO
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 
-Tell = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None], None]
 """Hears what is being done, how many files are done, and of how many (None: not known)."""
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
@@ -43,7 +43,7 @@ class Source:
         return f"{self.archive} (or, unpacked, {unpacked}) from {self.page}"
 
 
-class Shelf:
+class ArchiveFiles:
     """The files of one source below ROOT."""
 
     def __init__(self, root: Path, source: Source) -> None:
@@ -64,7 +64,7 @@ class Shelf:
         flat = (PurePosixPath(name) for name in names if "/" not in name)
         return {name.stem for name in flat if name.suffix == suffix}
 
-    def obtain(self, paths: Iterable[Path], tell: Tell) -> None:
+    def obtain(self, paths: Iterable[Path], progress: Progress) -> None:
         """Unpacks those of the paths that belong here and aren't there; some may stay missing.
 
         Raises `UserError` if the archive is damaged.
@@ -76,16 +76,16 @@ class Shelf:
         if not missing:
             return
         doing = f"unpacking {self.archive.name.partition('_')[0]}"
-        tell(doing, 0, len(missing))
+        progress(doing, 0, len(missing))
         with _intact(self.archive):
             unpacked = _unpack(self.archive, self.source.inside, self.folder, missing)
             for done, _ in enumerate(unpacked, 1):
-                tell(doing, done, len(missing))
+                progress(doing, done, len(missing))
 
-    def require(self, paths: Iterable[Path], tell: Tell) -> None:
+    def require(self, paths: Iterable[Path], progress: Progress) -> None:
         """Unpacks like `obtain`, and raises `UserError` if a path stays missing."""
         paths = list(paths)
-        self.obtain(paths, tell)
+        self.obtain(paths, progress)
         for path in paths:
             if not path.is_file():
                 lacking = "" if self.archive is None else f" and {self.archive} doesn't hold it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.prepare.archives import Shelf, Source, Tell
+from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.plan import Entry, IndexPng, Plan, label_table, nothing_found
 
 EXPECTED = {"train": 118_287, "val": 5_000}
@@ -39,18 +39,18 @@ def maps_of(split: str) -> Source:
     )
 
 
-def plan(root: Path, tell: Tell) -> Plan:
+def plan(root: Path, progress: Progress) -> Plan:
     """All pictures of the splits that are there. Raises `UserError`."""
     splits: dict[str, list[Entry]] = {}
-    shelves: list[Shelf] = []
+    archives: list[ArchiveFiles] = []
     missing: list[str] = []
     for split in EXPECTED:
-        both = Shelf(root, pictures_of(split)), Shelf(root, maps_of(split))
+        both = ArchiveFiles(root, pictures_of(split)), ArchiveFiles(root, maps_of(split))
         lacking = [shelf.source.expected for shelf in both if not shelf.found]
         missing += lacking
         splits[split] = [] if lacking else _entries(*both)
-        shelves += [] if lacking else both
-    if not shelves:
+        archives += [] if lacking else both
+    if not archives:
         raise nothing_found(root, "COCO-Stuff", list(dict.fromkeys(missing)))
     return Plan(
         name="coco-stuff",
@@ -58,12 +58,12 @@ def plan(root: Path, tell: Tell) -> Plan:
         splits=splits,
         expected=EXPECTED,
         table=label_table(load_class_list("coco-stuff").raw_ids, HIGHEST),
-        shelves=shelves,
+        archives=archives,
         notes=[f"missing: {expected}" for expected in missing],
     )
 
 
-def _entries(pictures: Shelf, maps: Shelf) -> list[Entry]:
+def _entries(pictures: ArchiveFiles, maps: ArchiveFiles) -> list[Entry]:
     """One for each picture and each map; those that lack the other show up as missing files."""
     # Others have put maps of their own, with longer names, beside the owner's.
     names = pictures.stems(".jpg") | {name for name in maps.stems(".png") if name.isdecimal()}

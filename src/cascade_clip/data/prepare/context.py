@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.prepare.archives import Shelf, Source, Tell
+from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.mat import read_mat
 from cascade_clip.data.prepare.plan import Entry, Plan, label_table, nothing_found, read_ids
 from cascade_clip.errors import UserError
@@ -75,20 +75,20 @@ class Segments:
         return labels
 
 
-def plan(root: Path, tell: Tell) -> Plan:
+def plan(root: Path, progress: Progress) -> Plan:
     """The pictures and the split of `trainval_merged.json`, or else those that VOC 2010 lists for
     its main task, with `trainval/*.mat`. Raises `UserError`."""
-    voc, mats = Shelf(root, VOC2010), Shelf(root, MATS)
+    voc, mats = ArchiveFiles(root, VOC2010), ArchiveFiles(root, MATS)
     merged = [path for folder in VOC2010.folders if (path := root / folder / MERGED).is_file()]
     if not voc.found or not (merged or mats.found):
         annotations = f"{MERGED_EXPECTED}, or {MATS.expected}"
         raise nothing_found(root, "PASCAL Context", [VOC2010.expected, annotations])
     if merged:
-        tell(f"reading {MERGED}", 0, None)
+        progress(f"reading {MERGED}", 0, None)
         splits = _from_merged(merged[0], voc.folder)
-        tell(f"reading {MERGED}", 1, 1)
+        progress(f"reading {MERGED}", 1, 1)
     else:
-        splits = _from_mats(voc, mats, tell)
+        splits = _from_mats(voc, mats, progress)
     made_from = MERGED if merged else MATS.archive
     return Plan(
         name="context59",
@@ -96,18 +96,18 @@ def plan(root: Path, tell: Tell) -> Plan:
         splits=splits,
         expected=PICTURES[made_from],
         table=label_table(load_class_list("context59").raw_ids, HIGHEST),
-        shelves=(voc,) if merged else (voc, mats),
+        archives=(voc,) if merged else (voc, mats),
         notes=(f"masks are made from {MERGED}, not from .mat files",)
         if merged and mats.found
         else (),
     )
 
 
-def _from_mats(voc: Shelf, mats: Shelf, tell: Tell) -> dict[str, list[Entry]]:
+def _from_mats(voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress) -> dict[str, list[Entry]]:
     names_file = mats.folder / "labels.txt"
     lists = {split: voc.folder / f"ImageSets/Main/{split}.txt" for split in ("train", "val")}
-    voc.require(lists.values(), tell)
-    mats.obtain([names_file], tell)
+    voc.require(lists.values(), progress)
+    mats.obtain([names_file], progress)
     if names_file.is_file():
         _check_names(names_file)
     return {

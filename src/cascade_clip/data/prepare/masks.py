@@ -18,7 +18,7 @@ from cascade_clip.io.palette import IGNORED, RGB, class_colours
 
 
 @dataclass(frozen=True)
-class Maker:
+class MaskWriter:
     """What is the same for all masks of a data set."""
 
     folder: Path
@@ -31,43 +31,43 @@ class Maker:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MaskResult:
     """What became of the entry of that name; `problem` is empty if its mask is sound."""
 
     name: str
     problem: str = ""
 
 
-def check(maker: Maker, entry: Entry) -> Outcome:
+def check(writer: MaskWriter, entry: Entry) -> MaskResult:
     """Reads a mask that is there: it must be whole, of its picture's size and without a label
     beyond the classes."""
-    mask = maker.mask(entry)
+    mask = writer.mask(entry)
     try:
         labels = read_mask(mask)
         height, width = _upright_size(entry.picture)
     except UserError as error:
-        return Outcome(entry.name, str(error))
+        return MaskResult(entry.name, str(error))
     if labels.shape != (height, width):
         made = f"{labels.shape[1]} x {labels.shape[0]}"
         wanted = f"its picture {entry.picture} {width} x {height}"
-        return Outcome(entry.name, f"{entry.annotation.path} is {made} pixels, {wanted}")
-    beyond = labels[(labels >= len(maker.names)) & (labels != IGNORE)]
-    return Outcome(entry.name, f"{mask} holds label {beyond[0]}" if beyond.size else "")
+        return MaskResult(entry.name, f"{entry.annotation.path} is {made} pixels, {wanted}")
+    beyond = labels[(labels >= len(writer.names)) & (labels != IGNORE)]
+    return MaskResult(entry.name, f"{mask} holds label {beyond[0]}" if beyond.size else "")
 
 
-def make(maker: Maker, entry: Entry) -> Outcome:
+def make(writer: MaskWriter, entry: Entry) -> MaskResult:
     """Writes the mask and reads it back; one that isn't sound does not stay.
 
     Raises `UserError` if the mask can't be written; all else is told in the outcome.
     """
     try:
-        labels = _labels(entry, maker.table)
+        labels = _labels(entry, writer.table)
     except UserError as error:
-        return Outcome(entry.name, str(error))
+        return MaskResult(entry.name, str(error))
     image = Image.fromarray(labels, mode="P")
-    image.putpalette(_palette(class_colours(maker.names)))
-    mask = write_whole(maker.mask(entry), image.save)
-    outcome = check(maker, entry)
+    image.putpalette(_palette(class_colours(writer.names)))
+    mask = write_whole(writer.mask(entry), image.save)
+    outcome = check(writer, entry)
     if outcome.problem:
         mask.unlink()
     return outcome

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cascade_clip.config import PreparedName
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
-from cascade_clip.data.prepare.archives import Shelf
+from cascade_clip.data.prepare.archives import ArchiveFiles
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 
@@ -65,7 +65,7 @@ class Plan:
     expected: Mapping[str, int]
     """Pictures of each split in the published protocol."""
     table: LabelTable
-    shelves: Sequence[Shelf]
+    archives: Sequence[ArchiveFiles]
     """Where files that are not there may be unpacked from."""
     notes: Sequence[str] = ()
     """What a user should know: what is missing, and where to get it."""

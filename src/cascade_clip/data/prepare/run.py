@@ -11,15 +11,15 @@ from pathlib import Path
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.prepare import coco_stuff, context, masks, voc
-from cascade_clip.data.prepare.archives import Tell
-from cascade_clip.data.prepare.masks import Maker, Outcome
+from cascade_clip.data.prepare.archives import Progress
+from cascade_clip.data.prepare.masks import MaskResult, MaskWriter
 from cascade_clip.data.prepare.plan import Entry, Plan
 from cascade_clip.data.prepared import SUMMARY_FILE, VERSION, Preparation, prepared_folder
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.support.parallel import in_processes
 
-PLANS: Mapping[PreparedName, Callable[[Path, Tell], Plan]] = {
+PLANS: Mapping[PreparedName, Callable[[Path, Progress], Plan]] = {
     "voc20": voc.plan,
     "context59": context.plan,
     "coco-stuff": coco_stuff.plan,
@@ -46,7 +46,7 @@ class Report:
     notes: Sequence[str]
 
 
-def prepare(name: PreparedName, root: Path, jobs: int, tell: Tell) -> Report:
+def prepare(name: PreparedName, root: Path, jobs: int, progress: Progress) -> Report:
     """Unpacks what is needed, writes the masks that aren't there, checks all, writes the lists.
 
     A stopped preparation goes on where it stopped; a complete one is only checked.
@@ -55,19 +55,19 @@ def prepare(name: PreparedName, root: Path, jobs: int, tell: Tell) -> Report:
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    plan = PLANS[name](root, tell)
+    plan = PLANS[name](root, progress)
     folder = prepared_folder(root, name)
     _start_over_if_made_otherwise(folder, plan.made_from)
-    maker = Maker(folder / "masks", plan.table, load_class_list(name).names)
-    kept = _kept(maker, plan, jobs, tell)
+    writer = MaskWriter(folder / "masks", plan.table, load_class_list(name).names)
+    kept = _kept(writer, plan, jobs, progress)
     left = [entry for entry in plan.entries if entry.name not in kept]
-    for shelf in plan.shelves:
-        shelf.obtain([path for entry in left for path in _files(entry)], tell)
+    for archive in plan.archives:
+        archive.obtain([path for entry in left for path in _files(entry)], progress)
     missing = [path for entry in left for path in _files(entry) if not path.is_file()]
     complete = [entry for entry in left if all(path.is_file() for path in _files(entry))]
-    made = _outcomes(masks.make, maker, complete, jobs, partial(tell, "writing masks"))
+    made = _outcomes(masks.make, writer, complete, jobs, partial(progress, "writing masks"))
     sound = kept | {outcome.name for outcome in made if not outcome.problem}
-    counts = _write_lists(root, maker, plan, sound)
+    counts = _write_lists(root, writer, plan, sound)
     return Report(
         folder=folder,
         counts=counts,
@@ -97,44 +97,44 @@ def _start_over_if_made_otherwise(folder: Path, made_from: str) -> None:
         write_text(marker, made)
 
 
-def _kept(maker: Maker, plan: Plan, jobs: int, tell: Tell) -> set[str]:
+def _kept(writer: MaskWriter, plan: Plan, jobs: int, progress: Progress) -> set[str]:
     """Names of the entries whose masks are there and sound, with their pictures."""
-    there = {path.stem for path in maker.folder.glob("*.png")}
+    there = {path.stem for path in writer.folder.glob("*.png")}
     candidates = [e for e in plan.entries if e.name in there and e.picture.is_file()]
-    outcomes = _outcomes(masks.check, maker, candidates, jobs, partial(tell, "checking masks"))
+    outcomes = _outcomes(masks.check, writer, candidates, jobs, partial(progress, "checking masks"))
     return {outcome.name for outcome in outcomes if not outcome.problem}
 
 
 def _outcomes(
-    function: Callable[[Maker, Entry], Outcome],
-    maker: Maker,
+    function: Callable[[MaskWriter, Entry], MaskResult],
+    writer: MaskWriter,
     entries: Sequence[Entry],
     jobs: int,
-    tell: Callable[[int, int], None],
-) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    with closing(in_processes(partial(function, maker), entries, jobs)) as results:
+    progress: Callable[[int, int], None],
+) -> list[MaskResult]:
+    outcomes: list[MaskResult] = []
+    with closing(in_processes(partial(function, writer), entries, jobs)) as results:
         for outcome in results:
             outcomes.append(outcome)
-            tell(len(outcomes), len(entries))
+            progress(len(outcomes), len(entries))
     return outcomes
 
 
-def _write_lists(root: Path, maker: Maker, plan: Plan, sound: set[str]) -> dict[str, int]:
+def _write_lists(root: Path, writer: MaskWriter, plan: Plan, sound: set[str]) -> dict[str, int]:
     """`train.txt` and `val.txt` of the sound entries, then the summary; returns their counts."""
     counts = {}
-    folder = maker.folder.parent
+    folder = writer.folder.parent
     for split, entries in plan.splits.items():
         kept = [entry for entry in entries if entry.name in sound]
         counts[split] = len(kept)
-        _write_if_new(folder / f"{split}.txt", (_line(root, maker, entry) for entry in kept))
+        _write_if_new(folder / f"{split}.txt", (_line(root, writer, entry) for entry in kept))
     summary = Preparation(name=plan.name, version=VERSION, counts=counts)
     _write_if_new(folder / SUMMARY_FILE, [summary.model_dump_json(indent=2)])
     return counts
 
 
-def _line(root: Path, maker: Maker, entry: Entry) -> str:
-    mask = maker.mask(entry).relative_to(maker.folder.parent)
+def _line(root: Path, writer: MaskWriter, entry: Entry) -> str:
+    mask = writer.mask(entry).relative_to(writer.folder.parent)
     return f"{entry.picture.relative_to(root).as_posix()}\t{mask.as_posix()}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.prepare.archives import Shelf, Source, Tell
+from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.mat import read_mat
 from cascade_clip.data.prepare.plan import (
     Entry,
@@ -48,18 +48,18 @@ class SbdMat:
         return read_mat(self.path, "GTcls", "Segmentation")
 
 
-def plan(root: Path, tell: Tell) -> Plan:
+def plan(root: Path, progress: Progress) -> Plan:
     """VOC's `train` and SBD's pictures for training, without those of VOC's `val`.
 
     Where both have a mask, VOC's own is taken. Raises `UserError`.
     """
-    voc, sbd = Shelf(root, VOC2012), Shelf(root, SBD)
+    voc, sbd = ArchiveFiles(root, VOC2012), ArchiveFiles(root, SBD)
     if not voc.found:
         raise nothing_found(root, "VOC 2012", [VOC2012.expected, SBD.expected])
     lists = {split: voc.folder / f"ImageSets/Segmentation/{split}.txt" for split in EXPECTED}
-    voc.require(lists.values(), tell)
+    voc.require(lists.values(), progress)
     train, val = (read_ids(path) for path in lists.values())
-    augmentation = sorted(set(_sbd_ids(sbd, tell)) - {*train, *val}) if sbd.found else []
+    augmentation = sorted(set(_sbd_ids(sbd, progress)) - {*train, *val}) if sbd.found else []
 
     def voc_entry(name: str) -> Entry:
         return Entry(name, picture(name), IndexPng(voc.folder / f"SegmentationClass/{name}.png"))
@@ -79,12 +79,12 @@ def plan(root: Path, tell: Tell) -> Plan:
         },
         expected=EXPECTED,
         table=label_table(load_class_list("voc20").raw_ids, HIGHEST),
-        shelves=(voc, sbd),
+        archives=(voc, sbd),
         notes=() if sbd.found else (f"without SBD, only VOC's own masks train: {SBD.expected}",),
     )
 
 
-def _sbd_ids(sbd: Shelf, tell: Tell) -> list[str]:
+def _sbd_ids(sbd: ArchiveFiles, progress: Progress) -> list[str]:
     lists = [sbd.folder / "train.txt", sbd.folder / "val.txt"]
-    sbd.require(lists, tell)
+    sbd.require(lists, progress)
     return [name for path in lists for name in read_ids(path)]
