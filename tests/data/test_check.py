@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,17 @@ def test_everything_that_is_wrong_is_told_at_once(root: Path) -> None:
     assert "b is listed for training and for validation" in told
     assert "holds 3 (24 pixels); 3 classes allow 0 to 2" in told
     assert "is 4 x 6 pixels, its picture smaller.png 6 x 4" in told
+
+
+def test_pictures_far_longer_than_wide_are_refused_before_they_are_scaled(root: Path) -> None:
+    for width in (400, 404):
+        Image.new("RGB", (width, 4)).save(root / "images" / "long.png")
+        Image.new("L", (width, 4)).save(root / "masks" / "long.png")
+        (root / "train.txt").write_text("long\n")
+        allowed = width <= 100 * 4
+        assert ("unreadable picture" not in found(run(root))) == allowed
+        with nullcontext() if allowed else pytest.raises(UserError, match="404 x 4 pixels"):
+            FolderDataset(root, "train")[0]
 
 
 def test_class_names_that_make_no_sense(root: Path) -> None:

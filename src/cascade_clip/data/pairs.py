@@ -17,7 +17,11 @@ from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import read_picture
+from cascade_clip.imageio import RGBArray, read_picture
+
+MOST_ELONGATED = 100
+"""How many times as long as wide a picture of a data set may be: all are scaled by their short side,
+which would blow up a longer one."""
 
 ListName = Literal["train", "val", "calibration"]
 """A data set of files has a list of each of these names, `calibration.txt` only if wanted."""
@@ -54,7 +58,7 @@ class PairDataset:
     def __getitem__(self, index: int) -> Sample:
         picture, mask = self.pairs[index]
         # (3, H, W), but laid out as decoded: resizing is quickest so.
-        image = torch.from_numpy(read_picture(picture)).permute(2, 0, 1)
+        image = torch.from_numpy(read_data_picture(picture)).permute(2, 0, 1)
         labels = read_mask(mask)
         self._check_labels(labels, mask)
         if labels.shape != tuple(image.shape[1:]):
@@ -83,6 +87,21 @@ def check_count(classes: ClassSet) -> None:
             f"{UNLABELLED} means unlabelled and {IGNORE} ignored: merge or leave out some, and "
             "number the labels of the masks anew"
         )
+
+
+def read_data_picture(path: Path) -> RGBArray:
+    """A picture (H, W, 3) of a data set.
+
+    Raises `UserError` if it can't be read or is longer than `MOST_ELONGATED` times its width.
+    """
+    picture = read_picture(path)
+    height, width = picture.shape[:2]
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise UserError(
+            f"{path} is {width:,} x {height:,} pixels; a data set's pictures are at most "
+            f"{MOST_ELONGATED} times as long as wide: cut it into pieces or leave it out"
+        )
+    return picture
 
 
 def read_mask(path: Path) -> NDArray[np.integer]:
