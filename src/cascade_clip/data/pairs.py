@@ -20,8 +20,8 @@ from cascade_clip.errors import UserError
 from cascade_clip.imageio import RGBArray, read_picture
 
 MOST_ELONGATED = 100
-"""How many times as long as wide a picture of a data set may be: all are scaled by their short side,
-which would blow up a longer one."""
+"""How many times as long as wide a picture of a data set may be: all are scaled by their short
+side, which would blow up a longer one."""
 
 ListName = Literal["train", "val", "calibration"]
 """A data set of files has a list of each of these names, `calibration.txt` only if wanted."""
