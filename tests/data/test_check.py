@@ -19,6 +19,7 @@ from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.picturebook.export import export_voc
 from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
+from tests.damaged import damaged_avif
 from tests.data.trees import write_prepared
 
 NAMES = ("a", "b", "c")
@@ -231,7 +232,7 @@ def test_no_damage_is_a_crash(root: Path) -> None:
 
 
 def test_the_command(root: Path) -> None:
-    (root / "images/b.png").write_bytes(b"no picture")
+    (root / "images/b.png").write_bytes(damaged_avif())  # told by its content
     arguments = ["check", str(root), "--json", str(root / "report.json"), "--jobs", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "cascade_clip", *arguments],

@@ -10,14 +10,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.dataset import Sample
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.imageio import RGBArray, read_picture
+from cascade_clip.imageio import RGBArray, open_picture, read_picture
 
 MOST_ELONGATED = 100
 """How many times as long as wide a picture of a data set may be: all are scaled by their short
@@ -109,19 +108,14 @@ def read_mask(path: Path) -> NDArray[np.integer]:
 
     Raises `UserError` if the file is missing, can't be decoded or holds colours.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
-                raise UserError(
-                    f"mask {path} holds colours ({image.mode}), expected one index per pixel: save "
-                    "it as a palette or grey PNG"
-                )
-            labels = np.array(image)
-            return labels.astype(np.uint8) if labels.dtype == bool else labels
-    except FileNotFoundError as error:
-        raise UserError(f"mask {path} is missing") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise UserError(f"mask {path} can't be read: {error}") from error
+    with open_picture(path, f"mask {path}") as image:
+        if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
+            raise UserError(
+                f"mask {path} holds colours ({image.mode}), expected one index per pixel: save it "
+                "as a palette or grey PNG"
+            )
+        labels = np.array(image)
+        return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
 def list_of(split: Split) -> ListName:
