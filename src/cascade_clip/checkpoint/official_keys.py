@@ -185,16 +185,6 @@ def to_released(native: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str,
     return released
 
 
-def dead_fill(sizes: ReleasedSizes) -> dict[str, Tensor]:
-    """Stand-ins for the dead weights, so that the released code loads strictly: norms and the
-    loss buffer at 1, all else 0."""
-    ones = ("norm1.weight", "norm2.weight", "norm3.weight", "empty_weight")
-    return {
-        name: torch.ones(shape) if name.endswith(ones) else torch.zeros(shape)
-        for name, shape in dead_weights(sizes).items()
-    }
-
-
 def _released_stage(sizes: ReleasedSizes, stage: int) -> tuple[str, str]:
     if sizes.cascade:
         return f"decode_head.cascade_decoders.{stage}", f"decode_head.q_projs.{stage}"
