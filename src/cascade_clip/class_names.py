@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
 from cascade_clip.nearest import did_you_mean
+from cascade_clip.words import some_of
 
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
@@ -145,14 +146,6 @@ def find_repeated(names: Iterable[str]) -> tuple[str, str] | None:
             return taken[plain], name
         taken[plain] = name
     return None
-
-
-def some_of(names: Sequence[str], most: int = 30) -> str:
-    """Names for a message: all, or the first and how many there are besides."""
-    if len(names) <= most:
-        return ", ".join(names)
-    rest = len(names) - most
-    return f"{', '.join(names[:most])} and {rest:,} other{'' if rest == 1 else 's'}"
 
 
 def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:

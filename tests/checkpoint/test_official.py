@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -155,52 +152,6 @@ def without_prompts(state: dict, _: dict) -> None:
 def test_broken_checkpoints_are_refused(change: Any, overrides: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         convert(change, **overrides)
-
-
-class Evil:
-    """Touches a file when unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
-    path, mark = tmp_path / "model.pth", tmp_path / "executed"
-    with pytest.raises(UserError, match="no checkpoint at"):
-        load_released(path)
-    torch.save({"state_dict": {}, "meta": Evil(mark)}, path)
-    with pytest.raises(UserError, match=r"holds code, which is never run: \S+"):
-        load_released(path)
-    path.write_bytes(pickle.dumps(Evil(mark), protocol=2))
-    with pytest.raises(UserError):
-        load_released(path)
-    assert not mark.exists()
-    whole = (DATA / "zeg_small.pth").read_bytes()
-    for part in (b"", b"hello", whole[:100], whole[: len(whole) // 2]):
-        path.write_bytes(part)
-        with pytest.raises(UserError):
-            load_released(path)
-    for content in ([1, 2], {"state_dict": {"a": 1}}, {"state_dict": {3: torch.ones(1)}}):
-        torch.save(content, path)
-        with pytest.raises(UserError, match="not a released checkpoint"):
-            load_released(path)
-
-
-def test_what_mmcv_leaves_beside_the_weights(tmp_path: Path) -> None:
-    content = checkpoint("zeg")
-    content["state_dict"] = OrderedDict(content["state_dict"])
-    content["meta"]["PALETTE"] = np.zeros((7, 3), dtype=np.uint8)
-    content["meta"]["hook_msgs"] = {"best_score": np.float64(0.5)}
-    path = tmp_path / "model.pth"
-    torch.save(content, path)
-    assert load_released(path).classes.names == NAMES
-    del content["meta"]
-    torch.save(content, path)
-    named = Overrides(vision_heads=2, decoder_heads=4, class_names=NAMES, unseen_names=NAMES[3:4])
-    assert load_released(path, named).classes.unseen == (3,)
 
 
 def test_the_released_order_of_blocks_is_ascending() -> None:

@@ -12,11 +12,10 @@ from cascade_clip import coco
 from cascade_clip.bulk.items import Item
 from cascade_clip.bulk.names import names_of_sources, source_of
 from cascade_clip.bulk.settings import difference
-from cascade_clip.class_names import some_of
 from cascade_clip.errors import UserError
 from cascade_clip.files import write_text
 from cascade_clip.result_files import COCO_FILE, JOURNAL_FILE, segment_files
-from cascade_clip.words import counted
+from cascade_clip.words import counted, some_of
 
 MOST_NAMED = 3
 """Pictures that a message names."""

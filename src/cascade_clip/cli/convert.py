@@ -164,10 +164,12 @@ def _table(released: ReleasedModel) -> Table:
 
 
 def _summary(dropped: tuple[str, ...]) -> str:
-    """The parts of the decoder layers (and of the loss) that were left out, each once."""
+    """The parts of the decoder layers (and of the loss) that were left out, each once; all moving
+    averages as one."""
     if not dropped:
         return "none"
-    parts = [name.partition(".layers.")[2].partition(".")[2] or name for name in dropped]
+    plain = ["moving averages" if name.startswith("ema_") else name for name in dropped]
+    parts = [name.partition(".layers.")[2].partition(".")[2] or name for name in plain]
     kinds = sorted({part.removesuffix(".weight").removesuffix(".bias") for part in parts})
     return f"{len(dropped)} dropped, which nothing reads: {', '.join(kinds)}"
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cascade_clip.class_names import some_of
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.evaluation import html, plots
@@ -24,6 +23,7 @@ from cascade_clip.imageio import RGBArray
 from cascade_clip.overlay import paint_labels
 from cascade_clip.palette import IGNORED, class_colours, to_hex
 from cascade_clip.recipes import flatten
+from cascade_clip.words import some_of
 
 Labels = npt.NDArray[np.integer]
 Rows = Mapping[str, Metrics]

@@ -10,7 +10,7 @@ from torch import nn
 
 from cascade_clip.checkpoint.native import Bundle, load_bundle, load_clip_checked
 from cascade_clip.checkpoint.places import ONNX_SUFFIX, is_exported
-from cascade_clip.class_names import TypedClasses, some_of
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import cache_key
 from cascade_clip.config import Recipe
@@ -22,6 +22,7 @@ from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.precision import PrecisionChoice
 from cascade_clip.nearest import did_you_mean
 from cascade_clip.recipes import parse_recipe
+from cascade_clip.words import some_of
 
 Engine = Literal["torch", "onnxruntime"]
 
