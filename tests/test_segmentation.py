@@ -93,6 +93,10 @@ def test_any_shape_and_any_name_can_be_drawn(shape: tuple[int, int]) -> None:
     assert result(labels, names).overlay().height > shape[0]
 
 
+def test_no_legend_where_it_would_take_more_memory_than_the_picture() -> None:
+    assert result(np.zeros((1, 1_000_000), int), ["sky"]).overlay().size == (1_000_000, 1)
+
+
 def test_hundreds_of_classes_fit_the_legend() -> None:
     labels = np.arange(400).reshape(20, 20)
     page = result(labels, [f"class {i}" for i in range(400)]).overlay()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from benchmarks.reference.decoder import Head
 from benchmarks.reference.encoder import Backbone
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from cascade_clip.checkpoint.released.keys import (
     LOSS_BUFFER,
     TEXT_PREFIX,
     ReleasedSizes,
-    dead_fill,
+    dead_weights,
     to_released,
 )
 from cascade_clip.model.network import SegmentationNetwork
@@ -82,7 +83,7 @@ def reference_of(network: SegmentationNetwork, image_size: int) -> ReferenceNetw
         text_depth=0,
         loss_classes=1,
     )
-    state = {**dead_fill(sizes), **to_released(network.state_dict(), sizes)}
+    state = {**_dead_weights(sizes), **to_released(network.state_dict(), sizes)}
     reference = ReferenceNetwork(
         {name: value.detach().clone() for name, value in state.items()},
         ReferenceSizes(
@@ -93,3 +94,8 @@ def reference_of(network: SegmentationNetwork, image_size: int) -> ReferenceNetw
         ),
     )
     return reference.train(network.training)
+
+
+def _dead_weights(sizes: ReleasedSizes) -> dict[str, Tensor]:
+    """Zeros for the weights that nothing reads, so that the reference loads strictly."""
+    return {name: torch.zeros(shape) for name, shape in dead_weights(sizes).items()}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
-from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.messages import did_you_mean, some_of
 
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
@@ -145,14 +145,6 @@ def find_repeated(names: Iterable[str]) -> tuple[str, str] | None:
             return taken[plain], name
         taken[plain] = name
     return None
-
-
-def some_of(names: Sequence[str], most: int = 30) -> str:
-    """Names for a message: all, or the first and how many there are besides."""
-    if len(names) <= most:
-        return ", ".join(names)
-    rest = len(names) - most
-    return f"{', '.join(names[:most])} and {rest:,} other{'' if rest == 1 else 's'}"
 
 
 def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:

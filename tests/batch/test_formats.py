@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -192,6 +194,16 @@ def test_links_instead_of_copies(store: Store, tmp_path: Path, pictures: list[Pa
         placed = sorted((tmp_path / "images").iterdir())
         assert [file.is_symlink() for file in placed] == [linked] * COUNT
         assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
+
+
+def test_the_review_sheet_names_a_mask_that_cannot_be_read(store: Store, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    shutil.copytree(store.out / "masks", masks)
+    shutil.copytree(store.out / "records", tmp_path / "records")
+    broken = store.names[0]
+    (masks / f"{broken}.png").write_bytes(b"no picture")
+    text = write_review(replace(store, out=tmp_path), tmp_path / "review.html", COUNT).read_text()
+    assert f"{broken}.png is not a picture" in text and text.count("<img") == COUNT - 1
 
 
 def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""`convert`: released checkpoints to model folders and back."""
+"""`convert`: released checkpoints to model folders."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +14,7 @@ import torch
 import cascade_clip
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
-from cascade_clip.checkpoint.released.convert import data_of, to_folder, to_released_file
-from cascade_clip.checkpoint.released.keys import dead_weights
+from cascade_clip.checkpoint.released.convert import data_of, to_folder
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import build_clip, load_clip
 from cascade_clip.data.class_lists import load_class_list
@@ -117,25 +115,6 @@ def test_the_data_set_is_known_by_its_class_names(folders: dict[str, Path]) -> N
     seen = tuple(index for index in range(len(known.names)) if index not in unseen)
     classes = Classes(known.names, seen, unseen, "inductive", 0.1)
     assert data_of(classes) == {"name": "context59", "split": "released"}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_there_and_back(case: str, folders: dict[str, Path], tmp_path: Path) -> None:
-    path = tmp_path / "back.pth"
-    released = to_released_file(folders[case], path)
-    original, written = checkpoint(case)["state_dict"], torch.load(path, weights_only=True)
-    assert written["state_dict"].keys() == original.keys()
-    dead = dead_weights(released.sizes)
-    for name, value in written["state_dict"].items():
-        assert value.shape == original[name].shape
-        assert name in dead or torch.equal(value, original[name]), name
-    again, _ = to_folder(path, tmp_path / "again")
-    first = golden(f"{case}_small").model
-    for part in ("settings", "sizes", "vision", "text", "classes", "preprocessing", "templates"):
-        assert getattr(again, part) == getattr(first, part)
-    config = json.loads((tmp_path / "again" / "config.json").read_text())
-    fingerprint = json.loads((folders[case] / "config.json").read_text())["clip_fingerprint"]
-    assert config["clip_fingerprint"] == fingerprint
 
 
 def test_stub_text_encoders_are_kept_but_read_no_names(folders: dict[str, Path]) -> None:
@@ -274,7 +253,6 @@ def assert_refused(run: Callable[..., Any], folder: Path, message: str) -> None:
         (["--inner-blocks", "6,x"], "inner-blocks are numbers"),
         (["--vision-heads", "5"], "5 vision heads"),
         (["--stride", "65"], "stride (65) is larger than crop (64)"),
-        (["--to-released", "--crop", "64"], "leave the options out"),
     ],
 )
 def test_options_that_do_not_fit(
@@ -291,11 +269,7 @@ def test_text_embeddings_of_another_width(folders: dict[str, Path]) -> None:
         model(torch.zeros(1, 3, 64, 64), torch.ones(7, 24))
 
 
-def test_nothing_is_overwritten(folders: dict[str, Path], tmp_path: Path) -> None:
-    original = tmp_path / "original.pth"
-    original.write_bytes(b"precious")
-    with pytest.raises(UserError, match="exists already"):
-        to_released_file(folders["zeg"], original)
+def test_nothing_is_overwritten(folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="exists already"):
         to_folder(DATA / "zeg_small.pth", folders["cascade"])
-    assert original.read_bytes() == b"precious"
+    assert load_bundle(folders["cascade"]).recipe.name == "cascade_small"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cascade_clip.picturebook.export import export_voc
+from tests.damaged import damaged_avif
 
 COMMAND = [sys.executable, "-m", "cascade_clip", "label"]
 
@@ -29,15 +30,15 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes((scenes / "000000.jpg").read_bytes()[:200])
+    broken = tmp_path / "broken.avif"
+    broken.write_bytes(damaged_avif())
     long = tmp_path / "long.png"
     Image.new("RGB", (900, 7)).save(long)
     out = tmp_path / "out"
     arguments = (str(scenes), str(broken), str(long), "--classes", "cat, grass", "--out", str(out))
     first = run(*arguments, "--format", "coco,jsonl", "--review", "2")
     assert first.returncode == 1
-    assert "broken.jpg" in first.stderr
+    assert "broken.avif is damaged" in first.stderr
     assert f"note: {long}: a picture of 900 x 7" in first.stderr and "Warn" not in first.stderr
     records = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
     assert len(records) == 4

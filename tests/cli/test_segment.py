@@ -27,6 +27,7 @@ from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
+from tests.damaged import damaged_avif
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,13 @@ def test_a_folder_with_bad_files_among_good_ones(
 ) -> None:
     (photos / "zero.png").write_bytes(b"")
     (photos / "text.jpg").write_text("no picture")
+    (photos / "cut.avif").write_bytes(damaged_avif())
     out = photos.parent / "out"
     options = ["--classes", "cat, grass|lawn, 고양이", "--save", "overlay, labels,coco,npz"]
     done = segment(photos, "--model", model, "--out", out, *options)
     assert done.returncode == 1, done.stderr
-    assert "skipped" in done.stderr and "zero.png" in done.stderr and "text.jpg" in done.stderr
+    assert done.stderr.count("skipped: ") == 3
+    assert all(name in done.stderr for name in ("zero.png", "text.jpg", "cut.avif is damaged"))
     assert "Traceback" not in done.stderr
     assert "lawn" not in done.stdout  # named by the first of its names
     assert "고양이" in done.stdout and str(out) in done.stdout

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook.export import export_voc
+from tests.damaged import damaged_avif
 from tests.data.trees import write_prepared
 
 NAMES = ("a", "b", "c")
@@ -97,6 +99,17 @@ def test_everything_that_is_wrong_is_told_at_once(root: Path) -> None:
     assert "b is listed for training and for validation" in told
     assert "holds 3 (24 pixels); 3 classes allow 0 to 2" in told
     assert "is 4 x 6 pixels, its picture smaller.png 6 x 4" in told
+
+
+def test_pictures_far_longer_than_wide_are_refused_before_they_are_scaled(root: Path) -> None:
+    for width in (400, 404):
+        Image.new("RGB", (width, 4)).save(root / "images" / "long.png")
+        Image.new("L", (width, 4)).save(root / "masks" / "long.png")
+        (root / "train.txt").write_text("long\n")
+        allowed = width <= 100 * 4
+        assert ("unreadable picture" not in found(run(root))) == allowed
+        with nullcontext() if allowed else pytest.raises(UserError, match="404 x 4 pixels"):
+            FolderDataset(root, "train")[0]
 
 
 def test_class_names_that_make_no_sense(root: Path) -> None:
@@ -219,7 +232,7 @@ def test_no_damage_is_a_crash(root: Path) -> None:
 
 
 def test_the_command(root: Path) -> None:
-    (root / "images/b.png").write_bytes(b"no picture")
+    (root / "images/b.png").write_bytes(damaged_avif())  # told by its content
     arguments = ["check", str(root), "--json", str(root / "report.json"), "--jobs", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "cascade_clip", *arguments],

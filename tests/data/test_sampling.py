@@ -29,29 +29,24 @@ def test_onwards() -> None:
     assert [InOrder(5)[i] for i in range(3)] == [5, 6, 7]
 
 
-@given(
-    share=st.integers(1, 4),
-    accumulate=st.integers(1, 3),
-    world=st.integers(1, 3),
-    first=st.integers(0, 5),
-)
+@given(share=st.integers(1, 4), world=st.integers(1, 3), first=st.integers(0, 5))
 def test_all_processes_together_see_the_same_steps_as_one(
-    share: int, accumulate: int, world: int, first: int
+    share: int, world: int, first: int
 ) -> None:
-    size = share * accumulate * world
+    size = share * world
     seen: dict[int, list[int]] = {step: [] for step in range(first, first + 2)}
     for rank in range(world):
-        batches = StepBatches(size, first, accumulate, rank, world)
-        for number, batch in enumerate(islice(batches, 2 * accumulate)):
+        batches = StepBatches(size, first, rank, world)
+        for number, batch in enumerate(islice(batches, 2)):
             assert len(batch) == share
-            seen[first + number // accumulate] += batch
+            seen[first + number] += batch
     for step, positions in seen.items():
         assert sorted(positions) == list(range(step * size, (step + 1) * size))
 
 
 def test_starting_later_is_the_same_stream() -> None:
-    whole = list(islice(StepBatches(4, accumulate=2), 10))
-    assert list(islice(StepBatches(4, first_step=3, accumulate=2), 4)) == whole[6:]
+    whole = list(islice(StepBatches(4), 5))
+    assert list(islice(StepBatches(4, first_step=3), 2)) == whole[3:]
 
 
 def test_seeded_draws_repeat_and_leave_the_outside_alone() -> None:

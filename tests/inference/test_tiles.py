@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from cascade_clip.inference import tiles
-from cascade_clip.inference.sliding import sliding_best
+from cascade_clip.inference.sliding import sliding_best, sliding_scores
 from tests.inference.test_sliding import PATCH, Patchwise, draw
 from tests.naive import sliding as naive
 
@@ -57,6 +60,40 @@ def test_labels_equal_the_naive_twin_for_any_tile(
     assert torch.equal(labels[clear], expected.argmax(1)[clear])
 
 
+class LargestTensor(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self.size = max(self.size, tensor.untyped_storage().nbytes())
+        return made
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    short=st.integers(1, 3),
+    long=st.integers(10_000, 60_000),
+    shrunk_to=st.integers(200, 600),
+    upright=st.booleans(),
+)
+def test_long_narrow_pictures_take_no_memory_beyond_their_pixels(
+    short: int, long: int, shrunk_to: int, upright: bool
+) -> None:
+    turn = slice(None, None, -1 if upright else 1)
+    size, output = (short, shrunk_to)[turn], (short, long)[turn]
+    image, text = draw(1, (size[0], size[1]), 4, seed=0)
+    options: dict[str, Any] = {"crop": 64, "stride": 64, "output_size": (output[0], output[1])}
+    with LargestTensor() as largest:
+        labels, best = sliding_best(Patchwise(), image, text, **options)
+    assert largest.size <= 2**20 + 8 * labels.numel()  # the labels are 8 bytes each
+    scores = sliding_scores(Patchwise(), image, text, **options)[0]
+    torch.testing.assert_close(best[0], scores.amax(0), rtol=0, atol=2e-5)
+
+
 def test_of_equal_scores_the_first_class_wins() -> None:
     image, text = draw(1, (20, 20), 4, seed=0)
     twins = torch.cat([text, text])
@@ -71,7 +108,7 @@ def test_only_classes_that_may_win_are_computed(offset: float, left: int) -> Non
     axis = tiles.Axis(
         output=64, picture=64, starts=(0,), window=64, padded=64, patches=4, upsampled=None
     )
-    (span,) = tiles.tile_spans(axis, dtype=torch.float32, device=torch.device("cpu"))
+    (span,) = tiles.tile_spans(axis, 64, dtype=torch.float32, device=torch.device("cpu"))
     logits = torch.full((1, 100, 4, 4), -3.0)
     logits[0, 7], logits[0, 42, :2] = 1.0, 2.0
     offsets = torch.zeros(100)

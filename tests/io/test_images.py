@@ -3,11 +3,13 @@
 import struct
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import TooManyPixels, read_picture, read_picture_bytes
@@ -194,7 +196,7 @@ def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
     """Damaged files give a picture or a `UserError`, whatever is damaged."""
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
-    for suffix in ("png", "jpg", "gif", "tiff", "webp", "bmp"):
+    for suffix in ("png", "jpg", "gif", "tiff", "webp", "bmp", "ppm", "avif"):
         whole = bytearray(save(tmp_path, noise, f"whole.{suffix}").read_bytes())
         for trial in range(40):
             damaged = bytearray(whole)
@@ -206,6 +208,17 @@ def test_flipped_bytes_never_crash(tmp_path: Path) -> None:
                 assert read_picture(path).ndim == 3
             except UserError as error:
                 assert path.name in str(error)
+
+
+def test_whatever_a_decoder_raises_the_file_is_damaged(tmp_path: Path) -> None:
+    """The AVIF decoder raises RuntimeError, others have raised other things."""
+    whole = save(tmp_path, Image.new("RGB", (24, 24)), "whole.png")
+    for error in (RuntimeError("decode"), MemoryError(), KeyError(7), RecursionError("deep")):
+        with (
+            mock.patch.object(PngImageFile, "load", side_effect=error),
+            pytest.raises(UserError, match=r"whole\.png is damaged"),
+        ):
+            read_picture(whole)
 
 
 def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path) -> None:

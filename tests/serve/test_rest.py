@@ -22,6 +22,7 @@ from cascade_clip.serve.limits import Limits
 from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
+from tests.damaged import damaged_avif
 from tests.serve.conftest import SCENE, SCENE_PNG, Gated, png, png_header
 
 NAMES = "cat|kitten, sky, sea, wood"
@@ -121,6 +122,7 @@ def test_metrics_count_requests_errors_and_batches(client: TestClient) -> None:
 BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
     "zero bytes": (b"", {}, 422, "unreadable_picture", "empty"),
     "cut short": (SCENE_PNG[:500], {}, 422, "unreadable_picture", "damaged or cut short"),
+    "AVIF": (damaged_avif(), {}, 422, "unreadable_picture", "damaged or cut short"),
     "text": (b"no picture", {}, 422, "unreadable_picture", "not a picture"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n", {}, 422, "unreadable_picture", "not a picture"),
     "bomb": (png_header(60_000, 60_000), {}, 413, "too_many_pixels", "pixels"),

@@ -89,19 +89,20 @@ def damaged_book(tmp_path: Path) -> Path:
     return book
 
 
-def with_devices(recipe: Recipe, devices: int) -> Recipe:
-    settings = recipe.train.model_copy(update={"devices": devices})
+def with_devices(recipe: Recipe, devices: int, accumulate: int = 1) -> Recipe:
+    settings = recipe.train.model_copy(update={"devices": devices, "accumulate": accumulate})
     return recipe.model_copy(update={"train": settings})
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one_does(
-    damaged_book: Path, tmp_path: Path, tiny_overrides: list[str]
+    damaged_book: Path, tmp_path: Path, tiny_overrides: list[str], accumulate: int
 ) -> None:
     data = ["data.name=folder", f"data.root={damaged_book}", "train.steps=4"]
     recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS, *data])
     one, two = tmp_path / "one", tmp_path / "two"
     recipe_file = tmp_path / "two.yaml"
-    recipe_file.write_text(yaml.safe_dump(dump_recipe(with_devices(recipe, 2))))
+    recipe_file.write_text(yaml.safe_dump(dump_recipe(with_devices(recipe, 2, accumulate))))
     with started(sys.executable, PROGRAM, recipe_file, two, folder=tmp_path) as process:
         train(recipe, one, quiet=True)
         printed = output(process)

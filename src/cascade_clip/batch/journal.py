@@ -11,12 +11,11 @@ from typing import Any
 from cascade_clip.batch.items import Item
 from cascade_clip.batch.names import names_of_sources, source_of
 from cascade_clip.batch.settings import difference
-from cascade_clip.class_names import some_of
 from cascade_clip.errors import UserError
 from cascade_clip.io import coco
 from cascade_clip.io.files import write_text
 from cascade_clip.io.results import COCO_FILE, JOURNAL_FILE, segment_files
-from cascade_clip.support.messages import counted
+from cascade_clip.support.messages import counted, some_of
 
 MOST_NAMED = 3
 """Pictures that a message names."""

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cascade_clip.batch.records import Record, Store
+from cascade_clip.data.pairs import read_mask
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.io.images import read_picture
@@ -53,8 +54,8 @@ def _thumbnail(record: Record, store: Store) -> bytes:
     image = Image.fromarray(read_picture(Path(record.picture)))
     scale = min(1.0, THUMBNAIL / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    with Image.open(store.mask(record.name)) as mask:
-        labels = np.asarray(mask.resize(size, Image.Resampling.NEAREST)).astype(np.int16)
+    mask = Image.fromarray(read_mask(store.mask(record.name)).astype(np.int32))
+    labels = np.array(mask.resize(size, Image.Resampling.NEAREST))
     labels[labels >= len(store.classes)] = -1
     overlay = draw_overlay(np.asarray(image.resize(size)), labels, store.colours)
     buffer = io.BytesIO()

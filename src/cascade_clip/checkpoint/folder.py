@@ -34,6 +34,7 @@ from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.support.messages import some_of
 
 FORMAT_VERSION = 1
 CLIP_FOLDER = "clip"
@@ -254,8 +255,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     broken = names_not_finite(state)
     if broken:
         raise UserError(
-            f"{path} holds values that are not finite, in {broken[0]} and {len(broken) - 1} other "
-            "tensors; the training diverged, use an earlier checkpoint"
+            f"{path} holds values that are not finite, in {some_of(broken, 3)}; the training "
+            "diverged, use an earlier checkpoint"
         )
     return state
 

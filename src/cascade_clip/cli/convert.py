@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cascade_clip.checkpoint.locate import check_checkpoint, check_new, check_trained
+from cascade_clip.checkpoint.locate import check_checkpoint, check_new
 from cascade_clip.cli.options import read_names
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
@@ -21,15 +21,8 @@ CHECKPOINT = "What the checkpoint does not say"
 
 
 def convert(
-    source: Annotated[
-        Path, typer.Argument(help="Released .pth file; with --to-released, a model folder.")
-    ],
-    out: Annotated[
-        Path, typer.Argument(help="Folder to write; with --to-released, a .pth file. New.")
-    ],
-    to_released: Annotated[
-        bool, typer.Option("--to-released", help="The way back: a model folder to a .pth file.")
-    ] = False,
+    source: Annotated[Path, typer.Argument(help="Released .pth file.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; new.")],
     class_names: Annotated[
         str | None,
         typer.Option(
@@ -104,28 +97,19 @@ def convert(
         typer.Option(min=1, help="Step between windows, px.", rich_help_panel=CHECKPOINT),
     ] = None,
 ) -> None:
-    """Convert a released Cascade-CLIP or ZegCLIP checkpoint to a model folder, or back.
+    """Convert a released Cascade-CLIP or ZegCLIP checkpoint to a model folder.
 
     Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """
-    if to_released:
-        options = (
-            class_names, unseen, setting, score_offset, templates, vision_heads, decoder_heads,
-            text_heads, inner_blocks, crop, stride,
-        )  # fmt: skip
-        if any(value is not None for value in options):
-            raise UserError("with --to-released the model says everything; leave the options out")
-        check_trained(source, "convert")
-    else:
-        check_checkpoint(source)
+    check_checkpoint(source)
     check_new(out)
     check_writable(out.parent)  # mistakes show before the heavy imports
     blocks = None if inner_blocks is None else _numbers(inner_blocks)
 
     from rich.console import Console
 
-    from cascade_clip.checkpoint.released import convert as conversion
     from cascade_clip.checkpoint.released.classes import Overrides
+    from cascade_clip.checkpoint.released.convert import to_folder
 
     overrides = Overrides(
         vision_heads=vision_heads,
@@ -141,17 +125,13 @@ def convert(
         templates=templates,
     )
     console = Console()
-    if to_released:
-        released = conversion.to_released_file(source, out)
-        console.print(_table(released, "filled with zeros (norms: ones), as nothing reads them"))
-    else:
-        released, _ = conversion.to_folder(source, out, overrides)
-        console.print(_table(released, _summary(released.dropped)))
+    released, _ = to_folder(source, out, overrides)
+    console.print(_table(released))
     console.print(f"written: {out}", highlight=False)
 
 
-def _table(released: ReleasedModel, dead: str) -> Table:
-    """What was inferred, and what became of the `dead` weights."""
+def _table(released: ReleasedModel) -> Table:
+    """What was inferred."""
     from rich.table import Table
 
     from cascade_clip.checkpoint.released.convert import method_name
@@ -176,7 +156,7 @@ def _table(released: ReleasedModel, dead: str) -> Table:
         "templates": released.templates,
         "windows": f"{prepared.crop} px every {prepared.stride} px",
         "class embedding": "counts twice, as released",
-        "dead weights": dead,
+        "dead weights": _summary(released.dropped),
     }
     for name, value in rows.items():
         table.add_row(name, value)
@@ -184,10 +164,12 @@ def _table(released: ReleasedModel, dead: str) -> Table:
 
 
 def _summary(dropped: tuple[str, ...]) -> str:
-    """The parts of the decoder layers (and of the loss) that were left out, each once."""
+    """The parts of the decoder layers (and of the loss) that were left out, each once; all moving
+    averages as one."""
     if not dropped:
         return "none"
-    parts = [name.partition(".layers.")[2].partition(".")[2] or name for name in dropped]
+    plain = ["moving averages" if name.startswith("ema_") else name for name in dropped]
+    parts = [name.partition(".layers.")[2].partition(".")[2] or name for name in plain]
     kinds = sorted({part.removesuffix(".weight").removesuffix(".bias") for part in parts})
     return f"{len(dropped)} dropped, which nothing reads: {', '.join(kinds)}"
 

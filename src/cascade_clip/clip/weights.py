@@ -18,12 +18,10 @@ from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
 from cascade_clip.clip.transformers_format import from_transformers, is_transformers
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError, first_line
-from cascade_clip.support.messages import notice
+from cascade_clip.support.messages import notice, some_of
 
 DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 """Entries of OpenAI's archives and old checkpoints that follow from the architecture."""
-SHOWN = 4
-"""Differences of one kind that an error spells out."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,9 @@ def describe_differences(
         "missing": [name for name in expected if name not in state],
         "unexpected": [name for name in state if name not in expected],
     }
-    return "; ".join(_list(kind, names) for kind, names in kinds.items() if names)
+    return "; ".join(
+        f"{len(names)} {kind}: {some_of(names, 4)}" for kind, names in kinds.items() if names
+    )
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -155,8 +155,3 @@ def _activation_beside(path: Path) -> bool | None:
 
 def _size(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "a number"
-
-
-def _list(kind: str, names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{more}"

@@ -54,7 +54,8 @@ class TrainSettings(Settings):
     """Keeps less for the backward pass, which runs the image encoder's blocks again: a fraction of
     the memory, about a third more time."""
     accumulate: PositiveInt = 1
-    """Forward passes per step; each takes an equal share of the batch."""
+    """Forward passes per step; each takes an equal share of the batch. Loss and gradient are those
+    of the whole batch; `transductive` predicts one more time, to count its pseudo-labels first."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train; `auto`: on GPUs if there are any."""
     devices: PositiveInt = 1

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
-from cascade_clip.data.pairs import Pair, read_mask
+from cascade_clip.data.pairs import Pair, read_data_picture, read_mask
 from cascade_clip.data.survey import LISTED, DataProblem, Kind, Survey
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
-from cascade_clip.io.images import read_picture
 from cascade_clip.support.parallel import in_processes
 
 
@@ -117,7 +116,7 @@ def examine(classes: int | None, pair: Pair) -> Examined:
     picture_size = mask_size = None
     pixels: dict[int, int] = {}
     try:
-        picture_size = read_picture(pair.picture).shape[:2]
+        picture_size = read_data_picture(pair.picture).shape[:2]
     except UserError as error:
         problems.append(DataProblem("unreadable picture", pair.picture, str(error)))
     try:

@@ -10,14 +10,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.samples import Sample
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
-from cascade_clip.io.images import read_picture
+from cascade_clip.io.images import RGBArray, open_picture, read_picture
+
+MOST_ELONGATED = 100
+"""How many times as long as wide a picture of a data set may be: all are scaled by their short
+side, which would blow up a longer one."""
 
 ListName = Literal["train", "val", "calibration"]
 """A data set of files has a list of each of these names, `calibration.txt` only if wanted."""
@@ -54,7 +57,7 @@ class PairDataset:
     def __getitem__(self, index: int) -> Sample:
         picture, mask = self.pairs[index]
         # (3, H, W), but laid out as decoded: resizing is quickest so.
-        image = torch.from_numpy(read_picture(picture)).permute(2, 0, 1)
+        image = torch.from_numpy(read_data_picture(picture)).permute(2, 0, 1)
         labels = read_mask(mask)
         self._check_labels(labels, mask)
         if labels.shape != tuple(image.shape[1:]):
@@ -85,24 +88,34 @@ def check_count(classes: ClassSet) -> None:
         )
 
 
+def read_data_picture(path: Path) -> RGBArray:
+    """A picture (H, W, 3) of a data set.
+
+    Raises `UserError` if it can't be read or is longer than `MOST_ELONGATED` times its width.
+    """
+    picture = read_picture(path)
+    height, width = picture.shape[:2]
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise UserError(
+            f"{path} is {width:,} x {height:,} pixels; a data set's pictures are at most "
+            f"{MOST_ELONGATED} times as long as wide: cut it into pieces or leave it out"
+        )
+    return picture
+
+
 def read_mask(path: Path) -> NDArray[np.integer]:
     """A mask file (palette or grey PNG) as labels (H, W): the stored indices, not colours.
 
     Raises `UserError` if the file is missing, can't be decoded or holds colours.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
-                raise UserError(
-                    f"mask {path} holds colours ({image.mode}), expected one index per pixel: save "
-                    "it as a palette or grey PNG"
-                )
-            labels = np.array(image)
-            return labels.astype(np.uint8) if labels.dtype == bool else labels
-    except FileNotFoundError as error:
-        raise UserError(f"mask {path} is missing") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise UserError(f"mask {path} can't be read: {error}") from error
+    with open_picture(path, f"mask {path}") as image:
+        if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
+            raise UserError(
+                f"mask {path} holds colours ({image.mode}), expected one index per pixel: save it "
+                "as a palette or grey PNG"
+            )
+        labels = np.array(image)
+        return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
 def list_of(split: Split) -> ListName:

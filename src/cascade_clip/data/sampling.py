@@ -55,32 +55,22 @@ class InOrder:
 
 
 class StepBatches(Sampler[list[int]]):
-    """Positions in the training stream, one batch per forward pass, without end.
+    """Positions in the training stream, one batch per step, without end.
 
-    A step takes `batch_size` consecutive positions, over `accumulate` forward passes and over
-    `world` processes; the first step taken is `first_step`. All processes together see the same
-    pictures at the same step, whatever their number.
+    A step takes `batch_size` consecutive positions, over `world` processes; the first step taken is
+    `first_step`. All processes together see the same pictures at the same step, whatever their
+    number.
     """
 
-    def __init__(
-        self,
-        batch_size: int,
-        first_step: int = 0,
-        accumulate: int = 1,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.share = batch_size // (accumulate * world)
+    def __init__(self, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.share = batch_size // world
         self.batch_size = batch_size
         self.first_step = first_step
-        self.accumulate = accumulate
         self.rank = rank
-        self.world = world
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            for part in range(self.accumulate):
-                start = step * self.batch_size + (part * self.world + self.rank) * self.share
-                yield list(range(start, start + self.share))
+            start = step * self.batch_size + self.rank * self.share
+            yield list(range(start, start + self.share))
             step += 1

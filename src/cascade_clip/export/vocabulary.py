@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cascade_clip.class_names import TypedClasses, some_of
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import some_of
 
 
 @dataclass(frozen=True)

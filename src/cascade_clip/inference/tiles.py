@@ -16,10 +16,16 @@ import torch
 from torch import Tensor
 
 from cascade_clip.ops.argmax import RunningArgmax
-from cascade_clip.ops.bilinear import BilinearResize, interpolation_matrix, maps_per_chunk
+from cascade_clip.ops.bilinear import (
+    BilinearResize,
+    interpolation_matrix,
+    interpolation_rows,
+    maps_per_chunk,
+)
 
 TILE = 64
-"""Side of a tile in pixels of the result: a few patches, and a few tiles to a cache."""
+"""Side of a tile in pixels of the result: a few patches, and a few tiles to a cache. In long,
+narrow pictures tiles are longer, as far as they hold no more pixels."""
 
 SLACK = 1e-5
 """By how much an upper bound must lie under a lower one: far more than rounding takes."""
@@ -41,6 +47,12 @@ class Axis:
     """Patches along a window."""
     upsampled: int | None
     """Length to which logits are upsampled before the sigmoid; None: `padded`."""
+
+    def tile(self, shorter: Axis) -> int:
+        """Length of the tiles along this axis: more than `TILE` where the other one is shorter than
+        that, and the pixels of the result lie closer than those of the picture."""
+        by_area = TILE**2 // min(TILE, shorter.output)
+        return max(TILE, min(by_area, TILE * self.output // self.picture))
 
 
 @dataclass(frozen=True)
@@ -80,14 +92,23 @@ def best_by_tiles(logits: Tensor, offsets: Tensor, rows: Axis, columns: Axis) ->
     """
     size = (rows.output, columns.output)
     best = RunningArgmax(size, dtype=logits.dtype, device=logits.device)
-    column_spans = tile_spans(columns, dtype=logits.dtype, device=logits.device)
-    for row in tile_spans(rows, dtype=logits.dtype, device=logits.device):
-        for column in column_spans:
-            tile = Tile(logits, offsets, row, column, len(columns.starts))
-            place = best.part(row.output, column.output)
-            for classes in tile.contenders().split(tile.classes_at_once()):
-                place.update(tile.scores(classes), classes)
+    for row, column in _tiles(rows, columns, logits):
+        tile = Tile(logits, offsets, row, column, len(columns.starts))
+        place = best.part(row.output, column.output)
+        for classes in tile.contenders().split(tile.classes_at_once()):
+            place.update(tile.scores(classes), classes)
     return best
+
+
+def _tiles(rows: Axis, columns: Axis, logits: Tensor) -> Iterator[tuple[TileSpan, TileSpan]]:
+    """All tiles, of which only the spans of the shorter axis are held."""
+    spans = partial(tile_spans, dtype=logits.dtype, device=logits.device)
+    if rows.output >= columns.output:
+        across = list(spans(columns, TILE))
+        yield from ((row, column) for row in spans(rows, rows.tile(columns)) for column in across)
+    else:
+        down = list(spans(rows, TILE))
+        yield from ((row, column) for column in spans(columns, columns.tile(rows)) for row in down)
 
 
 @dataclass(frozen=True)
@@ -153,28 +174,30 @@ class Tile:
         return self.logits[row.window * self.windows_per_row + column.window]  # (C, h, w)
 
 
-def tile_spans(axis: Axis, *, dtype: torch.dtype, device: torch.device) -> list[TileSpan]:
-    """One axis cut into tiles."""
+def tile_spans(
+    axis: Axis, length: int, *, dtype: torch.dtype, device: torch.device
+) -> Iterator[TileSpan]:
+    """One axis cut into tiles of `length` pixels of the result."""
     matrix = partial(interpolation_matrix, dtype=dtype, device=device)
-    resize = None if axis.output == axis.picture else matrix(axis.picture, axis.output)
     upsampled = axis.upsampled or axis.padded
     before = matrix(axis.patches, upsampled)
     after = None if axis.upsampled is None else matrix(axis.upsampled, axis.padded)
     overlaps = torch.zeros(axis.picture, dtype=dtype, device=device)
     for start in axis.starts:
         overlaps[start : start + axis.window] += 1
-    spans = []
-    for first in range(0, axis.output, TILE):
-        output = slice(first, min(first + TILE, axis.output))
-        source = output if resize is None else used_columns(resize[output])
+    for first in range(0, axis.output, length):
+        output = slice(first, min(first + length, axis.output))
+        source, resize = output, None
+        if axis.output != axis.picture:
+            source, resize = interpolation_rows(
+                axis.picture, axis.output, output, dtype=dtype, device=device
+            )
         windows = tuple(
             _window_span(number, start, axis, source, before, after)
             for number, start in enumerate(axis.starts)
             if start < source.stop and source.start < start + axis.window
         )
-        part = None if resize is None else resize[output, source]
-        spans.append(TileSpan(output, part, overlaps[source], windows))
-    return spans
+        yield TileSpan(output, resize, overlaps[source], windows)
 
 
 def _window_span(

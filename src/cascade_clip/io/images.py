@@ -6,7 +6,8 @@ import os
 import re
 import struct
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.generic] | Tensor
 """What is taken for a picture: a path, a PIL image, an array (H,W), (H,W,1), (H,W,3) or (H,W,4) of
@@ -32,9 +33,6 @@ programs (EPS) or are no pictures that people send."""
 
 _PNG_HEADER = 24
 """Bytes of a PNG up to and with its size."""
-
-# Pillow's readers raise these on damaged files, depending on the format.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 # What turns a stored picture upright, by its EXIF orientation; 1 is upright.
 _TURNS = {
@@ -62,7 +60,9 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> RGBArray:
     `max_pixels` pixels (told from its header, before anything is unpacked).
     """
     if isinstance(picture, Image.Image):
-        return _decode(picture, "the picture", max_pixels)
+        _check_size(picture.width, picture.height, "the picture", max_pixels)
+        with _decoding("the picture", max_pixels):  # it may still lie in a file
+            return _decode(picture, "the picture")
     if isinstance(picture, Tensor):
         return _from_tensor(picture, max_pixels)
     if isinstance(picture, np.ndarray):
@@ -86,7 +86,9 @@ def read_picture_bytes(
     if not data:
         raise UserError(f"{name} is empty (0 bytes)")
     Image.init()
-    return _open(BytesIO(data), name, max_pixels, [kind for kind in _FORMATS if kind in Image.OPEN])
+    formats = [kind for kind in _FORMATS if kind in Image.OPEN]
+    with open_picture(BytesIO(data), name, max_pixels=max_pixels, formats=formats) as image:
+        return _decode(image, name)
 
 
 def picture_name(picture: Picture, index: int) -> str:
@@ -96,42 +98,66 @@ def picture_name(picture: Picture, index: int) -> str:
     return f"picture-{index}"
 
 
-def _from_file(path: Path, max_pixels: int) -> RGBArray:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, not a picture")
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty (0 bytes)")
-        return _open(path, str(path), max_pixels)
-    except FileNotFoundError as error:
-        raise UserError(f"no such picture: {path}") from error
-    except PermissionError as error:
-        raise UserError(f"{path} can't be read: permission denied") from error
+@contextmanager
+def open_picture(
+    source: Path | BytesIO,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: list[str] | None = None,
+) -> Iterator[Image.Image]:
+    """A file of at most `max_pixels`, open; `name` is what messages call it.
+
+    Whatever a decoder raises, here or in the body, is a `UserError`: the file is missing, no
+    picture, too large or damaged.
+    """
+    with _decoding(name, max_pixels), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
+        try:
+            image = Image.open(source, formats=formats)
+        except UnidentifiedImageError as error:
+            if (size := _png_size(source)) is not None:
+                _check_size(*size, name, max_pixels)
+                raise UserError(f"{name} is damaged or cut short") from error
+            raise UserError(f"{name} is not a picture of any known format") from error
+        with image:
+            _check_size(image.width, image.height, name, max_pixels)
+            yield image
 
 
-def _open(
-    source: Path | BytesIO, name: str, max_pixels: int, formats: list[str] | None = None
-) -> RGBArray:
+@contextmanager
+def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
-            with Image.open(source, formats=formats) as image:
-                return _decode(image, name, max_pixels)
-    except (FileNotFoundError, PermissionError):
+        yield
+    except UserError:
         raise
-    except UnidentifiedImageError as error:
-        if (size := _png_size(source)) is not None:
-            _check_size(*size, name, max_pixels)
-            raise UserError(f"{name} is damaged or cut short") from error
-        raise UserError(f"{name} is not a picture of any known format") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{name} is missing: there is no such file") from error
+    except PermissionError as error:
+        raise UserError(f"{name} can't be read: permission denied") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit; its words hold the number
         declared = re.search(r"(\d+) pixels", str(error))
         pixels = f"{int(declared[1]):,}" if declared else "too many"
         raise TooManyPixels(
             f"{name} has {pixels} pixels; at most {max_pixels:,} are taken; shrink it first"
         ) from error
-    except _DAMAGE as error:
-        raise UserError(f"{name} is damaged or cut short: {error}") from error
+    except MemoryError as error:
+        raise UserError(f"{name} is damaged, or needs more memory than there is") from error
+    except Exception as error:  # decoders raise nearly anything on files that aren't sound
+        raise UserError(f"{name} is damaged or cut short: {first_line(error)}") from error
+
+
+def _from_file(path: Path, max_pixels: int) -> RGBArray:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a picture")
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise UserError(f"no such picture: {path}") from error
+    if size == 0:
+        raise UserError(f"{path} is empty (0 bytes)")
+    with open_picture(path, str(path), max_pixels=max_pixels) as image:
+        return _decode(image, str(path))
 
 
 def _png_size(source: Path | BytesIO) -> tuple[int, int] | None:
@@ -147,8 +173,7 @@ def _png_size(source: Path | BytesIO) -> tuple[int, int] | None:
     return width, height
 
 
-def _decode(image: Image.Image, source: str, max_pixels: int) -> RGBArray:
-    _check_size(image.width, image.height, source, max_pixels)
+def _decode(image: Image.Image, source: str) -> RGBArray:
     upright = _upright(image)
     if upright.mode == "F" or upright.mode.startswith("I"):
         grey = _grey_to_8_bits(np.asarray(upright), source)  # (H, W)
@@ -166,7 +191,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()  # Pillow turns TIFFs itself when it loads them
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except (*_DAMAGE, KeyError, TypeError):
+    except Exception:
         return image
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
@@ -199,7 +224,7 @@ def _from_array(array: npt.NDArray[np.generic], max_pixels: int) -> RGBArray:
     _check_size(array.shape[1], array.shape[0], f"the array {array.shape}", max_pixels)
     if array.ndim == 3 and array.shape[2] == 3:
         return np.array(array, dtype=np.uint8, order="C")
-    return _decode(Image.fromarray(array), "the array", max_pixels)
+    return _decode(Image.fromarray(array), "the array")
 
 
 def _from_tensor(tensor: Tensor, max_pixels: int) -> RGBArray:

@@ -22,6 +22,7 @@ MIN_SHOWN_SIDE = 512
 """Small pictures are enlarged to about this long side when a legend is drawn, so that it fits."""
 MAX_LEGEND_ENTRIES = 24
 MAX_NAME_LENGTH = 40
+MAX_STRIP_PIXELS = 50_000_000
 
 _PAPER, _INK, _SOFT = (250, 250, 250), (32, 33, 36), (120, 124, 130)
 
@@ -77,7 +78,10 @@ def enlarge(
 
 
 def add_legend(picture: Image.Image, chips: Sequence[Chip]) -> Image.Image:
-    """The picture with a strip of colour chips, names and shares below it, largest share first."""
+    """The picture with a strip of colour chips, names and shares below it, largest share first.
+
+    A picture so wide that the strip would take more than `MAX_STRIP_PIXELS` stays without it.
+    """
     width = max(picture.width, 200)
     size = int(np.clip(width / 34, 13, 44))
     margin, gap = round(size * 0.8), round(size * 0.5)
@@ -89,6 +93,8 @@ def add_legend(picture: Image.Image, chips: Sequence[Chip]) -> Image.Image:
     row_height = round(size * 1.7)
     lines = len(rows) + (1 if rest else 0)
     strip = max(1, lines) * row_height + margin
+    if strip * width > MAX_STRIP_PIXELS:
+        return picture
     page = Image.new("RGB", (width, picture.height + strip), _PAPER)
     page.paste(picture, ((width - picture.width) // 2, 0))
     draw = ImageDraw.Draw(page)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -92,5 +92,8 @@ def _opened(path: Path) -> Iterator[InputContainer]:
                 raise UserError(f"{path} holds no moving pictures")
             container.streams.video[0].thread_type = "AUTO"
             yield container
-    except FFmpegError as error:
-        raise UserError(f"{path} is damaged or no video: {error.strerror}") from error
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise more than FFmpegError on files that aren't sound
+        reason = error.strerror if isinstance(error, FFmpegError) else first_line(error)
+        raise UserError(f"{path} is damaged or no video: {reason}") from error

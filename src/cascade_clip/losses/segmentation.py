@@ -31,7 +31,7 @@ class SegmentationLoss(nn.Module):
     """Focal loss over all class maps plus dice loss over the maps of present classes.
 
     With p = sigmoid(logit) upsampled to the labels' size, y in {0, 1} per map, and n the number of
-    (image, present class) pairs, averaged over processes, at least 1:
+    (image, present class) pairs, averaged over processes, at least 1 (see `normaliser`):
 
     - focal: `-alpha (1-p)^gamma log p` where y = 1, `-(1-alpha) p^gamma log(1-p)` where y = 0
       (arXiv 1708.02002, Eq. 5); mean over pixels, sum over all B*C maps, divided by n.
@@ -48,7 +48,13 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         self.settings = settings
 
-    def forward(self, mask_logits: Tensor, labels: Tensor, ignore: int = 255) -> LossTerms:
+    def forward(
+        self,
+        mask_logits: Tensor,
+        labels: Tensor,
+        ignore: int = 255,
+        n: Tensor | None = None,
+    ) -> LossTerms:
         """Compute the loss.
 
         Args:
@@ -56,6 +62,7 @@ class SegmentationLoss(nn.Module):
                 computed in float32, float64 in float64.
             labels: (B, H, W) integers in 0..C-1, or `ignore`.
             ignore: label of pixels without a class.
+            n: scalar to divide by where these pictures are a part of a step's; None: counted here.
 
         Raises:
             ValueError: if the shapes do not belong together or a label is none of the allowed ones.
@@ -66,7 +73,7 @@ class SegmentationLoss(nn.Module):
             mask_logits,
             labels,
             present,
-            normaliser=_mean_over_processes(present.sum()).clamp(min=1),
+            normaliser=normaliser(present.sum()) if n is None else n,
             alpha=self.settings.focal_alpha,
             gamma=self.settings.focal_gamma,
         )
@@ -76,6 +83,16 @@ class SegmentationLoss(nn.Module):
         if self.settings.ssim_weight:
             ssim = self.settings.ssim_weight * structural_dissimilarity(mask_logits, labels)
         return LossTerms(focal, dice, ssim, focal + dice + ssim)
+
+
+def normaliser(pairs: Tensor, parts: int = 1) -> Tensor:
+    """n for each of `parts` equal parts of a step with so many (image, present class) pairs here.
+
+    Pairs are counted over the whole step and all processes, as in the released code: n is their
+    mean over processes, at least 1, and a part has its share of it. So the mean over the parts is
+    the loss, and the gradient, of the whole step.
+    """
+    return _mean_over_processes(pairs).clamp(min=1) / parts
 
 
 def present_classes(labels: Tensor, num_classes: int, ignore: int) -> Tensor:

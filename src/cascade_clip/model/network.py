@@ -14,6 +14,7 @@ from cascade_clip.model.aggregation import stages_read
 from cascade_clip.model.encoder import ImageEncoder
 from cascade_clip.model.heads import CascadeHead
 from cascade_clip.model.levels import Levels
+from cascade_clip.support.messages import some_of
 
 VISUAL_PREFIX = "encoder.visual."
 
@@ -92,7 +93,8 @@ class SegmentationNetwork(nn.Module):
             if state[name].shape != own[name].shape
         ]
         if problems:
-            raise UserError("the weights belong to another model: " + "; ".join(sorted(problems)))
+            told = some_of(sorted(problems), 3, "; ")
+            raise UserError(f"the weights belong to another model: {told}")
         self.load_state_dict({**self.state_dict(), **state})
 
     def _check_text(self, text_embeddings: Tensor) -> None:

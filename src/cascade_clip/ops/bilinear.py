@@ -33,14 +33,35 @@ def interpolation_matrix(
     source pixel that pixel is repeated. Positions are computed in `dtype`, as in
     `torch.nn.functional.interpolate`, so that both agree on long axes too.
     """
-    position = torch.arange(target, dtype=dtype, device=device).add_(0.5)
+    left, right, fraction = _neighbours(source, target, slice(0, target), dtype, device)
+    return _weights(left, right, fraction, source)  # (target, source)
+
+
+def interpolation_rows(
+    source: int, target: int, rows: slice, *, dtype: torch.dtype, device: torch.device
+) -> tuple[slice, Tensor]:
+    """Some rows of `interpolation_matrix`, cut to the source pixels that they look at: these, and
+    the weights (rows, these). The whole matrix is never held, so that long axes take no more."""
+    left, right, fraction = _neighbours(source, target, rows, dtype, device)
+    first, last = int(left[0]), int(right[-1])  # both ascend
+    return slice(first, last + 1), _weights(left - first, right - first, fraction, last + 1 - first)
+
+
+def _neighbours(
+    source: int, target: int, rows: slice, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The two source pixels of each target pixel, and how far it lies towards the right one."""
+    position = torch.arange(rows.start, rows.stop, dtype=dtype, device=device).add_(0.5)
     position = position.mul_(source / target).sub_(0.5).clamp_(min=0)
     left = position.floor().long().clamp_(max=source - 1)
     right = (left + 1).clamp_(max=source - 1)
-    fraction = (position - left)[:, None]
-    matrix = torch.zeros(target, source, dtype=dtype, device=device)
-    matrix.scatter_add_(1, left[:, None], 1 - fraction)
-    return matrix.scatter_add_(1, right[:, None], fraction)  # (target, source)
+    return left, right, position - left
+
+
+def _weights(left: Tensor, right: Tensor, fraction: Tensor, source: int) -> Tensor:
+    matrix = fraction.new_zeros(len(fraction), source)
+    matrix.scatter_add_(1, left[:, None], 1 - fraction[:, None])
+    return matrix.scatter_add_(1, right[:, None], fraction[:, None])  # (rows, source)
 
 
 @dataclass(frozen=True)

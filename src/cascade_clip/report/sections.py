@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cascade_clip.class_names import some_of
 from cascade_clip.config.recipes import flatten
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.examples import Example, Labels, Rows
@@ -22,6 +21,7 @@ from cascade_clip.io.files import write_text
 from cascade_clip.io.overlay import paint_labels
 from cascade_clip.io.palette import IGNORED, class_colours, to_hex
 from cascade_clip.report import html, plots
+from cascade_clip.support.messages import some_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from rich.console import Console
@@ -29,6 +29,14 @@ def counted(number: int, thing: str) -> str:
     """`1 picture`, `2 pictures`, `2 batches`."""
     ending = "" if number == 1 else "es" if thing.endswith("ch") else "s"
     return f"{number} {thing}{ending}"
+
+
+def some_of(parts: Sequence[str], most: int = 30, between: str = ", ") -> str:
+    """Names for a message: all, or the first and how many there are besides."""
+    if len(parts) <= most:
+        return between.join(parts)
+    rest = len(parts) - most
+    return f"{between.join(parts[:most])} and {rest:,} other{'' if rest == 1 else 's'}"
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

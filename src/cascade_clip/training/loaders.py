@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
 import torch
 from torch.utils.data import DataLoader
 
@@ -21,12 +25,28 @@ def train_stream(recipe: Recipe, dataset: SegmentationDataset) -> TrainStream:
     return TrainStream(dataset, transform, recipe.train.seed, endless=endless)
 
 
-def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> DataLoader[Batch]:
-    """The share of process `rank` of `world` in all batches from step `first_step` on."""
+@dataclass(frozen=True)
+class PartsOfSteps:
+    """The batch of each step `parts` times in a row, once for each of the step's forward passes.
+
+    A pass learns from its part of the pictures, but the first one has to see them all: what each
+    divides its loss by is counted over the whole step.
+    """
+
+    steps: Iterable[Batch]
+    parts: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.steps:
+            yield from repeat(batch, self.parts)
+
+
+def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> PartsOfSteps:
+    """The share of process `rank` of `world` in all steps from `first_step` on."""
     settings = recipe.train
     stream = train_stream(recipe, open_dataset(recipe.data, "train"))
-    batches = StepBatches(settings.batch_size, first_step, settings.accumulate, rank, world)
-    return DataLoader(
+    batches = StepBatches(settings.batch_size, first_step, rank, world)
+    steps: DataLoader[Batch] = DataLoader(
         stream,  # type: ignore[arg-type]  # samples become batches in collate
         batch_sampler=batches,
         collate_fn=collate,
@@ -34,6 +54,7 @@ def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> Data
         persistent_workers=settings.workers > 0,
         pin_memory=settings.accelerator != "cpu" and torch.cuda.is_available(),
     )
+    return PartsOfSteps(steps, settings.accumulate)
 
 
 def validation_loader(recipe: Recipe, rank: int, world: int) -> DataLoader[Batch]:

@@ -12,13 +12,18 @@ from torch import Tensor
 
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import full_targets
+from cascade_clip.data.labels import IGNORE, full_targets
 from cascade_clip.data.samples import Batch
 from cascade_clip.data.sampling import derive_seed
 from cascade_clip.errors import TrainingFailed, UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
-from cascade_clip.losses.segmentation import SegmentationLoss
+from cascade_clip.losses.segmentation import (
+    LossTerms,
+    SegmentationLoss,
+    normaliser,
+    present_classes,
+)
 from cascade_clip.model.fast.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.ops.images import normalise
@@ -61,6 +66,8 @@ class TrainingModule(pl.LightningModule):
         self.classes = classes
         self.loss = SegmentationLoss(recipe.loss)
         self.metrics = SegmentationMetrics(classes.names, classes.unseen)
+        self.n: Tensor | None = None
+        self.terms: list[LossTerms] = []
         self.last_loss: float | None = None
         self.last_validation: Metrics | None = None
         self.last_validation_step = 0
@@ -75,13 +82,74 @@ class TrainingModule(pl.LightningModule):
             self.network.compile()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Dropout depends on (seed, forward pass, process) alone, so a resumed run repeats it.
-        torch.manual_seed(derive_seed(self.recipe.train.seed, batch_idx, self.global_rank))
+        self._seed_dropout(batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images = normalise(batch.images, self.recipe.data.mean, self.recipe.data.std)
-        mask_logits, targets = self.predict_for_loss(images, batch.labels)
-        terms = self.loss(mask_logits, targets)
+        """The loss of one part of a step; `batch` holds all of the step's pictures."""
+        part = batch_idx % self.recipe.train.accumulate
+        if part == 0:
+            self.terms = []
+            self.n = self._shared_normaliser(batch, batch_idx)
+        mask_logits, targets = self.predict_for_loss(*self._part(batch, part))
+        terms = self.loss(mask_logits, targets, n=self.n)
+        self.terms.append(LossTerms(*(term.detach() for term in terms)))
+        if self._ends_step(batch_idx):
+            self._log_step()
+        return terms.total
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self._ends_step(batch_idx) and self.global_step % LOSS_EVERY == 0:
+            # Reading it waits for the device, so not at every step.
+            self.last_loss = float(self._step_terms().total)
+            diverged = not math.isfinite(self.last_loss)
+            # All processes have to agree, or the others would wait for this one.
+            if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):
+                raise TrainingFailed(
+                    f"training diverged: the loss is no longer finite after step "
+                    f"{self.global_step}; lower train.lr"
+                )
+
+    def _part(self, batch: Batch, part: int) -> tuple[Tensor, Tensor]:
+        """Normalised pictures (B, 3, H, W) and labels (B, H, W) of one part of a step."""
+        images, labels = (
+            whole.chunk(self.recipe.train.accumulate)[part]
+            for whole in (batch.images, batch.labels)
+        )
+        return normalise(images, self.recipe.data.mean, self.recipe.data.std), labels
+
+    def _shared_normaliser(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """What all parts of a step divide their loss by; None if it has only one, which counts.
+
+        Pseudo-labels have to be predicted before they can be counted: by the weights and with the
+        dropout of the passes to come.
+        """
+        parts, setting = self.recipe.train.accumulate, self.recipe.train.setting
+        if parts == 1:
+            return None
+        pairs = torch.zeros((), device=self.device)
+        for part in range(parts):
+            images, labels = self._part(batch, part)
+            if setting == "inductive":
+                targets = inductive_targets(labels, self.seen)
+            elif setting == "full":
+                targets = full_targets(labels)
+            else:
+                self._seed_dropout(batch_idx + part)
+                with torch.no_grad():
+                    _, targets = self.predict_for_loss(images, labels)
+            pairs += present_classes(targets, len(self.text_embeddings), IGNORE).sum()
+        self._seed_dropout(batch_idx)
+        return normaliser(pairs, parts)
+
+    def _ends_step(self, batch_idx: int) -> bool:
+        return (batch_idx + 1) % self.recipe.train.accumulate == 0
+
+    def _step_terms(self) -> LossTerms:
+        """The loss of the whole step."""
+        return LossTerms(*(torch.stack(parts).mean() for parts in zip(*self.terms, strict=True)))
+
+    def _log_step(self) -> None:
+        terms = self._step_terms()
         self.log_dict(
             {
                 "loss": terms.total,
@@ -92,19 +160,10 @@ class TrainingModule(pl.LightningModule):
             },
             sync_dist=True,
         )
-        return terms.total
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if self.global_step % LOSS_EVERY == 0:
-            # Reading it waits for the device, so not at every step.
-            self.last_loss = float(outputs["loss"])
-            diverged = not math.isfinite(self.last_loss)
-            # All processes have to agree, or the others would wait for this one.
-            if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):
-                raise TrainingFailed(
-                    f"training diverged: the loss is no longer finite after step "
-                    f"{self.global_step}; lower train.lr"
-                )
+    def _seed_dropout(self, forward_pass: int) -> None:
+        # It depends on (seed, forward pass, process) alone, so a resumed run repeats it.
+        torch.manual_seed(derive_seed(self.recipe.train.seed, forward_pass, self.global_rank))
 
     def predict_for_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (B, C', h, w) and targets (B, H, W) over the same C' classes."""

@@ -44,9 +44,10 @@ class UnreadableFiles(Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        self.read += len(batch.images) + len(batch.unreadable)
-        self.failed += len(batch.unreadable)
-        self._warn(batch)
+        if batch_idx % trainer.accumulate_grad_batches == 0:  # it comes once for each part
+            self.read += len(batch.images) + len(batch.unreadable)
+            self.failed += len(batch.unreadable)
+            self._warn(batch)
         if batch_idx % EVERY == 0:
             self._judge(trainer)
         pl_module.log("unreadable", float(self.failed), sync_dist=True, reduce_fx="sum")

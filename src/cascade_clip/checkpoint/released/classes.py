@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
 from cascade_clip.checkpoint.released.config import Config, index_list, section
 from cascade_clip.config import Setting
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import some_of
 
 RELEASED_SCORE_OFFSET = 0.1
 """What the released code subtracts from the scores of seen classes in the inductive setting."""
@@ -56,9 +58,12 @@ def read_classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     segmentor's `base_class` and `both_class`, or the number of names, replace what is missing.
     """
     model, head = section(config, "model"), section(config, "model", "decode_head")
-    given = overrides.class_names or meta.get("CLASSES") or model.get("class_names") or ()
+    stored = meta.get("CLASSES") or section(meta, "dataset_meta").get("classes")
+    given = overrides.class_names or stored or model.get("class_names") or ()
     if not isinstance(given, list | tuple):
-        raise UserError(f"the checkpoint's class names are {given!r}; give --class-names")
+        raise UserError(
+            f"the checkpoint's class names are {reprlib.repr(given)}; give --class-names"
+        )
     names = tuple(str(name) for name in given)
     listed = head.get("all_idx") or model.get("both_class") or list(range(len(names)))
     every = index_list(listed, "all_idx")
@@ -74,7 +79,8 @@ def read_classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
     repeated = len(set(seen)) < len(seen)
     if sorted(every) != list(range(len(every))) or repeated or set(seen) - set(every):
         raise UserError(
-            f"the checkpoint's class indices make no split: all {list(every)}, seen {list(seen)}"
+            f"the checkpoint's class indices make no split: all {reprlib.repr(every)}, seen "
+            f"{reprlib.repr(seen)}"
         )
     if len(names) != len(every):
         raise UserError(
@@ -96,5 +102,5 @@ def read_classes(config: Config, meta: Config, overrides: Overrides) -> Classes:
 def _without(names: tuple[str, ...], unseen: tuple[str, ...]) -> tuple[int, ...]:
     unknown = [name for name in unseen if name not in names]
     if unknown:
-        raise UserError(f"unseen {', '.join(unknown)}: not among the classes {', '.join(names)}")
+        raise UserError(f"unseen {some_of(unknown, 3)}: not among the classes {some_of(names)}")
     return tuple(index for index, name in enumerate(names) if name not in unseen)

@@ -1,8 +1,10 @@
-"""The settings text that mmcv stores in a checkpoint, read without running it; values in it."""
+"""The settings that mmcv or mmengine stores in a checkpoint, read without running their text;
+values in them."""
 
 from __future__ import annotations
 
 import ast
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,18 @@ from cascade_clip.errors import UserError
 Config = Mapping[str, Any]
 
 _CONSTRUCTORS = {"range": range, "list": list, "tuple": tuple}
+
+
+def config_of(meta: Config) -> Config:
+    """The settings in a checkpoint's `meta`: mmcv's `config` or mmengine's `cfg`, a text or a dict.
+
+    Raises `UserError` for a text that can't be read, and for two that differ.
+    """
+    given = [meta[key] for key in ("config", "cfg") if meta.get(key)]
+    found = [v if isinstance(v, Mapping) else read_released_config(str(v)) for v in given]
+    if len(found) == 2 and found[0] != found[1]:
+        raise UserError("the checkpoint's meta holds two settings that differ: 'config' and 'cfg'")
+    return found[0] if found else {}
 
 
 def read_released_config(text: str) -> dict[str, Any]:
@@ -100,7 +114,7 @@ def section(config: Config, *path: str) -> Config:
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise UserError(f"the checkpoint's config holds '{key}' = {value!r}; expected a dict")
+            raise _unlike(key, value, "a dict")
         config = value
     return config
 
@@ -108,7 +122,7 @@ def section(config: Config, *path: str) -> Config:
 def index_list(value: Any, what: str) -> tuple[int, ...]:
     """A list of integers."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, int) for item in value):
-        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected numbers")
+        raise _unlike(what, value, "numbers")
     return tuple(value)
 
 
@@ -117,7 +131,7 @@ def square_side(value: Any, what: str) -> int:
     sides = list(value) if isinstance(value, list | tuple) else [value]
     whole = bool(sides) and all(isinstance(side, int) and side > 0 for side in sides)
     if not whole or len(set(sides)) != 1:
-        raise UserError(f"the checkpoint's config holds '{what}' = {value!r}; expected a square")
+        raise _unlike(what, value, "a square")
     return int(sides[0])
 
 
@@ -125,10 +139,13 @@ def rgb_values(value: Any, what: str) -> RGB:
     """Three values on the scale 0..255, as values in [0, 1]."""
     numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
     if not numbers or len(value) != 3:
-        raise UserError(
-            f"the checkpoint's config holds '{what}' = {value!r}; expected three numbers"
-        )
+        raise _unlike(what, value, "three numbers")
     if what == "std" and min(value) <= 0:
-        raise UserError(f"the checkpoint's config holds 'std' = {value!r}; expected values above 0")
+        raise _unlike(what, value, "values above 0")
     red, green, blue = (channel / 255 for channel in value)
     return red, green, blue
+
+
+def _unlike(what: str, value: Any, expected: str) -> UserError:
+    found = reprlib.repr(value)
+    return UserError(f"the checkpoint's config holds '{what}' = {found}; expected {expected}")

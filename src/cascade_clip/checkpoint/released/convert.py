@@ -1,14 +1,12 @@
-"""Released checkpoint files to model folders and back."""
+"""Released checkpoint files to model folders."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cascade_clip.checkpoint.folder import load_bundle, save_model
+from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.checkpoint.locate import check_new
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
-from cascade_clip.checkpoint.released.export import describe_network, save_released
-from cascade_clip.checkpoint.released.infer import Preprocessing
 from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, load_released
 from cascade_clip.clip.load import LOCAL_DIR, OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import Recipe
@@ -52,31 +50,6 @@ def to_folder(
     card = _model_card(released, checkpoint)
     save_model(out, network, recipe, classes, clip, full=True, card=card)
     return released, recipe
-
-
-def to_released_file(folder: str | Path, out: Path) -> ReleasedModel:
-    """Writes the model of a folder as a checkpoint in the released format.
-
-    Returns what was written. Raises `UserError` for models that the released code has no place
-    for, and an `out` that exists; nothing is written then.
-    """
-    check_new(out)
-    bundle = load_bundle(folder)
-    recipe, classes = bundle.recipe, bundle.classes
-    split = Classes(
-        names=classes.names,
-        seen=classes.seen_indices,
-        unseen=classes.unseen_indices,
-        setting=recipe.train.setting,
-        seen_score_offset=recipe.seen_score_offset,
-    )
-    data = recipe.data
-    preprocessing = Preprocessing(data.crop, data.stride, data.mean, data.std)
-    released = describe_network(
-        bundle.network, bundle.clip.model, split, preprocessing, data.templates
-    )
-    save_released(released, out)
-    return released
 
 
 def method_name(released: ReleasedModel) -> str:

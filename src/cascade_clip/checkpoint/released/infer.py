@@ -147,15 +147,26 @@ def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Prep
     test = section(config, "model", "test_cfg") or section(config, "test_cfg")
     crop = overrides.crop or square_side(test.get("crop_size", image_size), "crop_size")
     stride = overrides.stride or square_side(test.get("stride", crop * 426 // 512), "stride")
-    norm = section(config, "img_norm_cfg")
-    if norm.get("to_rgb") is False:
-        raise UserError("the checkpoint was trained on BGR pictures (to_rgb=False); RGB is offered")
+    norm = _normalisation(config)
     return Preprocessing(
         crop,
         stride,
         mean=rgb_values(norm["mean"], "mean") if "mean" in norm else IMAGENET_MEAN,
         std=rgb_values(norm["std"], "std") if "std" in norm else IMAGENET_STD,
     )
+
+
+def _normalisation(config: Config) -> Config:
+    """mmcv's `img_norm_cfg`, or mmengine's `data_preprocessor`, each with its own default for the
+    order of colours (OpenCV reads BGR)."""
+    norm = section(config, "img_norm_cfg")
+    rgb = norm.get("to_rgb", True)
+    if not norm:
+        norm = section(config, "model", "data_preprocessor") or section(config, "data_preprocessor")
+        rgb = norm.get("bgr_to_rgb", not norm)
+    if not rgb:
+        raise UserError("the checkpoint was trained on BGR pictures (to_rgb=False); RGB is offered")
+    return norm
 
 
 def templates(config: Config, overrides: Overrides) -> Templates:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import some_of
 
 TEXT_PREFIX = "text_encoder."
 LOSS_BUFFER = "decode_head.loss_decode.criterion.empty_weight"
@@ -139,7 +140,7 @@ def text_renames(sizes: ReleasedSizes) -> dict[str, str]:
 
 
 def refuse_foreign(released: Mapping[str, Tensor]) -> None:
-    """Raises `UserError` that lists the weights under none of the released prefixes."""
+    """Raises `UserError` that names weights under none of the released prefixes."""
     prefixes = ("backbone.", "decode_head.", TEXT_PREFIX)
     foreign = {name for name in released if not name.startswith(prefixes)}
     _refuse("unknown weights, of neither a Cascade-CLIP nor a ZegCLIP checkpoint", foreign)
@@ -148,7 +149,7 @@ def refuse_foreign(released: Mapping[str, Tensor]) -> None:
 def to_native(released: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str, Tensor]:
     """A released state dict to that of our `SegmentationNetwork`.
 
-    Raises `UserError` that lists every weight that is missing or neither mapped nor known dead.
+    Raises `UserError` that names weights that are missing, or neither mapped nor known dead.
     """
     live = renames(sizes)
     known = live.keys() | dead_weights(sizes).keys() | text_renames(sizes).keys()
@@ -164,7 +165,7 @@ def to_native(released: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str,
 def to_native_text(released: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str, Tensor]:
     """The text encoder's part of a released state dict, under open_clip's names.
 
-    Raises `UserError` that lists missing weights.
+    Raises `UserError` that names missing weights.
     """
     names = text_renames(sizes)
     _refuse("missing weights of the text encoder", names.keys() - released.keys())
@@ -183,16 +184,6 @@ def to_released(native: Mapping[str, Tensor], sizes: ReleasedSizes) -> dict[str,
     if PROMPTS in native:
         released[FIRST_PROMPTS], released[DEEP_PROMPTS] = native[PROMPTS][:1], native[PROMPTS][1:]
     return released
-
-
-def dead_fill(sizes: ReleasedSizes) -> dict[str, Tensor]:
-    """Stand-ins for the dead weights, so that the released code loads strictly: norms and the
-    loss buffer at 1, all else 0."""
-    ones = ("norm1.weight", "norm2.weight", "norm3.weight", "empty_weight")
-    return {
-        name: torch.ones(shape) if name.endswith(ones) else torch.zeros(shape)
-        for name, shape in dead_weights(sizes).items()
-    }
 
 
 def _released_stage(sizes: ReleasedSizes, stage: int) -> tuple[str, str]:
@@ -215,4 +206,4 @@ def _norm(path: str, width: int) -> dict[str, tuple[int, ...]]:
 
 def _refuse(what: str, names: set[str]) -> None:
     if names:
-        raise UserError(f"the checkpoint has {what}: {', '.join(sorted(names))}")
+        raise UserError(f"the checkpoint has {what}: {some_of(sorted(names), 3)}")

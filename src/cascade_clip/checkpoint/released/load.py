@@ -1,27 +1,24 @@
-"""Released Cascade-CLIP and ZegCLIP checkpoints (`.pth` of mmcv) to our settings and weights.
+"""Released Cascade-CLIP and ZegCLIP checkpoints (`.pth`) to our settings and weights.
 
-Sizes come from the shapes of the weights, settings from the text in `meta["config"]`, which is
-parsed and never run. The class embedding counts twice, as it did when these weights were trained,
+Sizes come from the shapes of the weights, settings from the text in `meta`, which is parsed and
+never run. The class embedding counts twice, as it did when these weights were trained,
 and the position embedding is taken as it lies there, already resized to the training grid.
 """
 
 from __future__ import annotations
 
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.locate import check_checkpoint
 from cascade_clip.checkpoint.released import infer
 from cascade_clip.checkpoint.released.classes import Classes, Overrides, Templates, read_classes
-from cascade_clip.checkpoint.released.config import read_released_config
+from cascade_clip.checkpoint.released.config import config_of
+from cascade_clip.checkpoint.released.file import moving_averages, read_released_file, unwrap
 from cascade_clip.checkpoint.released.infer import Preprocessing
 from cascade_clip.checkpoint.released.keys import (
     ReleasedSizes,
@@ -32,21 +29,9 @@ from cascade_clip.checkpoint.released.keys import (
 )
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
-from cascade_clip.errors import UserError, first_line
+from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
-
-_NUMPY_ARRAY, _NUMPY_SCALAR = (value.__reduce__()[0] for value in (np.empty(0), np.float64(0)))
-_NUMPY: list[Any] = [
-    _NUMPY_ARRAY,
-    _NUMPY_SCALAR,
-    (_NUMPY_ARRAY, "numpy.core.multiarray._reconstruct"),
-    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
-    np.ndarray,
-    np.dtype,
-    *{type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"},
-]
-"""mmcv leaves palettes and best scores of NumPy in `meta`, by old or new names of NumPy's modules.
-They are plain numbers; nothing else than tensors and these may be in a file."""
+from cascade_clip.support.messages import some_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class ReleasedModel:
     preprocessing: Preprocessing
     templates: Templates = "single"
     dropped: tuple[str, ...] = ()
-    """Names of the dead weights that the checkpoint holds."""
+    """Names of what the checkpoint holds besides: dead weights and moving averages."""
 
     @property
     def embed_dim(self) -> int:
@@ -81,7 +66,7 @@ def load_released(path: Path, overrides: Overrides | None = None) -> ReleasedMod
     Raises `UserError` if the file is no such checkpoint, is damaged, holds values that are not
     finite, weights that are unknown or missing, or settings that we don't offer.
     """
-    state, meta = _read(path)
+    state, meta = read_released_file(path)
     return convert_released(state, meta, overrides or Overrides())
 
 
@@ -89,9 +74,12 @@ def convert_released(
     state: Mapping[str, Tensor], meta: Mapping[str, Any], overrides: Overrides
 ) -> ReleasedModel:
     """The same from the two parts of a checkpoint that matter."""
+    state = unwrap(state)
+    averages = moving_averages(state)
+    state = {name: value for name, value in state.items() if name not in averages}
     _check_values(state)
     refuse_foreign(state)
-    config = read_released_config(str(meta.get("config") or ""))
+    config = config_of(meta)
     sizes = infer.sizes(state, config)
     vision = infer.vision(state, sizes, config, overrides)
     grid = vision["image_size"] // vision["patch_size"]
@@ -105,7 +93,7 @@ def convert_released(
         classes=read_classes(config, meta, overrides),
         preprocessing=infer.preprocessing(config, vision["image_size"], overrides),
         templates=infer.templates(config, overrides),
-        dropped=tuple(sorted(state.keys() & dead_weights(sizes).keys())),
+        dropped=tuple(sorted(averages | (state.keys() & dead_weights(sizes).keys()))),
     )
 
 
@@ -122,42 +110,9 @@ def build_released(model: ReleasedModel) -> tuple[nn.Module, SegmentationNetwork
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
         raise UserError(
-            f"the checkpoint's weights don't fit each other: {' '.join(lines)}"
+            f"the checkpoint's weights don't fit each other: {some_of(lines, 3, ' ')}"
         ) from error
     return clip.eval(), network.eval()
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    check_checkpoint(path)
-    try:
-        with torch.serialization.safe_globals(_NUMPY):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, str(error)) from error
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or first_line(error)}") from error
-    except Exception as error:  # rubbish makes the unpickler raise almost anything
-        raise UserError(f"{path} is damaged, or no checkpoint that torch.save wrote") from error
-    content = checkpoint if isinstance(checkpoint, dict) else {}
-    state, meta = content.get("state_dict"), content.get("meta", {})
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise UserError(
-            f"{path} is not a released checkpoint: expected a dict whose 'state_dict' maps names "
-            "to tensors"
-        )
-    if not isinstance(meta, dict):
-        raise UserError(f"{path} is not a released checkpoint: its 'meta' must be a dict")
-    return state, meta
-
-
-def _refused(path: Path, reason: str) -> UserError:
-    """What PyTorch said, without its advice to run the file's code."""
-    code = re.search(r"[Uu]nsupported (?:global|class)\W+(?:GLOBAL )?([\w.]+)", reason)
-    if code:
-        return UserError(f"{path} holds code, which is never run: {code[1]}")
-    return UserError(f"{path} is damaged, or no weights file of PyTorch's")
 
 
 def _check_values(state: Mapping[str, Tensor]) -> None:
@@ -168,7 +123,7 @@ def _check_values(state: Mapping[str, Tensor]) -> None:
         if value.layout != torch.strided or value.is_quantized or not value.is_floating_point()
     ]
     if other:
-        raise UserError(f"the checkpoint holds no plain floating numbers in {', '.join(other)}")
+        raise UserError(f"the checkpoint holds no plain floating numbers in {some_of(other, 3)}")
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if broken:
-        raise UserError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}")
+        raise UserError(f"the checkpoint holds NaN or infinite values in {some_of(broken, 3)}")

@@ -14,6 +14,7 @@ from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.plan import UNKNOWN, Entry, LabelTable
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
+from cascade_clip.io.images import open_picture
 from cascade_clip.io.palette import IGNORED, RGB, class_colours
 
 
@@ -96,9 +97,6 @@ def _palette(colours: list[RGB]) -> bytes:
 
 def _upright_size(path: Path) -> tuple[int, int]:
     """Height and width as a picture is shown, from its header."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{path} can't be read: {error}") from error
+    with open_picture(path, str(path)) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
