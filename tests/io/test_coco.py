@@ -1,6 +1,11 @@
-"""COCO run-length codes."""
+"""COCO run-length codes, held against pycocotools."""
+
+import json
+from pathlib import Path
 
 import numpy as np
+import pycocotools.coco
+import pycocotools.mask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,14 +16,32 @@ from cascade_clip.io import coco
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
 
+def column_major(mask: np.ndarray) -> np.ndarray:
+    return np.asfortranarray(mask, dtype=np.uint8)
+
+
 @settings(max_examples=60, deadline=None)
 @given(MASKS)
-def test_encoding_comes_back(mask: np.ndarray) -> None:
-    assert np.array_equal(coco.decode_mask(coco.encode_mask(mask)), mask)
+def test_codes_are_those_of_pycocotools(mask: np.ndarray) -> None:
+    theirs = pycocotools.mask.encode(column_major(mask))
+    ours = coco.encode_mask(mask)
+    assert ours == {"size": theirs["size"], "counts": theirs["counts"].decode()}
+    assert np.array_equal(coco.decode_mask(ours), mask)
+
+
+@settings(max_examples=60, deadline=None)
+@given(MASKS)
+def test_areas_and_boxes_are_those_of_pycocotools(mask: np.ndarray) -> None:
+    theirs = pycocotools.mask.encode(column_major(mask))
+    records = coco.mask_annotations([(1, mask)])
+    assert len(records) == bool(mask.any())
+    for record in records:
+        assert record["area"] == pycocotools.mask.area(theirs)
+        assert record["bbox"] == pycocotools.mask.toBbox(theirs).tolist()
 
 
 @given(st.lists(st.integers(0, 10**7), max_size=30))
-def test_the_string_comes_back(counts: list[int]) -> None:
+def test_strings_of_any_counts_come_back(counts: list[int]) -> None:
     assert coco.decompress(coco.compress(counts)) == counts
 
 
@@ -30,13 +53,6 @@ def test_runs_go_down_the_columns_and_start_with_false() -> None:
 def test_the_string_is_that_of_the_coco_tools() -> None:
     # By hand: 5 -> "5"; 40 = 8 + 32 -> 8|32 and 1 -> "X1"; 3 -> "3"; 38 - 40 = -2 -> 30 -> "N".
     assert coco.compress([5, 40, 3, 38]) == "5X13N"
-
-
-def test_bounding_box() -> None:
-    mask = np.zeros((6, 9), dtype=bool)
-    assert coco.bounding_box(mask) == [0, 0, 0, 0]
-    mask[2:5, 3] = mask[4, 7] = True
-    assert coco.bounding_box(mask) == [3, 2, 5, 3]
 
 
 def test_annotations_leave_out_empty_masks_and_count_area() -> None:
@@ -59,7 +75,26 @@ def test_merge_counts_ids_anew() -> None:
     assert merged["categories"] == [{"id": 1, "name": "cat"}]
 
 
+def test_pycocotools_reads_merged_records(tmp_path: Path) -> None:
+    masks = [np.random.default_rng(seed).random((9, 7)) > 0.5 for seed in range(2)]
+    records = [
+        {
+            "images": [{"id": 1, "file_name": f"{seed}.png", "height": 9, "width": 7}],
+            "annotations": coco.mask_annotations([(1, mask)]),
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+        for seed, mask in enumerate(masks)
+    ]
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(coco.merge(records)))
+    read = pycocotools.coco.COCO(file)
+    for number, mask in enumerate(masks, start=1):
+        (annotation,) = read.loadAnns(read.getAnnIds(imgIds=[number]))
+        assert np.array_equal(read.annToMask(annotation), mask)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1)])
 def test_thin_masks(shape: tuple[int, int]) -> None:
     mask = np.random.default_rng(0).random(shape) > 0.5
-    assert np.array_equal(coco.decode_mask(coco.encode_mask(mask)), mask)
+    theirs = pycocotools.mask.encode(column_major(mask))
+    assert coco.encode_mask(mask)["counts"] == theirs["counts"].decode()

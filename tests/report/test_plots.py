@@ -4,6 +4,7 @@ import io
 import math
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cascade_clip.io.palette import IGNORED, SEEN_COLOUR, UNSEEN_COLOUR
@@ -40,9 +41,14 @@ def test_curves_skip_empty_cells_and_survive_no_rows() -> None:
 
 
 def test_a_figure_becomes_a_png() -> None:
-    with Image.open(io.BytesIO(png_of(training_curves({})))) as image:
+    curve = {"a": [{"step": 1.0, "loss": 3.0}, {"step": 2.0, "loss": 2.0}]}
+    figure = training_curves(curve, ("loss",))
+    line = np.array([to_rgb(figure.axes[0].lines[0].get_color())]) * 255
+    with Image.open(io.BytesIO(png_of(figure))) as image:
         assert image.format == "PNG"
-        assert image.width > 500
+        assert image.size == tuple(round(side * figure.dpi) for side in figure.get_size_inches())
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert (np.abs(pixels - line) < 8).all(axis=1).sum() > 100  # the curve is in it
 
 
 def test_no_method_or_run_is_left_out_however_many_there_are() -> None:

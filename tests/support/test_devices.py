@@ -2,28 +2,30 @@
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
-from cascade_clip.export import network
-from cascade_clip.export.network import fastest_device
+from cascade_clip.errors import UserError
+from cascade_clip.export.network import can_run, fastest_device
+from cascade_clip.support.devices import usable_device
 
 
-@pytest.mark.parametrize(
-    ("model", "gpu", "runs_onnx", "device"),
-    [
-        ("picturebook", True, False, "cuda"),
-        ("picturebook", False, False, "cpu"),
-        ("m.onnx", True, False, "cpu"),
-        ("m.onnx", True, True, "cuda"),
-    ],
-)
-def test_a_gpu_is_taken_where_the_model_can_use_it(
-    monkeypatch: pytest.MonkeyPatch, model: str, gpu: bool, runs_onnx: bool, device: str
-) -> None:
-    def can_run(path: Path, device: torch.device) -> bool:
-        return runs_onnx
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="no device"):
+        usable_device(name)
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(network, "can_run", can_run)
-    assert fastest_device(model).type == device
+
+def test_files_run_where_their_engine_can() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert can_run(Path("m.onnx"), cpu) and can_run(Path("m.pt2"), gpu)
+    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    assert can_run(Path("m.onnx"), gpu) == there
+
+
+@pytest.mark.parametrize("model", ["picturebook", "m.onnx", "m.pt2"])
+def test_the_fastest_device_is_one_that_is_there(model: str) -> None:
+    found = fastest_device(model)
+    assert usable_device(found) == found
+    assert found.type == "cuda" or not torch.cuda.is_available() or model == "m.onnx"

@@ -10,7 +10,7 @@ import torch
 from cascade_clip.config import TrainSettings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
-from cascade_clip.training import trainer
+from cascade_clip.training import logs, trainer
 from cascade_clip.training.run import train
 from cascade_clip.training.trainer import build_trainer
 
@@ -96,12 +96,24 @@ def test_training_in_bfloat16_learns_on_the_cpu(
     assert runs["bf16"][-1] < runs["bf16"][0]
 
 
-def test_wandb_without_its_package(tmp_path: Path) -> None:
-    try:
-        import wandb  # noqa: F401
-    except ImportError:
-        with pytest.raises(UserError, match=r"pip install 'cascade-clip\[wandb\]'"):
-            build(tmp_path, wandb="project")
-        assert list(tmp_path.iterdir()) == []
-    else:
-        pytest.skip("wandb is installed")
+def test_wandb_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'cascade-clip\[wandb\]'"):
+        build(tmp_path, wandb="project")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wandb_logs_offline_and_a_resumed_run_goes_on_in_the_same_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    ids = []
+    for first_step in (0, 1):
+        *_, logger = logs.build_loggers(tmp_path, first_step, "project")
+        logger.log_metrics({"loss": 1.5}, step=first_step + 1)
+        ids.append(logger.version)
+        logger.finalize("success")
+        logger.experiment.finish()
+    assert ids[0] == ids[1] == (tmp_path / "wandb" / "run-id.txt").read_text(encoding="utf-8")
+    assert list(tmp_path.rglob(f"*{ids[0]}.wandb"))
