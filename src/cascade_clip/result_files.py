@@ -40,7 +40,7 @@ def without_results(files: Sequence[Path], top: Path) -> list[Path]:
 def _segmented(folder: Path) -> set[str]:
     """Names of the files that the journal of a folder lists, if it has one."""
     try:
-        _, *lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines()
+        _, *lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError):
         return set()
     names: set[str] = set()

@@ -155,7 +155,8 @@ class Journal:
 
     def _read(self) -> tuple[Mapping[str, Any], dict[str, Entry]]:
         try:
-            head, *lines = self.path.read_text(encoding="utf-8").splitlines()
+            # Not `splitlines`: names may hold characters that it takes for ends of lines.
+            head, *lines = self.path.read_text(encoding="utf-8").split("\n")
             settings = dict(json.loads(head)["settings"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}, {}  # none, or none of this program's

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from cascade_clip.clip.weights import fingerprint
 from cascade_clip.config import ClipSettings, Recipe, Settings
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.files import sync, sync_folder, unfinished_name
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.recipes import parse_recipe
 from cascade_clip.words import some_of
@@ -113,11 +113,15 @@ def save_model(
         raise UserError(f"{folder} exists and is no model folder; choose another place")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        unfinished.chmod(0o755)
+        unfinished = unfinished_name(folder)
+        unfinished.mkdir()
         try:
             _write(unfinished, network, config, clip, card)
+            for path in unfinished.rglob("*"):
+                (sync_folder if path.is_dir() else sync)(path)
+            sync_folder(unfinished)
             _swap(unfinished, folder)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, SafetensorError) as error:
@@ -215,7 +219,7 @@ def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 def _swap(new: Path, old: Path) -> None:
     """Puts the folder `new` in the place of `old`."""
     if old.exists():
-        aside = new.with_name(f"{new.name}-old")
+        aside = unfinished_name(old)
         old.rename(aside)
         new.rename(old)
         shutil.rmtree(aside)

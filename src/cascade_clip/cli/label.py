@@ -19,10 +19,11 @@ from cascade_clip.cli.options import (
 )
 from cascade_clip.errors import UserError
 from cascade_clip.picture_files import check_writable, find_pictures
-from cascade_clip.result_files import LABEL_FORMATS
+from cascade_clip.result_files import LABEL_FORMATS, MASKS
 from cascade_clip.words import counted
 
 if TYPE_CHECKING:
+    from cascade_clip.folder_lock import HeldFolder
     from cascade_clip.labelling.formats.pictures import Placement
     from cascade_clip.labelling.records import Store
     from cascade_clip.labelling.task import Job, Task
@@ -70,8 +71,9 @@ def label(
 
     from rich.console import Console
 
+    from cascade_clip.folder_lock import hold_folder
     from cascade_clip.labelling.formats import WRITERS
-    from cascade_clip.labelling.records import open_store
+    from cascade_clip.labelling.records import RECORDS, open_store
     from cascade_clip.labelling.review import write_review
     from cascade_clip.labelling.run import common_folder, jobs_of
     from cascade_clip.labelling.task import Task
@@ -86,24 +88,25 @@ def label(
         background=background if threshold is None else threshold,
         min_area=min_area,
     )
-    store = open_store(task, out, common_folder(pictures, files))
-    jobs = jobs_of(files, store)
-    waiting = [job for job in jobs if not store.is_done(*job)]
-    if before := len(jobs) - len(waiting):
-        were = "was" if before == 1 else "were"
-        notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
-    failed = _label(task, store, waiting, workers if engine == "ray" else None, quiet)
-    store, stale = store.without_stale()
-    failed += stale
-    if not len(store) and len(failed) == 1:
-        raise UserError(failed[0])
-    if len(store):
-        for name in wanted:
-            WRITERS[name](store, out / name, placement)
-            console.print(f"written: {out / name}", highlight=False)
-        if review:
-            written = write_review(store, out / "review.html", review)
-            console.print(f"written: {written}", highlight=False)
+    with hold_folder(out, MASKS, RECORDS, *LABEL_FORMATS) as held:
+        store = open_store(task, out, common_folder(pictures, files))
+        jobs = jobs_of(files, store)
+        waiting = [job for job in jobs if not store.is_done(*job)]
+        if before := len(jobs) - len(waiting):
+            were = "was" if before == 1 else "were"
+            notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
+        failed = _label(task, store, held, waiting, workers if engine == "ray" else None, quiet)
+        store, stale = store.without_stale()
+        failed += stale
+        if not len(store) and len(failed) == 1:
+            raise UserError(failed[0])
+        if len(store):
+            for name in wanted:
+                WRITERS[name](store, out / name, placement)
+                console.print(f"written: {out / name}", highlight=False)
+            if review:
+                written = write_review(store, out / "review.html", review)
+                console.print(f"written: {written}", highlight=False)
     if failed:
         for line in failed:
             notice(f"skipped: {line}")
@@ -111,7 +114,12 @@ def label(
 
 
 def _label(
-    task: Task, store: Store, jobs: list[Job], workers: int | None, quiet: bool
+    task: Task,
+    store: Store,
+    held: HeldFolder,
+    jobs: list[Job],
+    workers: int | None,
+    quiet: bool,
 ) -> list[str]:
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
     if not jobs:
@@ -130,6 +138,7 @@ def _label(
 
             labelled = label_on_ray(task, store, jobs, workers)
         for result in labelled:
+            held.check()
             advance(1)
             if result != Labelled():
                 results.append(result)

@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from cascade_clip.checkpoint.native import names_not_finite
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
+from cascade_clip.files import sync_folder
 from cascade_clip.notices import notice
 
 LAST = "last.ckpt"
@@ -141,6 +142,7 @@ class Checkpoints(Callback):
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
                 unfinished.replace(last)
+                sync_folder(self.folder)
         except OSError as error:
             return str(error)
         return ""

@@ -103,7 +103,7 @@ class CsvLog(Logger):
             whole, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
             rows = [
                 row
-                for row in csv.DictReader(whole.splitlines())
+                for row in csv.DictReader(whole.split("\n"))
                 if None not in row.values() and int(row["step"]) <= self.first_step
             ]
         self._write(rows, append=False)

@@ -6,7 +6,7 @@ import errno
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.files import write_text
+from cascade_clip.folder_lock import hold_folder
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.findings import findings_json, show_findings, stop_at_failure
@@ -58,9 +59,14 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
     `resume`, the run goes on from its newest readable checkpoint and ends with the weights it would
     have had without the stop.
 
-    Raises `UserError` if the folder holds another run, a setting doesn't fit or a file can't be
-    written, and `TrainingStopped` after SIGINT or SIGTERM.
+    Raises `UserError` if the folder holds another run or another command writes into it, a setting
+    doesn't fit or a file can't be written, and `TrainingStopped` after SIGINT or SIGTERM.
     """
+    with hold_folder(out, "checkpoints", "samples") if is_first_process() else nullcontext():
+        return _train(recipe, out, resume, quiet)
+
+
+def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
     start = find_start(recipe, out, resume)
     parts = _build(recipe)
     recipe = parts.recipe
