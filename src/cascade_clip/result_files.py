@@ -5,9 +5,11 @@ Imports nothing heavy.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from cascade_clip.errors import UserError
+from cascade_clip.plain_values import parse_json
 
 JOURNAL_FILE = "segmented.jsonl"
 """What `segment` wrote into the folder, and how."""
@@ -46,7 +48,7 @@ def _segmented(folder: Path) -> set[str]:
     names: set[str] = set()
     for line in lines:
         try:
-            names.update(segment_files(str(json.loads(line)["name"])).values())
-        except (ValueError, KeyError, TypeError):
+            names.update(segment_files(str(parse_json(line, "a line")["name"])).values())
+        except (UserError, KeyError, TypeError):
             continue  # the line that a killed run was at
     return names

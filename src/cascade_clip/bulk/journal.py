@@ -14,6 +14,7 @@ from cascade_clip.bulk.names import names_of_sources, source_of
 from cascade_clip.bulk.settings import difference
 from cascade_clip.errors import UserError
 from cascade_clip.files import write_text
+from cascade_clip.plain_values import parse_json
 from cascade_clip.result_files import COCO_FILE, JOURNAL_FILE, segment_files
 from cascade_clip.words import counted, some_of
 
@@ -157,15 +158,15 @@ class Journal:
         try:
             # Not `splitlines`: names may hold characters that it takes for ends of lines.
             head, *lines = self.path.read_text(encoding="utf-8").split("\n")
-            settings = dict(json.loads(head)["settings"])
-        except (OSError, ValueError, KeyError, TypeError):
+            settings = dict(parse_json(head, "the head")["settings"])
+        except (OSError, UserError, ValueError, KeyError, TypeError):
             return {}, {}  # none, or none of this program's
         entries = {}
         for line in lines:
             try:
-                values = json.loads(line)
+                values = parse_json(line, "a line")
                 entry = Entry(**{**values, "formats": tuple(values["formats"])})
-            except (ValueError, KeyError, TypeError):
+            except (UserError, ValueError, KeyError, TypeError):
                 continue  # the line that a killed run was at
             entries[entry.name] = entry
         return settings, entries

@@ -32,6 +32,7 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.files import sync, sync_folder, unfinished_name
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.plain_values import named, read_json
 from cascade_clip.recipes import parse_recipe
 from cascade_clip.words import some_of
 from cascade_clip.wrong_values import first_wrong_value
@@ -229,11 +230,8 @@ def _swap(new: Path, old: Path) -> None:
 
 def _read_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("format_version")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} can't be read: {error}") from error
+    values = named(read_json(path), str(path))
+    version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; "

@@ -25,7 +25,7 @@ from cascade_clip.cli import (
     train,
     world,
 )
-from cascade_clip.errors import TrainingStopped, UserError
+from cascade_clip.errors import TrainingStopped, UserError, first_line, lacks_memory
 
 app = typer.Typer(
     name="cascade-clip",
@@ -84,3 +84,11 @@ def main() -> None:
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(128 + error.signal_number if isinstance(error, TrainingStopped) else 2)
+    except (MemoryError, RuntimeError) as error:
+        if debug or not lacks_memory(error):
+            raise
+        print(
+            f"error: out of memory: {first_line(error)}; take smaller pictures, batches or models",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from cascade_clip.evaluation.report import (
     write_report,
 )
 from cascade_clip.evaluation.transfer import Judgement
+from cascade_clip.plain_values import read_json
 from cascade_clip.recipes import dump_recipe
 
 SHOWN = 4
@@ -174,6 +174,6 @@ def _environment(run: Path | None) -> dict[str, Any]:
     """That of the training where it is known, else the present one."""
     stored = run / "versions.json" if run else None
     if stored is not None and stored.is_file():
-        values: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
+        values: dict[str, Any] = read_json(stored)
         return values
     return describe_environment()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cascade_clip.checkpoint.native import Bundle, load_bundle, load_clip_checked
-from cascade_clip.checkpoint.places import ONNX_SUFFIX, is_exported
+from cascade_clip.checkpoint.places import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX, is_exported
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import cache_key
@@ -21,6 +21,7 @@ from cascade_clip.export.network import open_exported
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.precision import PrecisionChoice
 from cascade_clip.nearest import did_you_mean
+from cascade_clip.notices import notice
 from cascade_clip.recipes import parse_recipe
 from cascade_clip.words import some_of
 
@@ -58,6 +59,8 @@ def load_exported(path: Path, device: torch.device) -> Bundle:
 
     Raises `UserError` as `open_exported`, and if that CLIP is missing or another one.
     """
+    if path.suffix == TORCH_EXPORT_SUFFIX:
+        notice(f"{path} can run any code when it is opened: open only files of people you trust")
     network = open_exported(path, device)
     config = network.config
     recipe = parse_recipe(config.model.recipe)

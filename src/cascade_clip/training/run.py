@@ -23,7 +23,7 @@ from cascade_clip.checkpoint.native import (
 )
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES, encode_classes
-from cascade_clip.config import Recipe
+from cascade_clip.config import Recipe, TrainSettings
 from cascade_clip.data.dataset import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
@@ -37,6 +37,7 @@ from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.progress import TrainingProgress
 from cascade_clip.training.run_folder import (
+    check_run_folder,
     describe_run,
     find_start,
     is_first_process,
@@ -67,9 +68,10 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
 
 
 def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
-    start = find_start(recipe, out, resume)
+    check_run_folder(recipe, out, resume)
     parts = _build(recipe)
     recipe = parts.recipe
+    start = find_start(out, resume, parts.module.state_dict().keys())
     with without_noise():
         callbacks = _callbacks(recipe, out, parts, quiet)
         trainer = build_trainer(recipe.train, out, start.step, callbacks, quiet)
@@ -82,6 +84,9 @@ def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
             trainer.fit(
                 parts.module, batches, validation, ckpt_path=start.checkpoint, weights_only=True
             )
+            if start.step == recipe.train.steps and _ends_with_validation(recipe.train):
+                # The run was killed after its last checkpoint, perhaps before this.
+                trainer.validate(parts.module, validation, verbose=False)
     model = out / "model"
     problem = _save(model, recipe, parts) if trainer.is_global_zero else ""
     problem = trainer.strategy.broadcast(problem)
@@ -117,6 +122,10 @@ def _callbacks(recipe: Recipe, out: Path, parts: _Parts, quiet: bool) -> list[Ca
         SamplePictures(pictures, settings.sample_pictures, out),
         *([] if quiet else [TrainingProgress()]),
     ]
+
+
+def _ends_with_validation(settings: TrainSettings) -> bool:
+    return settings.validate_every > 0 and settings.steps % settings.validate_every == 0
 
 
 @contextmanager

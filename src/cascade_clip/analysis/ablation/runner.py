@@ -17,6 +17,7 @@ from cascade_clip.analysis.ablation.tables import AblationTable, Variant
 from cascade_clip.config import Recipe
 from cascade_clip.files import write_text
 from cascade_clip.parallel import stop_with_parent
+from cascade_clip.plain_values import read_json
 from cascade_clip.recipes import load_recipe
 
 RESULT_FILE = "ablation.json"
@@ -55,7 +56,7 @@ class Run:
     def result(self) -> Row | None:
         """What was measured, or None if that is still to be done."""
         path = self.folder / RESULT_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
 
 def runs_of(plan: Plan, variant: Variant) -> list[Run]:
