@@ -53,7 +53,9 @@ def label(
         int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
     ] = 200,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Models at once, with --engine ray.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Models at once, with --engine ray.")
+    ] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Label a data set: masks and segments in the formats of annotation tools.
