@@ -20,7 +20,7 @@ def main(
     share: Annotated[
         float, typer.Option(min=0.0005, max=10.0, help="Times the steps of the embedded CLIP.")
     ] = 1.0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw scenes.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that draw scenes.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
 ) -> None:
     """Pretrain a tiny CLIP on drawn scenes and the words for what is in them."""

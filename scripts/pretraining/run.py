@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import save_file
@@ -24,6 +23,7 @@ from cascade_clip.clip.load import (
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES
 from cascade_clip.picturebook.palette import NAMED
+from cascade_clip.training.checkpoints import read_checkpoint
 from scripts.pretraining.module import Optimisation, PretrainModule
 from scripts.pretraining.probe import ZeroShotProbe
 from scripts.pretraining.scenes import Phase, SceneBatches, StepsFrom
@@ -104,7 +104,7 @@ def pretrain(
 def _steps_done(checkpoint: Path) -> int:
     if not checkpoint.exists():
         return 0
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    return int(read_checkpoint(checkpoint)["global_step"])
 
 
 def _write_config(out: Path, settings: PretrainSettings) -> dict[str, Any]:

@@ -9,6 +9,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory could not be had, of the machine or of a GPU."""
+    torch_says = "not enough memory", "can't allocate memory", "out of memory"
+    return isinstance(error, MemoryError) or any(text in str(error) for text in torch_says)
+
+
 class UserError(Exception):
     """Says in one message what came, what is allowed and what to do.
 

@@ -173,6 +173,7 @@ def truncate(folder: Path) -> None:
         (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b""), "is damaged"),
         (lambda folder: (folder / CONFIG_FILE).write_text("{"), "can't be read"),
         (lambda folder: (folder / CONFIG_FILE).write_text("[]"), "can't be read"),
+        (lambda folder: (folder / CONFIG_FILE).write_text("[" * 5000), "nested too deep"),
         (change_config(format_version=99), "format version 99, this program reads 1"),
         (change_config(surprise=1), "not a model's configuration: surprise"),
         (change_config(classes=[]), "at least one class name"),

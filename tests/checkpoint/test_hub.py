@@ -98,6 +98,12 @@ def test_to_the_hub_and_back(seg: Segmenter, hub: Hub) -> None:
     fetched = Path("cache/models--zoo--cats/snapshots") / COMMIT
     assert (fetched / "config.json").exists() and not (fetched / "notes").exists()
 
+    assert locate_model("zoo/cats@v1") == locate_model(f"zoo/cats@{COMMIT}") == fetched.absolute()
+    with pytest.raises(UserError, match="no revision 'v9'"):
+        locate_model("zoo/cats@v9")
+    with pytest.raises(UserError, match="names another revision than v1"):
+        Segmenter.from_pretrained("zoo/cats@main", revision="v1")
+
     hub.repositories.clear()  # what was fetched once is there without the hub
     again = Segmenter.from_pretrained("zoo/cats", revision=COMMIT)
     assert again.clip.fingerprint == seg.clip.fingerprint
@@ -135,7 +141,7 @@ def test_paths_are_not_taken_for_names_on_the_hub(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("zoo-here").mkdir()
-    assert is_hub_id("zoo/cats") and is_hub_id("zoo/cats-v1.0_b")
+    assert is_hub_id("zoo/cats") and is_hub_id("zoo/cats-v1.0_b") and is_hub_id("zoo/cats@a/b")
     for path in (
         "runs/mistyped",
         "zoo-here/x",

@@ -17,12 +17,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from cascade_clip.batch.journal import Entry, Journal
 from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.io import images
+from cascade_clip.io.folder_lock import hold_folder
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
@@ -126,6 +128,24 @@ def test_each_picture_is_decoded_once(
         main()
     assert caught.value.code == 0
     assert sorted(decoded) == sorted(photo.name for photo in photos.iterdir())
+
+
+def test_a_folder_that_another_command_writes_into_or_that_vanishes(
+    model: Path, photos: Path, segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = photos.parent / "out"
+    with hold_folder(out):
+        done = segment(photos, "--model", model, "--classes", "cat", "--out", out)
+    assert done.returncode == 2 and "another command writes into" in done.stderr
+    add = Journal.add
+
+    def add_and_remove(self: Journal, entry: Entry) -> None:
+        add(self, entry)
+        shutil.rmtree(out)
+
+    monkeypatch.setattr(Journal, "add", add_and_remove)
+    done = segment(photos, "--model", model, "--classes", "cat", "--out", out)
+    assert done.returncode == 2 and "removed or replaced" in done.stderr
 
 
 def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> None:

@@ -92,6 +92,8 @@ def test_a_missing_weights_file_is_a_user_error(tmp_path: Path) -> None:
         ({"model_cfg": None}, "describes no CLIP"),
         ({"preprocess_cfg": ...}, "lacks 'preprocess_cfg'"),
         ({"vision_cfg": {"layerz": 2}}, "describes no CLIP"),
+        ({"vision_cfg": {"layers": 10**9}}, "more layers than"),
+        ({"embed_dim": 1 << 50}, "describes no CLIP"),
         ({"text_cfg": {"hf_model_name": "roberta-base"}}, "another text encoder"),
     ],
 )

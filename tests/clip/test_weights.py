@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cascade_clip.clip import hub
+from cascade_clip.clip import hub, load
 from cascade_clip.clip.load import build_clip, load_clip
 from cascade_clip.clip.torchscript import read_torchscript
 from cascade_clip.config import ClipSettings
@@ -258,6 +258,18 @@ def test_offline_the_file_to_bring_is_named(
     )
 
 
+@pytest.mark.parametrize(("tag", "revision"), [("openai", None), ("openai@abc/1", "abc/1")])
+def test_published_weights_at_a_revision(
+    tag: str, revision: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(address: str, quick_gelu: bool, asked: str | None) -> Path:
+        raise UserError(f"{address} {asked}")
+
+    monkeypatch.setattr(load, "find_on_hub", find)
+    with pytest.raises(UserError, match=rf"\.openai/ {revision}$"):
+        load_clip(ClipSettings(model="ViT-B-16-quickgelu", pretrained=tag))
+
+
 def test_without_a_connection_nothing_is_tried_again_and_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,8 +281,8 @@ def test_without_a_connection_nothing_is_tried_again_and_again(
 
     monkeypatch.setattr(hub, "get_hf_file_metadata", refuse)
     with pytest.raises(UserError, match="the hub can't be reached: nobody answers"):
-        hub.find_on_hub("nobody/nothing/", quick_gelu=True)
-    assert len(asked) == 1
+        hub.find_on_hub("nobody/nothing/", quick_gelu=True, revision="v1")
+    assert len(asked) == 1 and "/nobody/nothing/resolve/v1/" in asked[0]
     assert not caplog.records
 
 

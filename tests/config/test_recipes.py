@@ -110,6 +110,15 @@ def test_unknown_recipe_names_the_nearest() -> None:
         ("trian: {steps: 3}", "unknown setting 'trian"),
         ("- a list", "must hold `key: value`"),
         ("a: [", "can't be read"),
+        ("name: 2001-99-99", "month must be in 1..12; put text that looks like a date"),
+        ("train: {steps: " + "9" * 5000 + "}", "can't be read: not valid YAML"),
+        ("train: {steps: 0x" + "f" * 5000 + "}", "got a number of 20,000 bits"),
+        ("a: " + "[" * 3000, "nested too deep"),
+        ("a: !!timestamp x", "can't be read: not valid YAML"),
+        ("model: {encoder: {prompts: 1000000000}}", "prompts: expected at most 1000, got"),
+        ("train: {batch_size: 1000000000}", "batch_size: expected at most 65536, got"),
+        ("data: {crop: 1000000}", "crop: expected at most 16384, got"),
+        ("name: &a [*a]", r"name: expected text, got \[\["),
         ("base: no-such-recipe", "unknown recipe"),
         ("base: gone.yaml", "no recipe file"),
         ("train: 3", "train: "),
@@ -120,6 +129,15 @@ def test_bad_recipe_files(text: str, message: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         load_recipe(path)
+
+
+def test_recipes_based_on_each_other_under_other_names(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: sub/../b.yaml")
+    (tmp_path / "b.yaml").write_text("base: ./sub/link.yaml")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/link.yaml").symlink_to(tmp_path / "a.yaml")
+    with pytest.raises(UserError, match="based on itself"):
+        load_recipe(tmp_path / "a.yaml")
 
 
 def test_missing_recipe_file() -> None:

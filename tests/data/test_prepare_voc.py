@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,9 @@ import pytest
 from PIL import Image
 
 from cascade_clip.data.pairs import read_mask
+from cascade_clip.data.prepare.archives import Shelf
 from cascade_clip.data.prepare.run import Report, prepare
+from cascade_clip.data.prepare.voc import VOC2012
 from cascade_clip.data.prepared import PreparedDataset
 from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
@@ -179,6 +184,26 @@ def test_archives_cut_short(root: Path, name: str, share: float) -> None:
     with pytest.raises(UserError, match=rf"{name} (is damaged|doesn't hold)"):
         run(root)
     assert not [path for path in root.rglob(".*") if path.is_file()]
+
+
+def test_files_of_absurd_sizes_are_refused_and_none_is_held_in_memory(
+    tmp_path: Path,
+) -> None:
+    name = "JPEGImages/2007_000032.jpg"
+    source = replace(VOC2012, inside=".")
+    archive = owners.write_tar(tmp_path / source.archive, {name: bytes(32 << 20)})
+    shelf = Shelf(tmp_path, source)
+    tracemalloc.start()
+    shelf.obtain([shelf.folder / name], tell=lambda *_: None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (shelf.folder / name).stat().st_size == 32 << 20 and peak < 8 << 20
+    (shelf.folder / name).unlink()
+    entry = tarfile.TarInfo(name)
+    entry.size = 1 << 40
+    archive.write_bytes(entry.tobuf())
+    with pytest.raises(UserError, match="1,099,511,627,776 bytes, at most"):
+        shelf.obtain([shelf.folder / name], tell=lambda *_: None)
 
 
 def test_archives_can_not_write_elsewhere(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import load_exported
 from cascade_clip.export.check import check_exported
+from cascade_clip.export.metadata import from_json
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import SUFFIXES, ExportPrecision, Format
 from cascade_clip.export.write import export_model
@@ -147,6 +148,24 @@ def test_files_that_are_no_models(name: str, content: bytes, tmp_path: Path) -> 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=name):
         open_exported(tmp_path / name, CPU)
+
+
+@pytest.mark.parametrize(("name", "warns"), [("model.onnx", False), ("model.pt2", True)])
+def test_that_torch_export_files_run_code_is_said(
+    name: str, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(UserError, match=name):
+        load_exported(tmp_path / name, CPU)
+    assert ("can run any code" in capsys.readouterr().err) == warns
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[" * 5000, "nested too deep"), ("[]", "expected names with values")]
+)
+def test_descriptions_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"the description in m\.onnx can't be read.*{message}"):
+        from_json(text, Path("m.onnx"))
 
 
 def test_an_onnx_file_of_someone_else_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import TrainingStopped, UserError
+from cascade_clip.training import run
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.run import train
@@ -123,6 +125,69 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert newest_checkpoint(whole)[1] == 3
     train(recipe, whole, resume=True, quiet=True)
     assert all(map(torch.equal, expected.values(), weights(whole).values()))
+
+
+@pytest.mark.parametrize("lacking", ["loops", "optimizer_states", "a weight", "everything"])
+def test_a_checkpoint_that_lacks_something_falls_back_to_the_one_before(
+    whole_run: tuple[Recipe, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lacking: str,
+) -> None:
+    _, whole = whole_run
+    wanted = weights(whole).keys()
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    content: dict[str, Any] = {
+        "global_step": 1, "state_dict": dict.fromkeys(wanted), "loops": {},
+        "optimizer_states": [], "lr_schedulers": [],
+    }  # fmt: skip
+    torch.save(content, folder / "previous.ckpt")
+    content["global_step"] = 2
+    if lacking == "a weight":
+        content["state_dict"].popitem()
+    else:
+        content.pop(lacking, None)
+    torch.save(object() if lacking == "everything" else content, folder / "last.ckpt")
+    assert newest_checkpoint(tmp_path, wanted) == (folder / "previous.ckpt", 1)
+    said = capsys.readouterr().err
+    assert "last.ckpt" in said and "trying an older one" in said
+    assert "weights_only" not in said  # PyTorch's advice is to run what a file holds
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_run_killed_after_its_last_checkpoint_keeps_its_metrics(
+    whole_run: tuple[Recipe, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    validated: bool,
+) -> None:
+    recipe, whole = whole_run
+    often = recipe.train.model_copy(update={"checkpoint_every": 3})
+    recipe = recipe.model_copy(update={"train": often})
+    out = tmp_path / "run"
+    end_of_validation = TrainingModule.on_validation_epoch_end
+
+    def end(self: TrainingModule) -> None:
+        if self.global_step == STEPS:
+            raise MemoryError("killed")
+        end_of_validation(self)
+
+    def save(*arguments: object, **options: object) -> None:
+        raise MemoryError("killed")
+
+    with monkeypatch.context() as patch:
+        if validated:
+            patch.setattr(run, "_save", save)
+        else:
+            patch.setattr(TrainingModule, "on_validation_epoch_end", end)
+        with pytest.raises(MemoryError):
+            train(recipe, out, quiet=True)
+    train(recipe, out, resume=True, quiet=True)
+    assert_equal_weights(out, whole)
+    assert load_bundle(out).metrics == load_bundle(whole).metrics
+    logged = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (out, whole)]
+    assert logged[0] == logged[1]
 
 
 def test_what_a_run_folder_holds(whole_run: tuple[Recipe, Path]) -> None:

@@ -16,6 +16,7 @@ from cascade_clip.io import coco
 from cascade_clip.io.files import write_text
 from cascade_clip.io.results import COCO_FILE, JOURNAL_FILE, segment_files
 from cascade_clip.support.messages import counted, some_of
+from cascade_clip.support.plain_values import parse_json
 
 MOST_NAMED = 3
 """Pictures that a message names."""
@@ -155,16 +156,17 @@ class Journal:
 
     def _read(self) -> tuple[Mapping[str, Any], dict[str, Entry]]:
         try:
-            head, *lines = self.path.read_text(encoding="utf-8").splitlines()
-            settings = dict(json.loads(head)["settings"])
-        except (OSError, ValueError, KeyError, TypeError):
+            # Not `splitlines`: names may hold characters that it takes for ends of lines.
+            head, *lines = self.path.read_text(encoding="utf-8").split("\n")
+            settings = dict(parse_json(head, "the head")["settings"])
+        except (OSError, UserError, ValueError, KeyError, TypeError):
             return {}, {}  # none, or none of this program's
         entries = {}
         for line in lines:
             try:
-                values = json.loads(line)
+                values = parse_json(line, "a line")
                 entry = Entry(**{**values, "formats": tuple(values["formats"])})
-            except (ValueError, KeyError, TypeError):
+            except (UserError, ValueError, KeyError, TypeError):
                 continue  # the line that a killed run was at
             entries[entry.name] = entry
         return settings, entries

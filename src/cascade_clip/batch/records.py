@@ -19,6 +19,7 @@ from cascade_clip.io.find import file_stamp
 from cascade_clip.io.palette import RGB, class_colours
 from cascade_clip.io.results import LABELLING_FILE, MASKS
 from cascade_clip.segmentation import Segmentation
+from cascade_clip.support.plain_values import read_json
 
 RECORDS = "records"
 VISIBLE = "[!.]*.json"
@@ -199,9 +200,9 @@ def open_store(task: Task, out: Path, root: Path) -> Store:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         return {**stored, "root": str(stored["root"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not say how the labels beside it were made; choose another --out, or "
             "remove that folder"
@@ -210,11 +211,11 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 def _read_record(path: Path) -> Record:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         segments = tuple(
             Segment(**{**segment, "bbox": tuple(segment["bbox"])})
             for segment in values.pop("segments")
         )
         return Record(**values, segments=segments)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no record of a labelled picture; remove it: {error}") from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +32,10 @@ from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.io.files import sync, sync_folder, unfinished_name
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
+from cascade_clip.support.plain_values import named, read_json
 
 FORMAT_VERSION = 1
 CLIP_FOLDER = "clip"
@@ -111,11 +112,15 @@ def save_model(
         raise UserError(f"{folder} exists and is no model folder; choose another place")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        unfinished.chmod(0o755)
+        unfinished = unfinished_name(folder)
+        unfinished.mkdir()
         try:
             _write(unfinished, network, config, clip, card)
+            for path in unfinished.rglob("*"):
+                (sync_folder if path.is_dir() else sync)(path)
+            sync_folder(unfinished)
             _swap(unfinished, folder)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, SafetensorError) as error:
@@ -213,7 +218,7 @@ def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 def _swap(new: Path, old: Path) -> None:
     """Puts the folder `new` in the place of `old`."""
     if old.exists():
-        aside = new.with_name(f"{new.name}-old")
+        aside = unfinished_name(old)
         old.rename(aside)
         new.rename(old)
         shutil.rmtree(aside)
@@ -223,11 +228,8 @@ def _swap(new: Path, old: Path) -> None:
 
 def _read_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG_FILE
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("format_version")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} can't be read: {error}") from error
+    values = named(read_json(path), str(path))
+    version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; "

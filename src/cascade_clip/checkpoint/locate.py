@@ -23,7 +23,7 @@ RUNS = Path("runs")
 MOST_LISTED = 1000
 """Entries of a folder that are looked at for a model which may have been meant."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def is_exported(model: str | Path) -> bool:
@@ -32,7 +32,7 @@ def is_exported(model: str | Path) -> bool:
 
 
 def is_hub_id(model: str | Path) -> bool:
-    """Whether a name is `organisation/model` on the Hugging Face hub.
+    """Whether a name is `organisation/model` on the Hugging Face hub, perhaps with `@revision`.
 
     It is a path where its first part is a folder here, or `runs`: `runs/mistyped` is not looked
     for elsewhere.
@@ -78,12 +78,16 @@ def check_new(out: Path) -> None:
 
 def find_model(model: str | Path, revision: str | None = None) -> Path:
     """The model folder at a path: itself, `model/` within a run folder, or the embedded one; or a
-    copy of the one on the hub, at a `revision` (branch, tag or commit) of it.
+    copy of the one on the hub, at a `revision` (branch, tag or commit) of it, which may also stand
+    in the name: `organisation/model@revision`.
 
     Raises `UserError` if there is none.
     """
     if is_hub_id(model):
-        return fetch_model(str(model), revision)
+        name, _, named = str(model).partition("@")
+        if named and revision not in (None, named):
+            raise UserError(f"{model} names another revision than {revision}; give one of them")
+        return fetch_model(name, revision or named or None)
     if revision is not None:
         raise UserError(
             f"a revision is for models on the hub (organisation/model), not for {model}"

@@ -28,14 +28,15 @@ def ablate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each run.", show_default="the recipe's")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each variant.")] = 3,
     pictures: Annotated[int, typer.Option(min=1, help="Test pictures.")] = 200,
     budget: Annotated[
         float | None,
         typer.Option(min=0.1, help="Minutes; seeds and steps become fewer until all fits."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side.", show_default="all cores")
+        int | None,
+        typer.Option(min=1, max=1024, help="Runs side by side.", show_default="all cores"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where runs and results are kept.")] = Path(
         "runs/ablations"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from importlib.resources import files
 from pathlib import Path
@@ -69,14 +68,15 @@ def _embedded_facts() -> list[tuple[str, str]]:
     from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
     from cascade_clip.checkpoint.locate import EMBEDDED, find_model
     from cascade_clip.errors import UserError
+    from cascade_clip.support.plain_values import read_json
 
     try:
         folder = find_model(EMBEDDED)
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = read_json(folder / CONFIG_FILE)
         trained = _weights_in(folder / WEIGHTS_FILE)
         tiny = Path(str(files("cascade_clip.clip.tiny")))
         size = _weights_in(tiny / "open_clip_model.safetensors")
-        clip = json.loads((tiny / "open_clip_config.json").read_text(encoding="utf-8"))
+        clip = read_json(tiny / "open_clip_config.json")
     except (UserError, OSError, ValueError) as error:
         return [("embedded model", f"none: {error}")]
     vision = clip["model_cfg"]["vision_cfg"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cascade_clip.errors import TrainingStopped, UserError
+from cascade_clip.errors import TrainingStopped, UserError, first_line, lacks_memory
 
 
 class Listed(NamedTuple):
@@ -109,3 +109,11 @@ def main() -> None:
             traceback.print_exc()
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(128 + error.signal_number if isinstance(error, TrainingStopped) else 2)
+    except (MemoryError, RuntimeError) as error:
+        if debug or not lacks_memory(error):
+            raise
+        print(
+            f"error: out of memory: {first_line(error)}; take smaller pictures, batches or models",
+            file=sys.stderr,
+        )
+        sys.exit(2)

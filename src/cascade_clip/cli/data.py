@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from cascade_clip.data.prepare.run import Report
 
 Jobs = Annotated[
-    int | None, typer.Option(min=1, help="Processes side by side.", show_default="all cores")
+    int | None,
+    typer.Option(min=1, max=1024, help="Processes side by side.", show_default="all cores"),
 ]
 SHOWN = 5
 """Files of each kind that are named on screen."""

@@ -19,13 +19,14 @@ from cascade_clip.cli.options import (
 )
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable, find_pictures
-from cascade_clip.io.results import LABEL_FORMATS
+from cascade_clip.io.results import LABEL_FORMATS, MASKS
 from cascade_clip.support.messages import counted
 
 if TYPE_CHECKING:
     from cascade_clip.batch.formats.pictures import Placement
     from cascade_clip.batch.records import Store
     from cascade_clip.batch.task import Job, Task
+    from cascade_clip.io.folder_lock import HeldFolder
 
 
 def label(
@@ -52,7 +53,9 @@ def label(
         int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
     ] = 200,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Models at once, with --engine ray.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=1024, help="Models at once, with --engine ray.")
+    ] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Label a data set: masks and segments in the formats of annotation tools.
@@ -72,9 +75,10 @@ def label(
 
     from cascade_clip.batch.formats import WRITERS
     from cascade_clip.batch.label import common_folder, jobs_of
-    from cascade_clip.batch.records import open_store
+    from cascade_clip.batch.records import RECORDS, open_store
     from cascade_clip.batch.review import write_review
     from cascade_clip.batch.task import Task
+    from cascade_clip.io.folder_lock import hold_folder
     from cascade_clip.support.messages import notice
 
     console, notes = Console(), Console(stderr=True)
@@ -86,24 +90,25 @@ def label(
         background=background if threshold is None else threshold,
         min_area=min_area,
     )
-    store = open_store(task, out, common_folder(pictures, files))
-    jobs = jobs_of(files, store)
-    waiting = [job for job in jobs if not store.is_done(*job)]
-    if before := len(jobs) - len(waiting):
-        were = "was" if before == 1 else "were"
-        notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
-    failed = _label(task, store, waiting, workers if engine == "ray" else None, quiet)
-    store, stale = store.without_stale()
-    failed += stale
-    if not len(store) and len(failed) == 1:
-        raise UserError(failed[0])
-    if len(store):
-        for name in wanted:
-            WRITERS[name](store, out / name, placement)
-            console.print(f"written: {out / name}", highlight=False)
-        if review:
-            written = write_review(store, out / "review.html", review)
-            console.print(f"written: {written}", highlight=False)
+    with hold_folder(out, MASKS, RECORDS, *LABEL_FORMATS) as held:
+        store = open_store(task, out, common_folder(pictures, files))
+        jobs = jobs_of(files, store)
+        waiting = [job for job in jobs if not store.is_done(*job)]
+        if before := len(jobs) - len(waiting):
+            were = "was" if before == 1 else "were"
+            notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
+        failed = _label(task, store, held, waiting, workers if engine == "ray" else None, quiet)
+        store, stale = store.without_stale()
+        failed += stale
+        if not len(store) and len(failed) == 1:
+            raise UserError(failed[0])
+        if len(store):
+            for name in wanted:
+                WRITERS[name](store, out / name, placement)
+                console.print(f"written: {out / name}", highlight=False)
+            if review:
+                written = write_review(store, out / "review.html", review)
+                console.print(f"written: {written}", highlight=False)
     if failed:
         for line in failed:
             notice(f"skipped: {line}")
@@ -111,7 +116,12 @@ def label(
 
 
 def _label(
-    task: Task, store: Store, jobs: list[Job], workers: int | None, quiet: bool
+    task: Task,
+    store: Store,
+    held: HeldFolder,
+    jobs: list[Job],
+    workers: int | None,
+    quiet: bool,
 ) -> list[str]:
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
     if not jobs:
@@ -130,6 +140,7 @@ def _label(
 
             labelled = label_on_ray(task, store, jobs, workers)
         for result in labelled:
+            held.check()
             advance(1)
             if result != Labelled():
                 results.append(result)

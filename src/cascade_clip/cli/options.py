@@ -24,8 +24,8 @@ ModelArgument = Annotated[
 ModelOption = Annotated[
     str,
     typer.Option(
-        help="Model or run folder, organisation/model of the Hugging Face hub, or a file of "
-        "cascade-clip export.",
+        help="Model or run folder, organisation/model or organisation/model@revision of the "
+        "Hugging Face hub, or a file of cascade-clip export.",
         show_default="the embedded model",
     ),
 ]

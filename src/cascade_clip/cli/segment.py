@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cascade_clip.batch.journal import Entry
     from cascade_clip.batch.segment import Task
     from cascade_clip.inference.query import Query
+    from cascade_clip.io.folder_lock import HeldFolder
 
 STDIN = "-"
 
@@ -100,31 +101,33 @@ def segment(
     from cascade_clip.batch.segment import Task
     from cascade_clip.batch.settings import settings_of
     from cascade_clip.export.network import fastest_device
+    from cascade_clip.io.folder_lock import hold_folder
     from cascade_clip.segmenter import Segmenter
     from cascade_clip.support.messages import notice
 
     console, notes = Console(), Console(stderr=True)
-    segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
-    if model == EMBEDDED:
-        notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-    threshold_or_not = background if threshold is None else threshold
-    query = segmenter.query(typed, background=threshold_or_not)
-    settings = settings_of(place, query.typed.groups, threshold_or_not)
-    journal = Journal(out, settings, redo=overwrite)
-    if replaced := journal.make_room(files):
-        notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
-    task = Task(segmenter, query, out, formats, journal)
+    with hold_folder(out) as held:
+        segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
+        if model == EMBEDDED:
+            notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
+        threshold_or_not = background if threshold is None else threshold
+        query = segmenter.query(typed, background=threshold_or_not)
+        settings = settings_of(place, query.typed.groups, threshold_or_not)
+        journal = Journal(out, settings, redo=overwrite)
+        if replaced := journal.make_room(files):
+            notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
+        task = Task(segmenter, query, out, formats, journal)
 
-    outcome = _run(task, files, sampling, quiet)
-    journal.write_coco()
-    if outcome.entries:
-        console.print(_table(outcome.entries, query))
-        console.print(
-            f"{outcome.counts()}; results ({', '.join(formats)}) in {out}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        outcome = _run(task, held, files, sampling, quiet)
+        journal.write_coco()
+        if outcome.entries:
+            console.print(_table(outcome.entries, query))
+            console.print(
+                f"{outcome.counts()}; results ({', '.join(formats)}) in {out}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     if outcome.failed:
         if not outcome.entries and len(files) == 1:
             raise UserError(outcome.failed[0])
@@ -161,7 +164,9 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
     return found
 
 
-def _run(task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool) -> _Outcome:
+def _run(
+    task: Task, held: HeldFolder, files: Sequence[Path], sampling: Sampling, quiet: bool
+) -> _Outcome:
     from rich.console import Console
 
     from cascade_clip.batch.items import Failure, count_items, items_of
@@ -172,6 +177,7 @@ def _run(task: Task, files: Sequence[Path], sampling: Sampling, quiet: bool) -> 
     total = count_items(files, sampling)
     with picture_bar("segmenting", total, quiet or total == 1) as advance:
         for result in task.run(items_of(files, sampling, task.journal.names())):
+            held.check()
             if isinstance(result, Failure):
                 outcome.failed.append(result.message)
             else:

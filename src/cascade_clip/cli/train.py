@@ -38,7 +38,9 @@ def train(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Train so many seeds, and report their mean and spread."),
+        typer.Option(
+            min=1, max=1000, help="Train so many seeds, and report their mean and spread."
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option(help="Write OUT/report.html at the end, on the validation pictures.")

@@ -10,8 +10,10 @@ import typer
 
 def picturebook(
     folder: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
-    count: Annotated[int, typer.Option(help="Number of scenes.")] = 100,
-    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 96,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of scenes.")] = 100,
+    size: Annotated[
+        int, typer.Option(min=1, max=4096, help="Side of the pictures in pixels.")
+    ] = 96,
     seed: Annotated[int, typer.Option(help="Number of the book.")] = 0,
 ) -> None:
     """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""

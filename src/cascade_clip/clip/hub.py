@@ -13,8 +13,9 @@ FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip's repositories call their weights; the first is preferred."""
 
 
-def find_on_hub(address: str, quick_gelu: bool) -> Path:
-    """The weights file at `address` (`owner/repository/`, or with a file's name at the end).
+def find_on_hub(address: str, quick_gelu: bool, revision: str | None = None) -> Path:
+    """The weights file at `address` (`owner/repository/`, or with a file's name at the end), at a
+    `revision` (branch, tag or commit) of the repository.
 
     What the cache holds is taken as it is, so nothing is asked of the network twice. `quick_gelu`
     is what somebody has to set who brings the file by hand.
@@ -25,15 +26,15 @@ def find_on_hub(address: str, quick_gelu: bool) -> Path:
     files = (file,) if file else FILES
     for name in files:
         try:
-            return Path(hf_hub_download(repository, name, local_files_only=True))
+            return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
     reason = ""
     for name in files:
         try:
             # Asked first: without a connection a download would try again for half a minute.
-            get_hf_file_metadata(hf_hub_url(repository, name))
-            return Path(hf_hub_download(repository, name))
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
+            return Path(hf_hub_download(repository, name, revision=revision))
         except LocalEntryNotFoundError:
             reason = "the connection to the hub broke off"
             break

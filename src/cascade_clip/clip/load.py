@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +27,7 @@ from cascade_clip.clip.weights import (
 )
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError, first_line
+from cascade_clip.support.plain_values import named, read_json
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -123,15 +123,16 @@ def load_clip_folder(folder: Path, name: str) -> FrozenClip:
     Raises `UserError` for missing or damaged files and for text encoders of other kinds than CLIP's
     own.
     """
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text())
-        state = load_file(folder / WEIGHTS_FILE)
-    except FileNotFoundError as error:
+    missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / file).is_file()]
+    if missing:
         raise UserError(
-            f"no CLIP in {folder}: {Path(error.filename or CONFIG_FILE).name} is missing; expected "
-            f"{CONFIG_FILE} and {WEIGHTS_FILE}"
-        ) from error
-    except (ValueError, SafetensorError) as error:
+            f"no CLIP in {folder}: {missing[0]} is missing; expected {CONFIG_FILE} and "
+            f"{WEIGHTS_FILE}"
+        )
+    config = named(read_json(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
+    try:
+        state = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"the CLIP in {folder} can't be read: {error}") from error
     try:
         model_cfg, preprocess = config["model_cfg"], config["preprocess_cfg"]
@@ -140,6 +141,11 @@ def load_clip_folder(folder: Path, name: str) -> FrozenClip:
                 f"the CLIP in {folder} has another text encoder than CLIP's own, which folders "
                 "can't bring; name it as open_clip does (model.clip.model, model.clip.pretrained)"
             )
+        for part in ("vision_cfg", "text_cfg"):
+            if model_cfg[part].get("layers", 0) > len(state):
+                raise UserError(
+                    f"{folder / CONFIG_FILE} describes more layers than {WEIGHTS_FILE} has weights"
+                )
         model = build_clip(
             model_cfg["embed_dim"],
             model_cfg["vision_cfg"],
@@ -149,7 +155,7 @@ def load_clip_folder(folder: Path, name: str) -> FrozenClip:
         )
     except KeyError as error:
         raise UserError(f"{folder / CONFIG_FILE} lacks {error}") from error
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{folder / CONFIG_FILE} describes no CLIP: {first_line(error)}") from error
     _load_strictly(model, state, source=str(folder / WEIGHTS_FILE))
     text_cfg = model_cfg["text_cfg"]
@@ -189,11 +195,12 @@ def _load_open_clip(settings: ClipSettings) -> FrozenClip:
             f"CLIP '{settings.model}' needs weights: set pretrained to a file or to one of "
             f"{', '.join(tags) or '(no published tags)'}"
         )
-    published = open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
+    tag, _, revision = settings.pretrained.partition("@")
+    published = open_clip.get_pretrained_cfg(settings.model, tag)
     if published:
         known = bool(published.get("quick_gelu", config.get("quick_gelu", False)))
         config["quick_gelu"] = choose_activation(settings, config, known)  # before the download
-        path = find_on_hub(published["hf_hub"], known)
+        path = find_on_hub(published["hf_hub"], known, revision or None)
         weights = read_weights(path)
     else:
         path = _weights_file(settings.model, settings.pretrained)

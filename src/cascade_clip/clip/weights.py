@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cascade_clip.clip.transformers_format import from_transformers, is_transfor
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError, first_line
 from cascade_clip.support.messages import notice, some_of
+from cascade_clip.support.plain_values import read_json
 
 DERIVED = {"input_resolution", "context_length", "vocab_size", "attn_mask"}
 """Entries of OpenAI's archives and old checkpoints that follow from the architecture."""
@@ -142,8 +142,8 @@ def _activation_beside(path: Path) -> bool | None:
     """What open_clip's or transformers' configuration in the same folder says."""
     for name in ("open_clip_config.json", "config.json"):
         try:
-            config = json.loads((path.parent / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            config = read_json(path.parent / name)
+        except UserError:
             continue
         if isinstance(config, dict) and isinstance(config.get("model_cfg"), dict):
             return bool(config["model_cfg"].get("quick_gelu", False))

@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+"""Of steps and pictures: without bounds, a typing error ends in a traceback about memory."""
+CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]

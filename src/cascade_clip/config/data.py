@@ -7,17 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
-from cascade_clip.config.base import PositiveShare, Probability, Settings, Share
+from cascade_clip.config.base import Count, PositiveShare, Probability, Settings, Share
 
 RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
+Pixels = Annotated[int, Field(gt=0, le=16_384)]
+Factor = Annotated[float, Field(gt=0.0, le=16.0)]
+ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
+Few = Annotated[int, Field(ge=0, le=100)]
+FewOrOne = Annotated[int, Field(gt=0, le=100)]
 PreparedName = Literal["voc20", "context59", "coco-stuff"]
 
 IMAGENET_MEAN: RGB = (123.675 / 255, 116.28 / 255, 103.53 / 255)
@@ -29,15 +31,15 @@ class PicturebookSettings(Settings):
 
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
     """Seed of the training scenes; the other splits are drawn from seeds 10,000 apart."""
-    size: PositiveInt = 128
+    size: Annotated[int, Field(gt=0, le=4096)] = 128
     """Side of a scene in pixels."""
-    eval_scenes: PositiveInt = 300
+    eval_scenes: Count = 300
     """Scenes in the test split."""
-    things: tuple[NonNegativeInt, NonNegativeInt] = (1, 3)
+    things: tuple[Few, Few] = (1, 3)
     """Fewest and most things in a scene."""
-    thing_size: tuple[PositiveFloat, PositiveFloat] = (0.45, 0.82)
+    thing_size: tuple[ThingSize, ThingSize] = (0.45, 0.82)
     """Smallest and largest longer side of a thing, as a share of the scene's side."""
-    stuff: tuple[PositiveInt, PositiveInt] = (1, 3)
+    stuff: tuple[FewOrOne, FewOrOne] = (1, 3)
     """Fewest and most regions of stuff in a scene."""
     max_overlap: Share = 0.2
     """Largest share of a thing's box that another thing's box may cover."""
@@ -50,9 +52,9 @@ class AugmentSettings(Settings):
     the picture book has `NO_AUGMENTATION`, since none of its scenes is ever drawn twice.
     """
 
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    scale: tuple[Factor, Factor] = (0.5, 2.0)
     """Smallest and largest factor on `data.short_side` and `long_side`; drawn evenly."""
-    long_side: PositiveInt = 2048
+    long_side: Pixels = 2048
     """Pictures are scaled to a short side of `data.short_side`, or less where the long side would
     become longer than this, in pixels (both before the factor)."""
     crop_rule: CropRule = "visible"
@@ -93,15 +95,15 @@ class DataSettings(Settings):
     has such synonyms. The papers' prompts use the labels' names."""
     templates: Literal["single", "many"] = "single"
     """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
-    crop: PositiveInt = 512
+    crop: Pixels = 512
     """Side of training crops and of sliding windows, in pixels."""
-    stride: PositiveInt = 426
+    stride: Pixels = 426
     """Step between sliding windows, in pixels."""
-    shifts: PositiveInt = 1
+    shifts: Annotated[int, Field(gt=0, le=64)] = 1
     """2 or more: in inference each window is repeated so many times along each side, moved by equal
     parts of a patch, and scores are averaged. Finer edges for `shifts` x `shifts` the time; needs
     pictures a patch larger than `crop`, see `short_side`. The papers use 1."""
-    short_side: PositiveInt = 512
+    short_side: Pixels = 512
     """Pictures are scaled to this short side for inference, in pixels."""
     mean: tuple[Share, Share, Share] = IMAGENET_MEAN
     """Subtracted from RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""

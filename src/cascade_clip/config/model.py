@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cascade_clip.config.base import Probability, Settings
 
@@ -15,7 +15,8 @@ class ClipSettings(Settings):
     model: str = "picturebook"
     """`picturebook` (the embedded tiny CLIP) or any open_clip architecture, e.g. `ViT-B-16`."""
     pretrained: str | None = None
-    """open_clip tag (`openai`, `laion2b_s34b_b88k`, ...) or a path to a weights file."""
+    """open_clip tag (`openai`, `laion2b_s34b_b88k`, ...), with `@REVISION` at a branch, tag or
+    commit of its repository on the Hugging Face hub; or a path to a weights file."""
     quick_gelu: bool | None = None
     """Whether the weights were trained with QuickGELU, as OpenAI's were. None: as the tag says, or
     for a file as its kind or the architecture says; weights themselves don't show it."""
@@ -39,7 +40,7 @@ class EncoderSettings(Settings):
     ] = "deep-prompts"
     """What is trained: prompt tokens in every block, in the first alone, or in every block with
     SPT-SEG's spectral prompt; nothing; the last `tuned_blocks`; or all of the encoder."""
-    prompts: NonNegativeInt = 10
+    prompts: Annotated[int, Field(ge=0, le=1000)] = 10
     """Prompt tokens per block (P). 0 for the variants without prompts."""
     prompt_dropout: Probability = 0.1
     """Share of the prompt tokens' values that are set to 0 in training, 0 to below 1."""
@@ -47,7 +48,7 @@ class EncoderSettings(Settings):
     """Last blocks trained with `tuning: last-blocks`; 0 otherwise."""
     class_embedding_twice: bool = True
     """Released quirk: the class embedding is also added into its own position embedding."""
-    stored_grid: PositiveInt | None = None
+    stored_grid: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Released quirk: side of the grid to which position embeddings are resized before they are
     resized once more to the actual grid (32 for 512 px crops and patch 16). None: resized once."""
     level_projection: Literal["random-frozen", "random-trained", "clip-frozen", "clip-trained"] = (
@@ -102,9 +103,9 @@ class HeadSettings(Settings):
     decoder: Literal["cross-attention", "spectral"] = "cross-attention"
     """`cross-attention`: ZegCLIP's and Cascade-CLIP's decoder. `spectral`: SPT-SEG's (arXiv
     2312.12754), meant for `encoder.tuning: spectral-prompts`."""
-    decoder_layers: PositiveInt = 3
+    decoder_layers: Annotated[int, Field(gt=0, le=100)] = 3
     """Layers of each stage's decoder, at least 1; the last one's scores are the mask logits."""
-    decoder_heads: PositiveInt = 8
+    decoder_heads: Annotated[int, Field(gt=0, le=1024)] = 8
     """Attention heads of the decoders and of the aggregation `self-attention`; a divisor of the
     embedding width."""
     decoder_dropout: Probability = 0.1

@@ -7,13 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import Recipe
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean, nearest
+from cascade_clip.support.plain_values import parse_yaml, read_yaml
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 
@@ -89,12 +89,9 @@ def _find(name: str, folder: Path) -> Path:
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """All settings of a recipe file and its bases as nested dictionaries."""
-    if path in seen:
+    if any(path.samefile(file) for file in seen):
         raise UserError(f"recipe {path} is based on itself: {' -> '.join(map(str, [*seen, path]))}")
-    try:
-        delta = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"recipe {path} can't be read: {' '.join(str(error).split())}") from error
+    delta = read_yaml(path)
     if not isinstance(delta, dict):
         raise UserError(f"recipe {path} must hold `key: value` lines, got {type(delta).__name__}")
     base = delta.pop("base", None)
@@ -121,10 +118,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise UserError(f"'{override}' is no override; write key=value, e.g. train.steps=100")
     if key not in set(setting_keys()):
         raise UserError(_unknown_key(key))
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"the value of {key} is not valid YAML: '{text}'") from error
+    value = parse_yaml(text, f"the value of {key}")
     *groups, leaf = key.split(".")
     for group in groups:
         values = values.setdefault(group, {})

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
+    Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
-from cascade_clip.config.base import PositiveShare, Settings, Share
+from cascade_clip.config.base import Count, CountOrNone, PositiveShare, Settings, Share
 
 Setting = Literal["inductive", "transductive", "full"]
 
@@ -28,9 +27,9 @@ class TrainSettings(Settings):
     start_from: Path | None = None
     """Folder of a trained model to start from, on the CLIP that it stands on: `model.clip` counts
     without it only. (Transductive self-training starts from an inductive one.)"""
-    steps: PositiveInt = 20_000
+    steps: Count = 20_000
     """Optimizer steps of the whole run, at least 1."""
-    batch_size: PositiveInt = 16
+    batch_size: Annotated[int, Field(gt=0, le=65_536)] = 16
     """Pictures per step over all devices."""
     lr: PositiveFloat = 2e-4
     """Learning rate of AdamW at the start of the decay, above 0."""
@@ -38,7 +37,7 @@ class TrainSettings(Settings):
     """Learning rate that the last step approaches, 0 to `lr`."""
     power: PositiveFloat = 0.9
     """Of the polynomial decay from `lr` to `min_lr`, above 0; 1 is a straight line."""
-    warmup_steps: NonNegativeInt = 1500
+    warmup_steps: CountOrNone = 1500
     """Steps over which the rate rises linearly to that of the decay; 0: none."""
     warmup_ratio: PositiveShare = 1e-6
     """Share of the rate at which the rise starts, above 0, at most 1."""
@@ -53,33 +52,33 @@ class TrainSettings(Settings):
     checkpoint_activations: bool = False
     """Keeps less for the backward pass, which runs the image encoder's blocks again: a fraction of
     the memory, about a third more time."""
-    accumulate: PositiveInt = 1
+    accumulate: Count = 1
     """Forward passes per step; each takes an equal share of the batch. Loss and gradient are those
     of the whole batch; `transductive` predicts one more time, to count its pseudo-labels first."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train; `auto`: on GPUs if there are any."""
-    devices: PositiveInt = 1
+    devices: Count = 1
     """GPUs, or processes on the CPU, per node."""
-    nodes: PositiveInt = 1
+    nodes: Count = 1
     """Machines that train together, each with `devices` GPUs."""
-    workers: NonNegativeInt = 0
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processes that load data; 0 loads in the training process."""
-    keep_model_at: tuple[PositiveInt, ...] = ()
+    keep_model_at: tuple[Count, ...] = ()
     """Steps after which the model is written to `RUN/model-STEP`, too. Transductive training starts
     from an inductive model of half its steps."""
-    checkpoint_every: PositiveInt = 1000
+    checkpoint_every: Count = 1000
     """Steps between checkpoints."""
-    validate_every: NonNegativeInt = 1000
+    validate_every: CountOrNone = 1000
     """Steps between validations; 0 never validates."""
-    validation_pictures: PositiveInt = 100
+    validation_pictures: Count = 100
     """Pictures of the validation split that are looked at each time."""
-    sample_pictures: NonNegativeInt = 4
+    sample_pictures: CountOrNone = 4
     """Of these, so many are drawn with truth and prediction each time; 0 draws none."""
     sanity: bool = True
     """Checks data, classes and leaks before the first step."""
     wandb: str | None = None
     """Project in Weights & Biases to log to as well; needs the package wandb."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Decides initial weights, batches, augmentation and dropout."""
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from reprlib import Repr
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,8 +51,26 @@ def wrong_value(error: Mapping[str, Any], name: str) -> str:
         return start + str(error["msg"]).removeprefix("Value error, ")
     expected = _EXPECTED.get(kind, _EXPECTED.get(kind.partition("_")[0]))
     if expected is None:
-        return f"{start}{error['msg']}, got {came!r}"
+        return f"{start}{error['msg']}, got {_shown(came)}"
     hint = ""
     if kind == "literal_error":
         hint = did_you_mean(str(came), re.findall(r"'([^']*)'", error["ctx"]["expected"]))
-    return f"{start}expected {expected.format_map(error.get('ctx', {}))}, got {came!r}{hint}"
+    return f"{start}expected {expected.format_map(error.get('ctx', {}))}, got {_shown(came)}{hint}"
+
+
+class _Short(Repr):
+    """Values as Python writes them, but for long and deep ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+        self.maxlist = self.maxtuple = self.maxdict = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write numbers of thousands of digits.
+        bits = x.bit_length()
+        return super().repr_int(x, level) if bits < 10_000 else f"a number of {bits:,} bits"
+
+
+def _shown(value: Any) -> str:
+    return _Short().repr(value)

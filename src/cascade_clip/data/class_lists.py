@@ -8,13 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.plain_values import read_yaml
 
 STANDARD = "standard"
 """Name of the split that is meant when none is named."""
@@ -124,16 +124,6 @@ def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
     if content.unseen is not None:
         return {STANDARD: content.unseen}
     return _unseen_names(content.splits)
-
-
-def read_yaml(path: Path) -> Any:
-    """Plain values from a YAML file. Raises `UserError` if it can't be read."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 Content = TypeVar("Content", bound=BaseModel)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_clip_checked
-from cascade_clip.checkpoint.locate import ONNX_SUFFIX, is_exported
+from cascade_clip.checkpoint.locate import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX, is_exported
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
@@ -19,7 +19,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.network import ExportedNetwork, open_exported
 from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.model.fast.precision import PrecisionChoice
-from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.messages import did_you_mean, notice
 
 Engine = Literal["torch", "onnxruntime"]
 
@@ -68,6 +68,8 @@ def load_exported(path: Path, device: torch.device) -> ExportedBundle:
 
     Raises `UserError` as `open_exported`, and if that CLIP is missing or another one.
     """
+    if path.suffix == TORCH_EXPORT_SUFFIX:
+        notice(f"{path} can run any code when it is opened: open only files of people you trust")
     network = open_exported(path, device)
     exported, model = network.config, network.config.model
     recipe = parse_recipe(model.recipe)

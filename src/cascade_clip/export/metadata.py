@@ -12,6 +12,7 @@ from cascade_clip.config import Settings
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import ExportPrecision
+from cascade_clip.support.plain_values import named, parse_json
 
 METADATA_KEY = "cascade_clip"
 FORMAT_VERSION = 2
@@ -48,11 +49,9 @@ def from_json(text: str | None, path: Path) -> ExportedConfig:
     """Raises `UserError` for a file that `cascade-clip export` of this version did not write."""
     if not text:
         raise UserError(f"{path} was not written by cascade-clip export: it holds no description")
-    try:
-        values = json.loads(text)
-        version = values.get("format_version")
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its description can't be read: {error}") from error
+    source = f"the description in {path}"
+    values = named(parse_json(text, source), source)
+    version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version!r}, this program reads {FORMAT_VERSION}; export "

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from cascade_clip.errors import UserError
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}(\..*)?")
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -18,20 +23,54 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Calls `write` with a temporary path beside `path`, then moves the file into place, so that an
-    interrupted run leaves either the old file or the new one.
+    interrupted run, or a machine that loses its power, leaves either the old file or the new one.
 
     Raises `UserError` if the folder can't be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+        temporary = unfinished_name(path)
         # Made here for its permissions: the umask can't be asked for while other threads run.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             write(temporary)
+            if not temporary.is_symlink():
+                sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"can't write {path}: {error.strerror or error}") from error
     return path
+
+
+def unfinished_name(path: Path) -> Path:
+    """A hidden name beside `path` for what is to become it, new at each call."""
+    return path.with_name(f".{uuid4().hex}{path.suffix}")
+
+
+def clear_unfinished(paths: Iterable[Path]) -> None:
+    """Deletes those that killed processes left half-written; no process may still write there."""
+    for path in paths:
+        if _UNFINISHED.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def sync(file: Path) -> None:
+    """Returns when the content of a file is on the disk."""
+    descriptor = os.open(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in a folder are on the disk, where systems offer to wait for it."""
+    if os.name != "nt":
+        with suppress(OSError):  # some network file systems refuse
+            sync(folder)

@@ -13,4 +13,5 @@ def read_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} can't be read: {error}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    # Not `splitlines`: names may hold characters that it takes for ends of lines.
+    return [line.strip() for line in text.split("\n") if line.strip()]

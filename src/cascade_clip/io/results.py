@@ -5,9 +5,11 @@ Imports nothing heavy.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from cascade_clip.errors import UserError
+from cascade_clip.support.plain_values import parse_json
 
 JOURNAL_FILE = "segmented.jsonl"
 """What `segment` wrote into the folder, and how."""
@@ -40,13 +42,13 @@ def without_results(files: Sequence[Path], top: Path) -> list[Path]:
 def _segmented(folder: Path) -> set[str]:
     """Names of the files that the journal of a folder lists, if it has one."""
     try:
-        _, *lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines()
+        _, *lines = (folder / JOURNAL_FILE).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError):
         return set()
     names: set[str] = set()
     for line in lines:
         try:
-            names.update(segment_files(str(json.loads(line)["name"])).values())
-        except (ValueError, KeyError, TypeError):
+            names.update(segment_files(str(parse_json(line, "a line")["name"])).values())
+        except (UserError, KeyError, TypeError):
             continue  # the line that a killed run was at
     return names

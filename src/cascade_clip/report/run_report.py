@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from cascade_clip.report.sections import (
     write_report,
 )
 from cascade_clip.support.environment import describe_environment
+from cascade_clip.support.plain_values import read_json
 
 SHOWN = 4
 """Worst pictures in a report, and as many best ones."""
@@ -125,6 +125,6 @@ def _environment(run: Path | None) -> dict[str, Any]:
     """That of the training where it is known, else the present one."""
     stored = run / "versions.json" if run else None
     if stored is not None and stored.is_file():
-        values: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
+        values: dict[str, Any] = read_json(stored)
         return values
     return describe_environment()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import signal
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,10 +19,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from cascade_clip.checkpoint.folder import names_not_finite
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError, first_line
-from cascade_clip.support.messages import notice
+from cascade_clip.io.files import sync_folder
+from cascade_clip.support.messages import notice, some_of
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
+_NEEDED = ("global_step", "state_dict", "loops", "optimizer_states", "lr_schedulers")
 
 
 class CheckpointFile(TorchCheckpointIO):
@@ -141,6 +145,7 @@ class Checkpoints(Callback):
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
                 unfinished.replace(last)
+                sync_folder(self.folder)
         except OSError as error:
             return str(error)
         return ""
@@ -151,22 +156,50 @@ def has_checkpoint(run: Path) -> bool:
     return any(path.is_file() for path in _checkpoints(run))
 
 
-def newest_checkpoint(run: Path) -> tuple[Path, int]:
-    """The newest readable checkpoint of a run, and after how many steps it was taken.
+def newest_checkpoint(run: Path, weights: Collection[str] | None = None) -> tuple[Path, int]:
+    """The newest readable checkpoint of a run, and after how many steps it was taken. `weights` are
+    the names of those that it has to hold; None: any.
 
     Raises `UserError` if there is none.
     """
     for path in _checkpoints(run):
         try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            return path, int(checkpoint["global_step"])
+            return path, _steps_done(path, weights)
         except FileNotFoundError:
             continue
-        except Exception as error:  # a damaged file makes the unpickler raise almost anything
-            notice(f"{path} can't be read ({first_line(error)}); trying an older one")
+        except UserError as error:
+            notice(f"{error}; trying an older one")
     raise UserError(
         f"{run / 'checkpoints'} holds no readable checkpoint; start anew in another --out"
     )
+
+
+def _steps_done(path: Path, weights: Collection[str] | None) -> int:
+    checkpoint = read_checkpoint(path)
+    lacking = [name for name in _NEEDED if name not in checkpoint]
+    stored = checkpoint.get("state_dict")
+    if isinstance(stored, dict) and weights is not None:
+        lacking += sorted({*weights} - {*stored})
+    if lacking:
+        raise UserError(f"{path} is not complete: it lacks {some_of(lacking, 3)}")
+    return int(checkpoint["global_step"])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What Lightning stored. Raises `UserError` for other and damaged files, and
+    `FileNotFoundError`."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file makes the unpickler raise almost anything
+        # PyTorch's advice would be to run the code that a file may hold.
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = "no checkpoint, or a damaged one" if refused else first_line(error)
+        raise UserError(f"{path} can't be read: {reason}") from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"{path} can't be read: no checkpoint")
+    return checkpoint
 
 
 def _checkpoints(run: Path) -> tuple[Path, Path]:

@@ -89,22 +89,29 @@ class CsvLog(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if not self._started:
-            self._start()
         # Lightning counts the step just done from 0 and adds its own "epoch".
         row = {"step": (step or 0) + 1, **metrics}
+        if not self._started:
+            self._start(row)
         if len(row.keys() & set(COLUMNS)) > 1:
             self._write([row], append=True)
 
-    def _start(self) -> None:
+    def _start(self, first: Mapping[str, float]) -> None:
+        """Keeps earlier rows, but for what `first` says again."""
         rows: list[dict[str, str]] = []
         if self.first_step and self.path.is_file():
             # A run that was killed or had no room may have left half a line.
             whole, _, _ = self.path.read_text(encoding="utf-8").rpartition("\n")
             rows = [
                 row
-                for row in csv.DictReader(whole.splitlines())
+                for row in csv.DictReader(whole.split("\n"))
                 if None not in row.values() and int(row["step"]) <= self.first_step
+            ]
+            now = [name for name in COLUMNS[1:] if name in first]
+            rows = [
+                row
+                for row in rows
+                if int(row["step"]) != first["step"] or not any(row[name] for name in now)
             ]
         self._write(rows, append=False)
         self._started = True

@@ -6,7 +6,7 @@ import errno
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from cascade_clip.checkpoint.folder import (
 )
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES
-from cascade_clip.config import Recipe
+from cascade_clip.config import Recipe, TrainSettings
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.io.files import write_text
+from cascade_clip.io.folder_lock import hold_folder
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.kept_models import KeptModels, check_reached
@@ -35,6 +36,7 @@ from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.progress import TrainingProgress
 from cascade_clip.training.run_folder import (
+    check_run_folder,
     describe_run,
     find_start,
     is_first_process,
@@ -58,12 +60,18 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
     `resume`, the run goes on from its newest readable checkpoint and ends with the weights it would
     have had without the stop.
 
-    Raises `UserError` if the folder holds another run, a setting doesn't fit or a file can't be
-    written, and `TrainingStopped` after SIGINT or SIGTERM.
+    Raises `UserError` if the folder holds another run or another command writes into it, a setting
+    doesn't fit or a file can't be written, and `TrainingStopped` after SIGINT or SIGTERM.
     """
-    start = find_start(recipe, out, resume)
+    with hold_folder(out, "checkpoints", "samples") if is_first_process() else nullcontext():
+        return _train(recipe, out, resume, quiet)
+
+
+def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
+    check_run_folder(recipe, out, resume)
     parts = _build(recipe)
     recipe = parts.recipe
+    start = find_start(out, resume, parts.module.state_dict().keys())
     with without_noise():
         callbacks = _callbacks(recipe, out, parts, quiet)
         trainer = build_trainer(recipe.train, out, start.step, callbacks, quiet)
@@ -76,6 +84,9 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
             trainer.fit(
                 parts.module, batches, validation, ckpt_path=start.checkpoint, weights_only=True
             )
+            if start.step == recipe.train.steps and _ends_with_validation(recipe.train):
+                # The run was killed after its last checkpoint, perhaps before this.
+                trainer.validate(parts.module, validation, verbose=False)
     model = out / "model"
     problem = _save(model, recipe, parts) if trainer.is_global_zero else ""
     problem = trainer.strategy.broadcast(problem)
@@ -111,6 +122,10 @@ def _callbacks(recipe: Recipe, out: Path, parts: _Parts, quiet: bool) -> list[Ca
         SamplePictures(pictures, settings.sample_pictures, out),
         *([] if quiet else [TrainingProgress()]),
     ]
+
+
+def _ends_with_validation(settings: TrainSettings) -> bool:
+    return settings.validate_every > 0 and settings.steps % settings.validate_every == 0
 
 
 @contextmanager

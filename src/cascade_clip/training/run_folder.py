@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,20 +59,23 @@ def is_first_process() -> bool:
     return rank == 0
 
 
-def find_start(recipe: Recipe, out: Path, resume: bool) -> Start:
-    """Where a run in the folder `out` begins.
+def check_run_folder(recipe: Recipe, out: Path, resume: bool) -> None:
+    """Raises `UserError` if the folder holds another run, one that is not to be resumed, or, with
+    `resume`, none at all."""
+    if resume:
+        check_same_recipe(recipe, out)
+    elif is_first_process() and (out / RECIPE_FILE).exists():
+        raise UserError(f"{out} holds a run already; go on with --resume, or choose another --out")
+
+
+def find_start(out: Path, resume: bool, weights: Collection[str]) -> Start:
+    """Where a run in the folder `out` begins; its checkpoints have to hold `weights`, by name.
 
     A run that was stopped before its first checkpoint begins anew in its folder.
 
-    Raises `UserError` if the folder holds another run, one that is not to be resumed, or, with
-    `resume`, none at all.
+    Raises `UserError` if none of its checkpoints can be read.
     """
-    if resume:
-        check_same_recipe(recipe, out)
-        return Start(*newest_checkpoint(out)) if has_checkpoint(out) else Start()
-    if is_first_process() and (out / RECIPE_FILE).exists():
-        raise UserError(f"{out} holds a run already; go on with --resume, or choose another --out")
-    return Start()
+    return Start(*newest_checkpoint(out, weights)) if resume and has_checkpoint(out) else Start()
 
 
 def describe_run(recipe: Recipe, out: Path) -> None:

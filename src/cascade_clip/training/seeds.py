@@ -25,6 +25,7 @@ from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.io.files import write_text
+from cascade_clip.support.plain_values import read_json
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import (
     RECIPE_FILE,
@@ -112,7 +113,7 @@ def _train(recipe: Recipe, folder: Path, resume: bool, quiet: bool) -> None:
 def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
     path = folder / RESULT_FILE
     if path.is_file():
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+        stored: dict[str, Any] = read_json(path)["metrics"]
         [row] = stored.values()  # by the name of the recipe, which may have changed
         return {measure: row[measure] for measure in MEASURES}
     on_gpu = recipe.train.accelerator != "cpu" and torch.cuda.is_available()

@@ -21,6 +21,7 @@ from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.io.files import write_text
 from cascade_clip.support.parallel import stop_with_parent
+from cascade_clip.support.plain_values import read_json
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import RECIPE_FILE, decisive_settings
 
@@ -60,7 +61,7 @@ class Run:
     def result(self) -> Row | None:
         """What was measured, or None if that is still to be done."""
         path = self.folder / RESULT_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
 
 def runs_of(plan: AblationPlan, variant: Variant) -> list[Run]:

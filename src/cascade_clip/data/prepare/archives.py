@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 
 Progress = Callable[[str, int, int | None], None]
 """Hears what is being done, how many files are done, and of how many (None: not known)."""
+
+Content = Callable[[], IO[bytes]]
+"""Opens a file of an archive."""
+MOST_BYTES = 1 << 28
+"""Of one file; pictures, masks and lists have a few million at most."""
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
@@ -100,14 +105,27 @@ def _unpack(archive: Path, inside: str, folder: Path, names: Collection[str]) ->
     left = set(names)
     for name, content in _files(archive, inside):
         if name in left:
-            write_whole(folder / name, partial(Path.write_bytes, data=content()))
+            write_whole(folder / name, partial(_copy, content))
             left.discard(name)
             yield name
         if not left:  # spares reading on through a compressed tar
             return
 
 
-def _files(archive: Path, inside: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _copy(content: Content, target: Path) -> None:
+    with content() as source, target.open("wb") as file:
+        while part := _read(source):
+            file.write(part)
+
+
+def _read(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(1 << 20)
+    except OSError as error:  # of gzip, not to be taken for a disk that can't be written to
+        raise tarfile.ReadError(str(error)) from error
+
+
+def _files(archive: Path, inside: str) -> Iterator[tuple[str, Content]]:
     """Regular files of an archive below its folder `inside`, in the archive's order."""
     for path, content in _all_files(archive):
         plain = PurePosixPath(path)
@@ -117,22 +135,25 @@ def _files(archive: Path, inside: str) -> Iterator[tuple[str, Callable[[], bytes
             yield plain.relative_to(inside).as_posix(), content
 
 
-def _all_files(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _all_files(archive: Path) -> Iterator[tuple[str, Content]]:
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
                 if not entry.is_dir():
-                    yield entry.filename, partial(zipped.read, entry)
+                    yield entry.filename, partial(_open, zipped.open, entry, entry.file_size)
     else:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if member.isreg():
-                    yield member.name, partial(_read_member, tar, member)
+                    yield member.name, partial(_open, tar.extractfile, member, member.size)
 
 
-def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    content: IO[bytes] | None = tar.extractfile(member)
-    return b"" if content is None else content.read()
+def _open(opener: Callable[[Any], IO[bytes] | None], member: Any, size: int) -> IO[bytes]:
+    if size > MOST_BYTES:
+        raise tarfile.TarError(f"a file of {size:,} bytes, at most {MOST_BYTES:,} are expected")
+    content = opener(member)
+    assert content is not None  # it is a regular file
+    return content
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cascade_clip.data.prepare.plan import Entry, Plan, label_table, nothing_fou
 from cascade_clip.errors import UserError
 from cascade_clip.io.coco import RLE, decode_mask
 from cascade_clip.io.lines import read_lines
+from cascade_clip.support.plain_values import parse_json
 
 VOC2010 = Source(
     archive="VOCtrainval_03-May-2010.tar",
@@ -138,7 +138,7 @@ def _check_names(path: Path) -> None:
 
 def _from_merged(path: Path, pictures: Path) -> dict[str, list[Entry]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes(), str(path))
         images, segments = content["images"], content["annos_segmentation"]
         of_picture: dict[Any, list[tuple[int, RLE]]] = defaultdict(list)
         for segment in segments:
@@ -152,7 +152,7 @@ def _from_merged(path: Path, pictures: Path) -> dict[str, list[Entry]]:
             ]
             for split in ("train", "val")
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is damaged or something else ({error!r}); get {MERGED_EXPECTED}"
         ) from error
