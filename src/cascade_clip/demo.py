@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -44,6 +43,7 @@ from cascade_clip.evaluation.report import (
     settings_section,
     write_report,
 )
+from cascade_clip.notices import Console
 from cascade_clip.recipes import dump_recipe, load_recipe
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter

@@ -83,10 +83,9 @@ def _within_budget(
     plan: Plan, tables: list[AblationTable], budget: float | None, estimate: bool
 ) -> Plan:
     """The plan, made smaller where a budget asks for it; prints the estimated time."""
-    from rich.console import Console
-
     from cascade_clip.analysis.ablation.budget import fit, trial
     from cascade_clip.analysis.ablation.runner import all_runs
+    from cascade_clip.notices import Console
     from cascade_clip.words import counted
 
     console = Console(stderr=True)
@@ -154,11 +153,11 @@ def _train(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) 
 
 
 def _report(plan: Plan, tables: list[AblationTable], markdown_file: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from cascade_clip.analysis.ablation.report import cells, finished
     from cascade_clip.analysis.ablation.verdict import verdict
+    from cascade_clip.notices import Console
 
     results = finished(plan, tables)
     console = Console()

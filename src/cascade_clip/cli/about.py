@@ -16,13 +16,14 @@ def recipes(
     ] = "",
 ) -> None:
     """List the recipes, with what papers report for them."""
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from cascade_clip.errors import UserError
     from cascade_clip.nearest import did_you_mean
+    from cascade_clip.notices import Console
     from cascade_clip.recipes import load_recipe, recipe_names
 
     known = recipe_names()
@@ -47,10 +48,10 @@ def recipes(
 
 def info() -> None:
     """Show versions, hardware and the embedded model."""
-    from rich.console import Console
     from rich.table import Table
 
     from cascade_clip.environment import describe_environment
+    from cascade_clip.notices import Console
 
     environment = describe_environment()
     packages = environment.pop("packages")

@@ -106,10 +106,9 @@ def convert(
     check_writable(out.parent)  # mistakes show before the heavy imports
     blocks = None if inner_blocks is None else _numbers(inner_blocks)
 
-    from rich.console import Console
-
     from cascade_clip.checkpoint.convert import to_folder
     from cascade_clip.checkpoint.official_classes import Overrides
+    from cascade_clip.notices import Console
 
     overrides = Overrides(
         vision_heads=vision_heads,

@@ -29,9 +29,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train on the picture book, evaluate, segment, and write a report with pictures."""
-    from rich.console import Console
-
     from cascade_clip.demo import DemoSettings, run_demo
+    from cascade_clip.notices import Console
 
     settings = DemoSettings.quick() if quick else DemoSettings()
     if steps is not None:

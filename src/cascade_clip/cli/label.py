@@ -71,15 +71,13 @@ def label(
     files = find_pictures(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.folder_lock import hold_folder
     from cascade_clip.labelling.formats import WRITERS
     from cascade_clip.labelling.records import RECORDS, open_store
     from cascade_clip.labelling.review import write_review
     from cascade_clip.labelling.run import common_folder, jobs_of
     from cascade_clip.labelling.task import Task
-    from cascade_clip.notices import notice
+    from cascade_clip.notices import Console, notice
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:
@@ -126,10 +124,9 @@ def _label(
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
     if not jobs:
         return []
-    from rich.console import Console
-
     from cascade_clip.cli.progress import picture_bar
     from cascade_clip.labelling.run import Labelled, Labeller
+    from cascade_clip.notices import Console
 
     results: list[Labelled] = []
     with picture_bar("labelling", len(jobs), quiet) as advance:

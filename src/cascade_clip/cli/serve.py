@@ -53,8 +53,7 @@ def serve(
     if token is not None:
         check_token(token)
 
-    from rich.console import Console
-
+    from cascade_clip.notices import Console
     from cascade_clip.serve.temporary import page_folder
 
     # Mistakes show before the heavy imports.

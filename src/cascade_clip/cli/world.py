@@ -18,11 +18,11 @@ def picturebook(
 ) -> None:
     """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""
     import yaml
-    from rich.console import Console
 
     from cascade_clip.data.folder import SPLIT_FILE
     from cascade_clip.data.picturebook import UNSEEN
     from cascade_clip.data.picturebook.export import export_voc
+    from cascade_clip.notices import Console
 
     export_voc(folder, count, seed, size)
     (folder / SPLIT_FILE).write_text(yaml.safe_dump({"unseen": list(UNSEEN)}), encoding="utf-8")
@@ -41,9 +41,8 @@ def pretrain_clip(
     """Pretrain a tiny CLIP on drawn scenes and the words for what is in them."""
     from dataclasses import replace
 
-    from rich.console import Console
-
     from cascade_clip.clip.pretraining.run import PretrainSettings, pretrain
+    from cascade_clip.notices import Console
 
     settings = replace(PretrainSettings(), seed=seed, workers=workers).shortened(share)
     weights = pretrain(out, settings, resume)
