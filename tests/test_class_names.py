@@ -3,7 +3,9 @@
 import pytest
 
 from cascade_clip.class_names import parse_classes, trained_names
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
+from cascade_clip.support.printable import unshown
 
 
 def test_a_string_and_a_list_read_the_same() -> None:
@@ -87,3 +89,34 @@ def test_trained_names_ignore_case_spaces_and_plural(
     typed: str, trained: str, expected: bool
 ) -> None:
     assert trained_names([typed], [trained]) == [expected]
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+def test_names_that_look_the_same_are_the_same() -> None:
+    assert parse_classes([NFD]).names == (NFC,)
+    with pytest.raises(UserError, match="twice"):
+        parse_classes([NFC, NFD])
+    assert parse_classes([NFC]).index(NFD) == 0
+    assert trained_names([NFC], [NFD]) == [True]
+    with pytest.raises(UserError, match="must not repeat"):
+        ClassSet((NFC, NFD))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\x1b[31mb", "a\u202eb", "ca\u200bt", "ca\u200dt", "\u2066cat", "caf\udce9", "a\x00b"],
+)
+def test_characters_that_cannot_be_seen_are_refused(name: str) -> None:
+    for use in (lambda: parse_classes([name]), lambda: ClassSet((name,))):
+        with pytest.raises(UserError, match="can't be seen") as caught:
+            use()
+        assert not unshown(str(caught.value))
+
+
+def test_joiners_belong_to_words_and_emoji() -> None:
+    names = ["می\u200cخواهم", "👩\u200d👧"]
+    assert parse_classes(names).names == tuple(names)
+    with pytest.raises(UserError, match="twice"):
+        parse_classes(["می\u200cخواهم", "میخواهم"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean, some_of
+from cascade_clip.support.printable import JOINERS, printable, unshown
 
 MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
@@ -24,7 +25,8 @@ _EXAMPLE = "e.g. 'cat, sofa|couch, wall'"
 class TypedClasses:
     """C classes with K >= C names in all.
 
-    Raises `UserError` for no class at all, an empty name, one that is very long or occurs twice.
+    Raises `UserError` for no class at all, and a name that is empty, very long, occurs twice or
+    holds characters that can't be seen.
     """
 
     groups: tuple[tuple[str, ...], ...]
@@ -37,7 +39,7 @@ class TypedClasses:
             raise UserError(f"{len(self.groups):,} classes; at most {MAX_CLASSES:,} are taken")
         if any(map(is_blank, self.names)):
             raise UserError(f"an empty class name among those given; leave it out, {_EXAMPLE}")
-        check_lengths(self.names)
+        check_characters(self.names)
         if repeated := find_repeated(self.names):
             raise UserError(f"class name '{repeated[1]}' is given twice; name each class once")
 
@@ -80,7 +82,8 @@ def class_index(groups: Sequence[Sequence[str]], name: object) -> int:
 def parse_classes(classes: str | Iterable[str] | TypedClasses) -> TypedClasses:
     """Classes from a list of names or one string with commas or lines; `|` separates synonyms.
 
-    White space around names doesn't count, nor does a comma at the end of a line.
+    White space around names doesn't count, nor does a comma at the end of a line. Names are
+    composed: an accent written as a character of its own joins its letter (Unicode's form NFC).
 
     Raises `UserError` as `TypedClasses`, for what is neither, and for a string with semicolons,
     which would be one name.
@@ -126,18 +129,29 @@ def is_blank(name: str) -> bool:
     return all(unicodedata.category(character)[0] in "CZ" for character in name)
 
 
-def check_lengths(names: Iterable[str]) -> None:
-    """Raises `UserError` for a name that is very long."""
+def composed(name: str) -> str:
+    """The name in Unicode's form NFC, so that what looks the same is the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_characters(names: Iterable[str]) -> None:
+    """Raises `UserError` for a name that is very long, or holds controls, marks without width or
+    others that can't be seen: two names could look the same, and a terminal obey one."""
     for name in names:
         if len(name) > MAX_NAME_LENGTH:
             raise UserError(
                 f"class name '{_shortened(name)}' is too long: {len(name):,} characters; at most "
                 f"{MAX_NAME_LENGTH:,} are taken, and most text encoders read about 70 words"
             )
+        if places := unshown(name):
+            raise UserError(
+                f"class name '{printable(name)}' holds the character "
+                f"{printable(name[places[0]])}, which can't be seen; leave it out"
+            )
 
 
 def find_repeated(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two names that differ in case or spaces alone: they have one text embedding."""
+    """The first two names that differ in case, spaces or how accents are written alone."""
     taken: dict[str, str] = {}
     for name in names:
         plain = _plain(name)
@@ -155,11 +169,12 @@ def trained_names(names: Sequence[str], trained: Sequence[str]) -> list[bool]:
 
 
 def _trim(name: str) -> str:
-    return " ".join(name.split())
+    return " ".join(composed(name).split())
 
 
 def _plain(name: str) -> str:
-    return _trim(name).casefold()
+    without_joiners = name.translate(dict.fromkeys(map(ord, JOINERS)))
+    return composed(_trim(without_joiners).casefold())
 
 
 def _shortened(text: str, most: int = 40) -> str:
@@ -168,7 +183,7 @@ def _shortened(text: str, most: int = 40) -> str:
 
 def _forms(name: str) -> set[str]:
     """The name itself and what it could be the plural of."""
-    plain = re.sub(r"[\s_-]+", "", name.casefold())
+    plain = re.sub(r"[\s_-]+", "", composed(name).casefold())
     forms = {plain}
     if len(plain) > 3 and plain.endswith("ies"):
         forms.add(plain[:-3] + "y")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from itertools import chain
@@ -204,6 +205,23 @@ def test_the_review_sheet_names_a_mask_that_cannot_be_read(store: Store, tmp_pat
     (masks / f"{broken}.png").write_bytes(b"no picture")
     text = write_review(replace(store, out=tmp_path), tmp_path / "review.html", COUNT).read_text()
     assert f"{broken}.png is not a picture" in text and text.count("<img") == COUNT - 1
+
+
+def test_file_names_that_are_no_plain_text(pictures: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    odd = [b"caf\xe9.jpg", b"a\x1b[31mb.jpg", "line\u2028break.jpg".encode()]
+    files = [Path(shutil.copy(pictures[0], folder / os.fsdecode(name))) for name in odd]
+    task = Task("picturebook", CLASSES, 0.3, min_area=1)
+    made = open_store(task, tmp_path / "out", folder)
+    assert list(Labeller(task, made).label(jobs_of(files, made))) == [Labelled()] * 3
+    assert set(made.names) == {"caf_", "a_[31mb", "line_break"}
+    for name, write in WRITERS.items():
+        write(made, tmp_path / name, "copy")
+    rows = (tmp_path / "jsonl/labels.jsonl").read_text(encoding="utf-8").strip().split("\n")
+    assert {os.fsencode(Path(json.loads(row)["picture"]).name) for row in rows} == set(odd)
+    sheet = write_review(made, tmp_path / "review.html", 3).read_text(encoding="utf-8")
+    assert all(f"{name} · " in sheet for name in made.names) and "\x1b" not in sheet
 
 
 def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -29,6 +30,7 @@ from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
+from cascade_clip.support.printable import unshown
 from tests.damaged import damaged_avif
 
 
@@ -146,6 +148,41 @@ def test_a_folder_that_another_command_writes_into_or_that_vanishes(
     monkeypatch.setattr(Journal, "add", add_and_remove)
     done = segment(photos, "--model", model, "--classes", "cat", "--out", out)
     assert done.returncode == 2 and "removed or replaced" in done.stderr
+
+
+ODD_NAMES = (
+    b"caf\xe9",
+    b"a\x1b[31mb",
+    "line\u2028break".encode(),
+    "gnp\u202e".encode(),
+    b"two\nlines",
+)
+
+
+def test_file_names_that_no_terminal_should_see(
+    model: Path, photos: Path, segment: Segment
+) -> None:
+    folder = photos.parent / "odd"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        shutil.copy(photos / "scene-0.png", folder / os.fsdecode(name + b".png"))
+        (folder / os.fsdecode(name + b"-broken.png")).write_bytes(b"no picture")
+    out = photos.parent / "out"
+    options = ["--model", model, "--out", out, "--classes", "cat", "--save", "coco,labels"]
+    done = segment(folder, *options)
+    assert done.returncode == 1
+    assert done.stderr.count("skipped: ") == len(ODD_NAMES)
+    assert all(name in done.stderr for name in (r"caf\xe9-broken", r"a\x1b[31mb-broken"))
+    for line in (done.stdout + done.stderr).split("\n"):
+        assert not unshown(line)
+    assert {file.name for file in out.glob("*.png")} == {
+        f"{name}-labels.png" for name in ("caf_", "a_[31mb", "line_break", "gnp_", "two_lines")
+    }
+    record = json.loads((out / "coco.json").read_text(encoding="utf-8"))
+    names = {os.fsencode(image["file_name"]) for image in record["images"]}
+    assert names == {name + b".png" for name in ODD_NAMES}
+    again = segment(folder, *options)
+    assert f"0 pictures segmented, {len(ODD_NAMES)} before" in again.stdout
 
 
 def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> None:

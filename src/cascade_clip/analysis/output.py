@@ -87,7 +87,7 @@ class Folder:
         """Writes `NAME.csv`; undefined numbers are empty cells."""
 
         def write(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 writer = csv.writer(file)
                 writer.writerow(header)
                 writer.writerows([_cell(value) for value in row] for row in rows)

@@ -141,7 +141,7 @@ class Journal:
             self._begun = True
             return
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(_line(entry) + "\n")
         except OSError as error:
             raise UserError(f"can't write {self.path}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ from cascade_clip.io.find import file_stamp
 from cascade_clip.io.images import read_picture
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
+from cascade_clip.support.printable import plain_file_name
 
 
 def common_folder(typed: Sequence[str], pictures: Sequence[Path]) -> Path:
@@ -34,7 +35,8 @@ def jobs_of(pictures: Sequence[Path], store: Store) -> list[Job]:
     Raises `UserError` for two pictures whose names would be the same, as `a/b.png` and `a__b.png`.
     """
     sources = [Path(os.path.abspath(picture)) for picture in pictures]
-    paths = ["__".join(source.relative_to(store.root).parts).lstrip(".") for source in sources]
+    below = ["__".join(source.relative_to(store.root).parts).lstrip(".") for source in sources]
+    paths = [plain_file_name(path) for path in below]
     stems = [path.removesuffix(Path(path).suffix) for path in paths]
     counts = Counter(stems)
     jobs: dict[str, Path] = {}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cascade_clip.io.find import is_video
+from cascade_clip.support.printable import plain_file_name
 
 _FRAME = re.compile(r"(.+)-\d{6,}")
 
@@ -33,7 +34,8 @@ def names_of_sources(named: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def result_names(files: Sequence[Path], kept: Mapping[str, str]) -> list[str]:
     """A file stem for the results of each file, unlike all others: that in `kept` (by source), or
-    the file's own, numbered where it is taken. That of a film begins the names of its frames."""
+    the file's own with `_` for what can't be shown, numbered where it is taken. That of a film
+    begins the names of its frames."""
     names = _Names()
     for source, name in kept.items():
         names.take(source, name)
@@ -58,7 +60,7 @@ class _Names:
 
     def of(self, source: str) -> str:
         if source not in self._by_source:
-            stem = name = Path(source).stem
+            stem = name = plain_file_name(Path(source).stem)
             number = 2
             while not self._is_free(name, is_video(Path(source))):
                 name, number = f"{stem}-{number}", number + 1

@@ -83,11 +83,9 @@ def _within_budget(
     plan: AblationPlan, tables: list[AblationTable], budget: float | None, estimate: bool
 ) -> AblationPlan:
     """The plan, made smaller where a budget asks for it; prints the estimated time."""
-    from rich.console import Console
-
     from cascade_clip.analysis.ablation.budget import fit, trial
     from cascade_clip.analysis.ablation.runner import all_runs
-    from cascade_clip.support.messages import counted
+    from cascade_clip.support.messages import Console, counted
 
     console = Console(stderr=True)
     runs = all_runs(plan, tables)
@@ -154,11 +152,11 @@ def _train(plan: AblationPlan, tables: list[AblationTable], markdown_file: Path 
 
 
 def _report(plan: AblationPlan, tables: list[AblationTable], markdown_file: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from cascade_clip.analysis.ablation.report import cells, finished
     from cascade_clip.analysis.ablation.verdict import verdict
+    from cascade_clip.support.messages import Console
 
     results = finished(plan, tables)
     console = Console()

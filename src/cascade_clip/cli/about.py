@@ -16,14 +16,14 @@ def recipes(
     ] = "",
 ) -> None:
     """List the recipes, with what papers report for them."""
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     from cascade_clip.config.recipes import load_recipe, recipe_names
     from cascade_clip.errors import UserError
-    from cascade_clip.support.messages import did_you_mean
+    from cascade_clip.support.messages import Console, did_you_mean
 
     known = recipe_names()
     names = [name for name in known if word.casefold() in name]
@@ -47,10 +47,10 @@ def recipes(
 
 def info() -> None:
     """Show versions, hardware and the embedded model."""
-    from rich.console import Console
     from rich.table import Table
 
     from cascade_clip.support.environment import describe_environment
+    from cascade_clip.support.messages import Console
 
     environment = describe_environment()
     packages = environment.pop("packages")

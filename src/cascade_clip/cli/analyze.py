@@ -251,8 +251,9 @@ def _choose(dataset: SegmentationDataset) -> list[Sample]:
 
 
 def _print(summary: Summary, page: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from cascade_clip.support.messages import Console
 
     table = Table(title=summary.title, caption=summary.note)
     for index, column in enumerate(summary.header):

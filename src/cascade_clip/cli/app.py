@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cascade_clip.errors import TrainingStopped, UserError, first_line, lacks_memory
+from cascade_clip.support.printable import printable
 
 
 class Listed(NamedTuple):
@@ -107,7 +108,8 @@ def main() -> None:
     except (UserError, TrainingStopped, OSError) as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        lines = (printable(line.strip()) for line in str(error).split("\n"))
+        print(f"error: {' '.join(lines)}", file=sys.stderr)
         sys.exit(128 + error.signal_number if isinstance(error, TrainingStopped) else 2)
     except (MemoryError, RuntimeError) as error:
         if debug or not lacks_memory(error):

@@ -106,10 +106,9 @@ def convert(
     check_writable(out.parent)  # mistakes show before the heavy imports
     blocks = None if inner_blocks is None else _numbers(inner_blocks)
 
-    from rich.console import Console
-
     from cascade_clip.checkpoint.released.classes import Overrides
     from cascade_clip.checkpoint.released.convert import to_folder
+    from cascade_clip.support.messages import Console
 
     overrides = Overrides(
         vision_heads=vision_heads,

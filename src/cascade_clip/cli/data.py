@@ -41,10 +41,9 @@ def prepare(
 
     They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
     """
-    from rich.console import Console
-
     from cascade_clip.data.prepare.run import prepare as run
     from cascade_clip.data.prepared import COMMANDS
+    from cascade_clip.support.messages import Console
     from cascade_clip.support.parallel import usable_cores
 
     name = next(name for name, command in COMMANDS.items() if command == data)
@@ -78,10 +77,9 @@ def check(
 
     Exit code 1 if anything is wrong.
     """
-    from rich.console import Console
-
     from cascade_clip.data.check import check as run
     from cascade_clip.data.survey import survey
+    from cascade_clip.support.messages import Console
     from cascade_clip.support.parallel import usable_cores
 
     found = survey(data, name)
@@ -138,10 +136,9 @@ def _stop(advice: str) -> NoReturn:
 
 
 def _print_report(report: Report) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    from cascade_clip.support.messages import notice
+    from cascade_clip.support.messages import Console, notice
 
     console = Console()
     table = Table("list", "pictures", "published")
@@ -162,9 +159,7 @@ def _print_report(report: Report) -> None:
 
 
 def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
-    from rich.console import Console
-
-    from cascade_clip.support.messages import notice
+    from cascade_clip.support.messages import Console, notice
 
     console = Console(stderr=True)
     if lines:

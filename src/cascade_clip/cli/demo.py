@@ -29,9 +29,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Train on the picture book, evaluate, segment, and write a report with pictures."""
-    from rich.console import Console
-
     from cascade_clip.cli.demo_run import DemoSettings, run_demo
+    from cascade_clip.support.messages import Console
 
     settings = DemoSettings.quick() if quick else DemoSettings()
     if steps is not None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -47,6 +46,7 @@ from cascade_clip.report.sections import (
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.support.environment import describe_environment
+from cascade_clip.support.messages import Console
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import RECIPE_FILE
 

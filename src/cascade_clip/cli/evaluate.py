@@ -70,13 +70,12 @@ def evaluate(
     elif Path(model).is_dir():
         check_writable(Path(model))  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.cli.tables import class_table, summary_table
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.results import write_metrics
     from cascade_clip.report.run_report import write_run_report
+    from cascade_clip.support.messages import Console
 
     bundle = load_bundle(model)
     trained = bundle.recipe.data

@@ -47,10 +47,9 @@ def export(
     locate_model(model)
     check_writable(target.parent)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.export.write import export_model
+    from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
     bundle = load_bundle(model)

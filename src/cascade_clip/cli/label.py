@@ -71,15 +71,13 @@ def label(
     files = find_pictures(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.batch.formats import WRITERS
     from cascade_clip.batch.label import common_folder, jobs_of
     from cascade_clip.batch.records import RECORDS, open_store
     from cascade_clip.batch.review import write_review
     from cascade_clip.batch.task import Task
     from cascade_clip.io.folder_lock import hold_folder
-    from cascade_clip.support.messages import notice
+    from cascade_clip.support.messages import Console, notice
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:
@@ -126,10 +124,9 @@ def _label(
     """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
     if not jobs:
         return []
-    from rich.console import Console
-
     from cascade_clip.batch.label import Labelled, Labeller
     from cascade_clip.cli.progress import picture_bar
+    from cascade_clip.support.messages import Console
 
     results: list[Labelled] = []
     with picture_bar("labelling", len(jobs), quiet) as advance:

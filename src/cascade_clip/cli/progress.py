@@ -31,7 +31,6 @@ def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], 
 def progress_with_rate(quiet: bool, seconds_of_speed: float = 30.0) -> Progress:
     """Bars on standard error; each has a field `rate`, a text of its own. Speed is that of the last
     `seconds_of_speed`."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -39,6 +38,8 @@ def progress_with_rate(quiet: bool, seconds_of_speed: float = 30.0) -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+
+    from cascade_clip.support.messages import Console
 
     return Progress(
         TextColumn("{task.description}"),

@@ -38,11 +38,10 @@ def report(
         out = folder / "report.html" if folder else RUNS / f"report-{Path(model).name}.html"
     check_result(out)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.report.run_report import write_run_report
+    from cascade_clip.support.messages import Console
 
     bundle = load_bundle(model)
     found = measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,15 +96,13 @@ def segment(
     _check_films(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
 
-    from rich.console import Console
-
     from cascade_clip.batch.journal import Journal
     from cascade_clip.batch.segment import Task
     from cascade_clip.batch.settings import settings_of
     from cascade_clip.export.network import fastest_device
     from cascade_clip.io.folder_lock import hold_folder
     from cascade_clip.segmenter import Segmenter
-    from cascade_clip.support.messages import notice
+    from cascade_clip.support.messages import Console, notice
 
     console, notes = Console(), Console(stderr=True)
     with hold_folder(out) as held:
@@ -158,6 +157,8 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
     typed = [name for name in pictures if name != STDIN]
     found = find_pictures(typed, out) if typed or STDIN not in pictures else []
     if STDIN in pictures:
+        if isinstance(sys.stdin, TextIOWrapper):  # file names need not be UTF-8
+            sys.stdin.reconfigure(errors="surrogateescape")
         found = each_once([*found, *read_list(sys.stdin, out)])
     if any(map(is_video, found)):
         require_video()
@@ -167,10 +168,9 @@ def _find(pictures: Sequence[str], out: Path) -> list[Path]:
 def _run(
     task: Task, held: HeldFolder, files: Sequence[Path], sampling: Sampling, quiet: bool
 ) -> _Outcome:
-    from rich.console import Console
-
     from cascade_clip.batch.items import Failure, count_items, items_of
     from cascade_clip.cli.progress import picture_bar
+    from cascade_clip.support.messages import Console
 
     outcome = _Outcome()
     notes: list[str] = []

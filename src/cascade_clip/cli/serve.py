@@ -53,9 +53,8 @@ def serve(
     if token is not None:
         check_token(token)
 
-    from rich.console import Console
-
     from cascade_clip.serve.temporary import page_folder
+    from cascade_clip.support.messages import Console
 
     # Mistakes show before the heavy imports.
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)

@@ -83,8 +83,7 @@ def _clip_settings(clip: str | None, pretrained: str | None) -> list[str]:
 
 
 def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: bool) -> None:
-    from rich.console import Console
-
+    from cascade_clip.support.messages import Console
     from cascade_clip.training.run import train
     from cascade_clip.training.run_folder import check_same_recipe, is_first_process
     from cascade_clip.training.trainer import leave_group
@@ -117,9 +116,8 @@ def _report(recipe: Recipe, out: Path, quiet: bool) -> Path:
 
 
 def _train_seeds(recipe: Recipe, out: Path, count: int, resume: bool, quiet: bool) -> None:
-    from rich.console import Console
-
     from cascade_clip.cli.tables import seeds_table
+    from cascade_clip.support.messages import Console
     from cascade_clip.training.run_folder import is_first_process
     from cascade_clip.training.seeds import SUMMARY_FILE, train_seeds
 

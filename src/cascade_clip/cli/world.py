@@ -18,11 +18,11 @@ def picturebook(
 ) -> None:
     """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""
     import yaml
-    from rich.console import Console
 
     from cascade_clip.data.folder import SPLIT_FILE
     from cascade_clip.picturebook import UNSEEN
     from cascade_clip.picturebook.export import export_voc
+    from cascade_clip.support.messages import Console
 
     export_voc(folder, count, seed, size)
     (folder / SPLIT_FILE).write_text(yaml.safe_dump({"unseen": list(UNSEEN)}), encoding="utf-8")

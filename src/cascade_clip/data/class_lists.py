@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
+from cascade_clip.class_names import composed
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
@@ -127,6 +135,7 @@ def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 Content = TypeVar("Content", bound=BaseModel)
+Name = Annotated[StrictStr, AfterValidator(composed)]
 
 
 class _Strict(BaseModel):
@@ -134,18 +143,18 @@ class _Strict(BaseModel):
 
 
 class _Split(_Strict):
-    unseen: tuple[StrictStr, ...]
+    unseen: tuple[Name, ...]
 
 
 class _ListFile(_Strict):
-    names: tuple[StrictStr, ...]
+    names: tuple[Name, ...]
     splits: dict[StrictStr, _Split] = {}
-    synonyms: dict[StrictStr, StrictStr] = {}
+    synonyms: dict[Name, Name] = {}
     raw_ids: tuple[StrictInt, ...] = ()
 
 
 class _SplitFile(_Strict):
-    unseen: tuple[StrictStr, ...] | None = None
+    unseen: tuple[Name, ...] | None = None
     splits: dict[StrictStr, _Split] = {}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cascade_clip.class_names import check_lengths, find_repeated, is_blank
+from cascade_clip.class_names import check_characters, find_repeated, is_blank
 from cascade_clip.errors import UserError
 
 
@@ -15,8 +15,8 @@ from cascade_clip.errors import UserError
 class ClassSet:
     """All classes of a data set, in label order, and the names withheld from training.
 
-    Raises `UserError` if a name is empty, very long or repeated (apart from case and spaces), or if
-    an unseen name is not among `names`.
+    Raises `UserError` if a name is empty, very long, repeated (apart from case and spaces) or holds
+    characters that can't be seen, or if an unseen name is not among `names`.
     """
 
     names: tuple[str, ...]
@@ -31,7 +31,7 @@ class ClassSet:
             raise UserError(f"{len(self.prompts)} prompt names for {len(self.names)} classes")
         if any(map(is_blank, (*self.names, *self.prompts))):
             raise UserError(f"class names must not be empty, got {list(self.names)}")
-        check_lengths((*self.names, *self.prompts))
+        check_characters((*self.names, *self.prompts))
         _check_apart("class names", self.names)
         _check_apart("names in prompts", self.prompts)
         _check_apart("unseen names", self.unseen)

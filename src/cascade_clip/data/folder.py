@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+from cascade_clip.class_names import composed
 from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.split import Split
@@ -93,7 +94,7 @@ def _read_names(path: Path) -> ClassList:
     if not names:
         raise UserError(f"{path} is empty; list the class names there, one a line, in label order")
     try:
-        return ClassList(tuple(names))
+        return ClassList(tuple(map(composed, names)))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -143,4 +144,4 @@ def _pictures(root: Path, layout: Layout, kind: ListName) -> list[Path]:
 
 def is_held_out(name: str) -> bool:
     """Whether, without lists, a picture of that name (without ending) is for validation."""
-    return zlib.crc32(name.encode()) % HELD_OUT == 0
+    return zlib.crc32(name.encode("utf-8", "surrogateescape")) % HELD_OUT == 0

@@ -6,7 +6,6 @@ import time
 from functools import partial
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import Bundle
@@ -19,6 +18,7 @@ from cascade_clip.evaluation.findings import Accuracies, Findings
 from cascade_clip.evaluation.methods import Method, raw_clip_method
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.transfer import judge
+from cascade_clip.support.messages import Console
 
 RAW_CLIP = "raw CLIP"
 

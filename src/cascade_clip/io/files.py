@@ -17,8 +17,12 @@ _UNFINISHED = re.compile(r"\.[0-9a-f]{32}(\..*)?")
 
 
 def write_text(path: Path, text: str) -> Path:
-    """`write_whole` for a text, in UTF-8."""
-    return write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    """`write_whole` for a text, in UTF-8.
+
+    Lone surrogates, the bytes of file names that are not UTF-8, become `\\udce9`, as in JSON.
+    """
+    write = partial(Path.write_text, data=text, encoding="utf-8", errors="backslashreplace")
+    return write_whole(path, write)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> Path:

@@ -6,9 +6,11 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_markup
 
 from PIL import Image
+
+from cascade_clip.support.printable import printable_lines
 
 STYLE = """
 :root { --paper: #ffffff; --card: #f6f7f9; --ink: #1f2328; --soft: #5f6771; --line: #dde1e6;
@@ -177,3 +179,8 @@ def _winners(rows: Sequence[Sequence[str]]) -> set[tuple[int, int]]:
 
 def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdigit()
+
+
+def escape(text: str) -> str:
+    """The text as a page shows it, without what would hide in it or turn it around."""
+    return escape_markup(printable_lines(text))

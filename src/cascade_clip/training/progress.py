@@ -8,9 +8,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from cascade_clip.support.messages import Console
 from cascade_clip.training.module import TrainingModule
 
 WINDOW = 30.0

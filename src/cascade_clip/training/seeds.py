@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.console import Console
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import load_bundle
@@ -25,6 +24,7 @@ from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.io.files import write_text
+from cascade_clip.support.messages import Console
 from cascade_clip.support.plain_values import read_json
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import (

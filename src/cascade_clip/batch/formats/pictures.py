@@ -12,13 +12,14 @@ from cascade_clip.batch.records import Record, Store
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.find import file_stamp
+from cascade_clip.support.printable import plain_file_name
 
 Placement = Literal["copy", "link"]
 
 
 def picture_file(record: Record) -> str:
     """The picture's file name among the results, unique as its record's name is."""
-    return record.name + Path(record.picture).suffix.lower()
+    return record.name + plain_file_name(Path(record.picture).suffix.lower())
 
 
 def place_pictures(store: Store, folder: Path, placement: Placement) -> None:

@@ -10,6 +10,7 @@ from cascade_clip.batch.formats.pictures import Placement
 from cascade_clip.batch.records import Store
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
+from cascade_clip.support.printable import printable
 
 ROWS_AT_ONCE = 1000
 
@@ -19,7 +20,7 @@ def write_jsonl(store: Store, out: Path, placement: Placement) -> None:
     code) and the path of the mask. Pictures stay where they are."""
 
     def write(path: Path) -> None:
-        with path.open("w", encoding="utf-8") as file:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for record in store:
                 row = asdict(record) | {"mask": str(store.mask(record.name))}
                 for segment in row["segments"]:
@@ -58,8 +59,9 @@ def write_parquet(store: Store, out: Path, placement: Placement) -> None:
                     pixels[segment.label] += segment.area
                 rows.append(
                     {
-                        "name": record.name, "picture": record.picture, "width": record.width,
-                        "height": record.height, "confidence": record.confidence,
+                        "name": record.name, "picture": printable(record.picture),
+                        "width": record.width, "height": record.height,
+                        "confidence": record.confidence,
                         "classes": list(store.classes), "pixels": pixels,
                         "mask_png": store.mask(record.name).read_bytes(),
                     }

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cascade_clip.errors import UserError
-from cascade_clip.support.messages import notice
+from cascade_clip.support.messages import Console, notice
 
 Outcome = Literal["ok", "note", "skipped", "failed"]
 
