@@ -8,6 +8,7 @@ and noise, the worst case. Written to `benchmarks/results/resize_vs_opencv.json`
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from benchmarks.data_loading import draw_picture, draw_regions
 from numpy.typing import NDArray
 from PIL import Image
 
+from cascade_clip.config import NearestRule
 from cascade_clip.io.files import write_text
 from cascade_clip.io.images import read_picture
 from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size, short_side_size
@@ -43,8 +45,10 @@ def main() -> None:
         kind: compare([(a, ours_bilinear, cv2.INTER_LINEAR) for a in pictures], rng)
         for kind, pictures in kinds.items()
     }
-    result["labels"] = compare([(a, ours_nearest, cv2.INTER_NEAREST) for a in labels], rng)
-    del result["labels"]["largest"]  # the difference of two class numbers says nothing
+    for key, rule in (("labels", "exact"), ("labels_by_opencv_rule", "opencv")):
+        ours = partial(ours_nearest, rule=rule)
+        result[key] = compare([(a, ours, cv2.INTER_NEAREST) for a in labels], rng)
+        del result[key]["largest"]  # the difference of two class numbers says nothing
     result["versions"] = {"opencv": cv2.__version__, "torch": torch.__version__}
     result["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     text = json.dumps(result, indent=2) + "\n"
@@ -73,8 +77,8 @@ def ours_bilinear(image: Bytes, size: list[int]) -> Bytes:
     return resize_bilinear(channels_first, size).permute(1, 2, 0).numpy()
 
 
-def ours_nearest(labels: Bytes, size: list[int]) -> Bytes:
-    return resize_nearest(torch.from_numpy(labels), size).numpy()
+def ours_nearest(labels: Bytes, size: list[int], rule: NearestRule) -> Bytes:
+    return resize_nearest(torch.from_numpy(labels), size, rule).numpy()
 
 
 def photograph() -> Bytes:

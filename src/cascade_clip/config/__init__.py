@@ -7,9 +7,11 @@ here, and handed on unchanged; nothing downstream has settings of its own. Block
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from cascade_clip.config.base import Settings
 from cascade_clip.config.data import (
@@ -20,6 +22,7 @@ from cascade_clip.config.data import (
     AugmentSettings,
     CropRule,
     DataSettings,
+    NearestRule,
     PicturebookSettings,
     PreparedName,
 )
@@ -39,6 +42,7 @@ __all__ = [
     "HeadSettings",
     "LossSettings",
     "ModelSettings",
+    "NearestRule",
     "PicturebookSettings",
     "PreparedName",
     "Published",
@@ -47,6 +51,15 @@ __all__ = [
     "Settings",
     "TrainSettings",
 ]
+
+
+RELEASED: Mapping[str, Any] = {
+    "data.augment.crop_rule": "released",
+    "data.augment.nearest_rule": "opencv",
+    "model.float16_text": True,
+    "train.pseudo_labels": "sigmoid",
+}
+"""What `fidelity: released` sets."""
 
 
 class Published(Settings):
@@ -75,6 +88,11 @@ class Recipe(Settings):
     """One line for `cascade-clip recipes`."""
     published: Published | None = None
     """Not inherited from a recipe's `base`."""
+    fidelity: Literal["own", "released"] = "own"
+    """`released`: `data.augment.crop_rule` is `released`, `data.augment.nearest_rule` `opencv`,
+    `model.float16_text` true and `train.pseudo_labels` `sigmoid`, as in the released code of
+    ZegCLIP and Cascade-CLIP; giving one of them another value is an error. `own`: each as it is
+    given. All other behaviour of the released code is in the recipes of its methods."""
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
@@ -82,3 +100,35 @@ class Recipe(Settings):
     seen_score_offset: NonNegativeFloat = 0.1
     """Subtracted from the scores of seen classes before arg-max: 0.1 as released in the inductive
     setting, 0 in the transductive and full ones."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_released(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("fidelity") == "released":
+            for key, value in RELEASED.items():
+                values = _with_default(values, key.split("."), value)
+        return values
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.fidelity == "released":
+            for key, value in RELEASED.items():
+                given = attrgetter(key)(self)
+                if given != value:
+                    raise ValueError(
+                        f"fidelity 'released' means {key} {value}, but it is given as {given}; "
+                        "leave it out, or leave fidelity out and set the others by themselves"
+                    )
+        return self
+
+
+def _with_default(values: Any, path: list[str], value: Any) -> Any:
+    """Nested dictionaries with `value` at `path`, unless one is there."""
+    if not path:
+        return value
+    if not isinstance(values, dict):  # no group of settings, or one already read
+        return values
+    key, *rest = path
+    if not rest and key in values:
+        return values
+    return {**values, key: _with_default(values.get(key, {}), rest, value)}

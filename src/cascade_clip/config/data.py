@@ -15,6 +15,7 @@ from cascade_clip.config.base import Count, PositiveShare, Probability, Settings
 
 RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
+NearestRule = Literal["exact", "opencv"]
 Pixels = Annotated[int, Field(gt=0, le=16_384)]
 Factor = Annotated[float, Field(gt=0.0, le=16.0)]
 ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
@@ -61,6 +62,11 @@ class AugmentSettings(Settings):
     """Crops are drawn again, up to 10 times, until they hold two classes or more and none fills 75%
     of the labelled pixels. `visible`: only labels that training may see count; `released`: all do,
     unseen classes included, as in the released code; `off`: the first crop is taken."""
+    nearest_rule: NearestRule = "exact"
+    """Which label pixel x of a side takes that goes from `old` to `new` pixels: number
+    floor(x * old / new), `exact` or as `opencv` computes it, in float64, by
+    floor(x * (1 / (new / old))). The released code uses OpenCV. They differ by one label in a few
+    rows and columns of some sizes."""
     flip: Probability = 0.5
     """Probability of mirroring left and right."""
     photometric: bool = True

@@ -151,3 +151,6 @@ class ModelSettings(Settings):
     clip: ClipSettings = ClipSettings()
     encoder: EncoderSettings = EncoderSettings()
     head: HeadSettings = HeadSettings()
+    float16_text: bool = False
+    """Released quirk: text embeddings are rounded to float16, as they are stored there, and not
+    normalised again. All else stays in float32."""

@@ -27,6 +27,9 @@ class TrainSettings(Settings):
     start_from: Path | None = None
     """Folder of a trained model to start from, on the CLIP that it stands on: `model.clip` counts
     without it only. (Transductive self-training starts from an inductive one.)"""
+    pseudo_labels: Literal["logits", "sigmoid"] = "logits"
+    """By what `transductive` chooses among unseen classes: `logits`, or as in the released code
+    their `sigmoid` in float32, where high logits are alike and the first of these classes wins."""
     steps: Count = 20_000
     """Optimizer steps of the whole run, at least 1."""
     batch_size: Annotated[int, Field(gt=0, le=65_536)] = 16

@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from cascade_clip.config import RGB, CropRule, Setting
+from cascade_clip.config import RGB, CropRule, NearestRule, Setting
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size
@@ -26,13 +26,20 @@ class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
 
     With u drawn evenly from `factors`, the short side becomes `int(u * short_side)`, or less so
     that the long one stays within `int(u * long_side)`; sides are rounded to the nearest pixel.
-    Bilinear without antialiasing for pictures, nearest for labels.
+    Bilinear without antialiasing for pictures, nearest by `nearest_rule` for labels.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
 
-    def __init__(self, short_side: int, long_side: int, factors: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        short_side: int,
+        long_side: int,
+        factors: tuple[float, float],
+        nearest_rule: NearestRule = "exact",
+    ) -> None:
         super().__init__()
+        self.nearest_rule = nearest_rule
         self.short_side = short_side
         self.long_side = long_side
         self.factors = factors
@@ -46,8 +53,10 @@ class RandomScale(v2.Transform):  # type: ignore[misc]  # torchvision has no typ
         }
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        resize = resize_bilinear if isinstance(inpt, tv_tensors.Image) else resize_nearest
-        return tv_tensors.wrap(resize(inpt.as_subclass(Tensor), params["size"]), like=inpt)
+        plain, size = inpt.as_subclass(Tensor), params["size"]
+        if isinstance(inpt, tv_tensors.Image):
+            return tv_tensors.wrap(resize_bilinear(plain, size), like=inpt)
+        return tv_tensors.wrap(resize_nearest(plain, size, self.nearest_rule), like=inpt)
 
 
 class RandomClassCrop(v2.Transform):  # type: ignore[misc]  # torchvision has no types

@@ -29,7 +29,9 @@ class TrainTransform:
         visible = visible_classes(augment.crop_rule, classes, setting)
         self.steps = v2.Compose(
             [
-                RandomScale(settings.short_side, augment.long_side, augment.scale),
+                RandomScale(
+                    settings.short_side, augment.long_side, augment.scale, augment.nearest_rule
+                ),
                 RandomClassCrop(settings.crop, visible),
                 v2.RandomHorizontalFlip(augment.flip),
                 *([PhotometricDistortion()] if augment.photometric else []),

@@ -60,6 +60,8 @@ class SegmentationNetwork(nn.Module):
         Raises `UserError` for other image sizes and text embeddings of another width.
         """
         self._check_text(text_embeddings)
+        if self.settings.float16_text:
+            text_embeddings = text_embeddings.half().to(text_embeddings.dtype)
         levels = self.encoder(image)
         stage_logits = self.head(levels, text_embeddings)  # (B, C, h, w) per stage
         mask_logits = torch.stack(stage_logits).sum(dim=0)  # (B, C, h, w)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
+
+from cascade_clip.config import NearestRule
 
 
 def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
@@ -30,14 +33,25 @@ def resize_bilinear(images: Tensor, size: list[int]) -> Tensor:
     return F.resize(images, size, InterpolationMode.BILINEAR, antialias=False)
 
 
-def resize_nearest(labels: Tensor, size: list[int]) -> Tensor:
-    """Labels (H, W) to `size`; each pixel takes the one at its top left corner (as in OpenCV)."""
+def resize_nearest(labels: Tensor, size: list[int], rule: NearestRule = "exact") -> Tensor:
+    """Labels (H, W) to `size`; each pixel takes the one at its top left corner.
+
+    `opencv` finds it in float64 as OpenCV does, whose rounding at some corners between two pixels
+    takes the pixel before.
+    """
     if list(labels.shape) == size:
         return labels
-    rows, columns = (
-        np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True)
-    )
+    take = _opencv_positions if rule == "opencv" else _exact_positions
+    rows, columns = (take(new, old) for new, old in zip(size, labels.shape, strict=True))
     return torch.from_numpy(labels.numpy().take(columns, axis=1).take(rows, axis=0))
+
+
+def _exact_positions(new: int, old: int) -> NDArray[np.integer]:
+    return np.arange(new) * old // new
+
+
+def _opencv_positions(new: int, old: int) -> NDArray[np.integer]:
+    return np.minimum(np.floor(np.arange(new) * (1 / (new / old))).astype(np.int64), old - 1)
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -173,7 +173,10 @@ class TrainingModule(pl.LightningModule):
         mask_logits = self.network(images, self.text_embeddings).mask_logits
         if self.recipe.train.setting == "full":
             return mask_logits, full_targets(labels)
-        return mask_logits, transductive_targets(labels, mask_logits, self.seen, self.unseen)
+        by_sigmoid = self.recipe.train.pseudo_labels == "sigmoid"
+        return mask_logits, transductive_targets(
+            labels, mask_logits, self.seen, self.unseen, by_sigmoid=by_sigmoid
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         labels = predict(

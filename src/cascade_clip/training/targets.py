@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.ops.argmax import RunningArgmax
@@ -32,7 +33,7 @@ def inductive_targets(labels: Tensor, seen: Tensor) -> Tensor:
 
 
 def transductive_targets(
-    labels: Tensor, mask_logits: Tensor, seen: Tensor, unseen: Tensor
+    labels: Tensor, mask_logits: Tensor, seen: Tensor, unseen: Tensor, *, by_sigmoid: bool = False
 ) -> Tensor:
     """Labels over all classes, in which pixels of unknown class carry pseudo-labels.
 
@@ -47,6 +48,8 @@ def transductive_targets(
             gradient flows back through the pseudo-labels.
         seen: (S,) indices of the seen classes.
         unseen: (U,) indices of the unseen classes; S + U = C.
+        by_sigmoid: compare float32 sigmoids instead of logits, as in the released code. They round
+            differences between high logits away, and of equal ones the first class wins.
 
     Returns:
         (B, H, W) int64 in 0..C-1, or IGNORE.
@@ -60,26 +63,34 @@ def transductive_targets(
             f"mask_logits hold {mask_logits.shape[1]} classes, but there are {len(seen)} seen and "
             f"{len(unseen)} unseen ones; predict with the text embeddings of all classes"
         )
-    unseen = unseen.to(labels.device)
+    unseen = unseen.to(labels.device).sort().values
     pseudo = torch.isin(labels, unseen) | (labels == UNLABELLED)  # (B, H, W)
     targets = labels.long().clone()
     for index in pseudo.flatten(1).any(dim=1).nonzero().flatten().tolist():
-        best = _upsampled_argmax(mask_logits[index].detach()[unseen], _size(labels))  # (H, W)
+        logits = mask_logits[index].detach()[unseen]
+        best = _upsampled_argmax(logits, _size(labels), by_sigmoid)  # (H, W)
         targets[index] = torch.where(pseudo[index], unseen[best], targets[index])
     return targets
 
 
-def _upsampled_argmax(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _upsampled_argmax(logits: Tensor, size: tuple[int, int], by_sigmoid: bool) -> Tensor:
     """Arg-max over K of logits (K, h, w) upsampled to `size`, a few maps at a time: (H, W)."""
     with torch.autocast(logits.device.type, enabled=False):
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        wider = torch.promote_types(logits.dtype, torch.float32)
+        logits = logits.to(torch.float32 if by_sigmoid else wider)
         dtype, device = logits.dtype, logits.device
         grid = (logits.shape[1], logits.shape[2])
         resize = BilinearResize.between(grid, size, dtype=dtype, device=device)
         best = RunningArgmax(size, dtype=dtype, device=device)
         length = maps_per_chunk(size[0] * size[1], device)
         for first in range(0, len(logits), length):
-            best.update(resize(logits[first : first + length]), first)
+            maps = logits[first : first + length]
+            if by_sigmoid:
+                # PyTorch's own resizing: where rounding decides, it has to be the same one.
+                maps = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+                best.update(maps.sigmoid(), first)
+            else:
+                best.update(resize(maps), first)
         return best.labels
 
 
