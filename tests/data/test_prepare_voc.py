@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from cascade_clip.data.pairs import read_mask
-from cascade_clip.data.prepare.archives import Shelf
+from cascade_clip.data.prepare.archives import ArchiveFiles
 from cascade_clip.data.prepare.run import Report, prepare
 from cascade_clip.data.prepare.voc import VOC2012
 from cascade_clip.data.prepared import PreparedDataset
@@ -192,7 +192,7 @@ def test_files_of_absurd_sizes_are_refused_and_none_is_held_in_memory(
     name = "JPEGImages/2007_000032.jpg"
     source = replace(VOC2012, inside=".")
     archive = owners.write_tar(tmp_path / source.archive, {name: bytes(32 << 20)})
-    shelf = Shelf(tmp_path, source)
+    shelf = ArchiveFiles(tmp_path, source)
     tracemalloc.start()
     shelf.obtain([shelf.folder / name], tell=lambda *_: None)
     peak = tracemalloc.get_traced_memory()[1]
