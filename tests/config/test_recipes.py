@@ -277,7 +277,7 @@ def test_what_is_published_belongs_to_one_recipe(tmp_path: Path) -> None:
 
 
 def test_the_page_on_reproducing_says_what_the_recipes_hold() -> None:
-    page = Path(__file__).parents[1] / "docs" / "reproducing.md"
+    page = Path(__file__).parents[2] / "docs" / "reproducing.md"
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in page.read_text(encoding="utf-8").splitlines()
@@ -299,7 +299,7 @@ def test_the_page_on_reproducing_says_what_the_recipes_hold() -> None:
 
 
 def test_recipes_on_the_page_on_own_data_load(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^base: .*?(?=^(?:```|YAML))", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:

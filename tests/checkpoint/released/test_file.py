@@ -18,7 +18,7 @@ from cascade_clip.checkpoint.released.classes import Overrides
 from cascade_clip.checkpoint.released.load import ReleasedModel, convert_released, load_released
 from cascade_clip.errors import UserError
 
-DATA = Path(__file__).parents[1] / "golden" / "data"
+DATA = Path(__file__).parents[2] / "golden" / "data"
 NAMES = tuple(f"class {index}" for index in range(7))
 SAID = Overrides(vision_heads=2, decoder_heads=4, class_names=NAMES, unseen_names=NAMES[3:4])
 """What a file without `meta` leaves open."""

@@ -21,7 +21,7 @@ from cascade_clip.checkpoint.released.keys import (
 from cascade_clip.checkpoint.released.load import build_released, convert_released, load_released
 from cascade_clip.errors import UserError
 
-DATA = Path(__file__).parents[1] / "golden" / "data"
+DATA = Path(__file__).parents[2] / "golden" / "data"
 CASES = ("cascade", "zeg")
 NAMES = tuple(f"class {index}" for index in range(7))
 POSITIONS = "backbone.positional_embedding"
