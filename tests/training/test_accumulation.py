@@ -12,12 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.training import trainer
-from cascade_clip.training.loaders import train_loader
+from cascade_clip.training.loaders import PartsOfSteps, train_loader
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.trainer import build_trainer, without_noise
 from tests.naive import losses as naive
@@ -79,18 +80,22 @@ def build(clip: FrozenClip, overrides: list[str]) -> TrainingModule:
     return TrainingModule(network, recipe, classes, clip.text_encoder(classes.names))
 
 
+def steps(recipe: Recipe) -> PartsOfSteps:
+    return train_loader(recipe, open_dataset(recipe.data, "train"), 0, 0, 1)
+
+
 def one_step(module: TrainingModule, folder: Path) -> Watch:
     """The first step as `cascade-clip train` takes it."""
     watch = Watch()
     with without_noise():
         loop = build_trainer(module.recipe.train, folder, 0, [watch], quiet=True)
-        loop.fit(module, train_loader(module.recipe, 0, 0, 1))
+        loop.fit(module, steps(module.recipe))
     return watch
 
 
 def whole_batch(module: TrainingModule) -> tuple[float, Gradients]:
     """The loss as its formula reads, of all pictures of the first step at once."""
-    batch = next(iter(train_loader(module.recipe, 0, 0, 1)))
+    batch = next(iter(steps(module.recipe)))
     settings = module.recipe.loss
     parts = module.recipe.train.accumulate
     assert len(batch.images) == BATCH

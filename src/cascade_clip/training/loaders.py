@@ -10,7 +10,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from cascade_clip.config import Recipe
-from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch, SegmentationDataset, collate
 from cascade_clip.data.sampling import StepBatches
 from cascade_clip.data.stream import TrainStream
@@ -41,10 +40,12 @@ class PartsOfSteps:
             yield from repeat(batch, self.parts)
 
 
-def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> PartsOfSteps:
-    """The share of process `rank` of `world` in all steps from `first_step` on."""
+def train_loader(
+    recipe: Recipe, dataset: SegmentationDataset, first_step: int, rank: int, world: int
+) -> PartsOfSteps:
+    """The share of process `rank` of `world` in all steps over `dataset` from `first_step` on."""
     settings = recipe.train
-    stream = train_stream(recipe, open_dataset(recipe.data, "train"))
+    stream = train_stream(recipe, dataset)
     batches = StepBatches(settings.batch_size, first_step, rank, world)
     steps: DataLoader[Batch] = DataLoader(
         stream,  # type: ignore[arg-type]  # samples become batches in collate
@@ -57,8 +58,7 @@ def train_loader(recipe: Recipe, first_step: int, rank: int, world: int) -> Part
     return PartsOfSteps(steps, settings.accumulate)
 
 
-def validation_loader(recipe: Recipe, rank: int, world: int) -> DataLoader[Batch]:
+def validation_loader(dataset: SegmentationDataset, rank: int, world: int) -> DataLoader[Batch]:
     """The share of process `rank` of `world` in the validation pictures; it may be empty."""
-    dataset = open_dataset(recipe.data, "val", recipe.train.validation_pictures)
     batches = DatasetBatches(dataset, BATCH_SIZE, rank, world, skip_unreadable=True)
     return DataLoader(batches, batch_size=None)

@@ -25,6 +25,7 @@ from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe, TrainSettings
 from cascade_clip.data.factory import open_dataset
+from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.io.files import write_text
@@ -76,8 +77,8 @@ def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
         callbacks = _callbacks(recipe, out, parts, quiet)
         trainer = build_trainer(recipe.train, out, start.step, callbacks, quiet)
         rank, world = trainer.global_rank, trainer.world_size
-        batches = train_loader(recipe, start.step, rank, world)
-        validation = validation_loader(recipe, rank, world)
+        batches = train_loader(recipe, parts.pictures, start.step, rank, world)
+        validation = validation_loader(parts.validation_pictures, rank, world)
         if start.checkpoint is None and is_first_process():
             _begin(recipe, parts, out, quiet)
         with _others_end_too(trainer), _room_in(out):
@@ -99,11 +100,10 @@ def _begin(recipe: Recipe, parts: _Parts, out: Path, quiet: bool) -> None:
     """Writes what a run begins with; settings and data that don't fit leave nothing behind."""
     findings = []
     if recipe.train.sanity:
-        dataset = open_dataset(recipe.data, "train")
         findings = [
-            describe_start(parts.start, recipe, dataset.classes),
+            describe_start(parts.start, recipe, parts.pictures.classes),
             *check_reached(recipe.train),
-            *inspect_run(parts.module, parts.clip, dataset),
+            *inspect_run(parts.module, parts.clip, parts.pictures),
         ]
         show_findings(findings, quiet)
         stop_at_failure(findings)
@@ -114,12 +114,11 @@ def _begin(recipe: Recipe, parts: _Parts, out: Path, quiet: bool) -> None:
 
 def _callbacks(recipe: Recipe, out: Path, parts: _Parts, quiet: bool) -> list[Callback]:
     settings = recipe.train
-    pictures = open_dataset(recipe.data, "val", settings.validation_pictures)
     return [
         UnreadableFiles(),
         KeptModels(out, settings.keep_model_at, partial(_save, recipe=recipe, parts=parts)),
         Checkpoints(out, settings.checkpoint_every),
-        SamplePictures(pictures, settings.sample_pictures, out),
+        SamplePictures(parts.validation_pictures, settings.sample_pictures, out),
         *([] if quiet else [TrainingProgress()]),
     ]
 
@@ -157,17 +156,21 @@ def _room_in(out: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What training works on."""
+    """What training works on; each data set is opened once, as listing its files takes long."""
 
     recipe: Recipe
     """As given, with the CLIP of the model to start from."""
+    pictures: SegmentationDataset
+    validation_pictures: SegmentationDataset
     clip: FrozenClip
     module: TrainingModule
     start: Bundle | None
 
 
 def _build(recipe: Recipe) -> _Parts:
-    classes = open_dataset(recipe.data, "train").classes
+    pictures = open_dataset(recipe.data, "train")
+    validation_pictures = open_dataset(recipe.data, "val", recipe.train.validation_pictures)
+    classes = pictures.classes
     start = None if recipe.train.start_from is None else load_bundle(recipe.train.start_from)
     if start is None:
         clip = load_clip_checked(recipe, None)
@@ -179,7 +182,8 @@ def _build(recipe: Recipe) -> _Parts:
     if start is not None:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
     text = clip.text_encoder(classes.prompts, TEMPLATES[recipe.data.templates])
-    return _Parts(recipe, clip, TrainingModule(network, recipe, classes, text), start)
+    module = TrainingModule(network, recipe, classes, text)
+    return _Parts(recipe, pictures, validation_pictures, clip, module, start)
 
 
 def _save(model: Path, recipe: Recipe, parts: _Parts) -> str:
