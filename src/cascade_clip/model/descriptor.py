@@ -24,16 +24,11 @@ class QueryProjection(nn.Module):
 
     def forward(self, text: Tensor, global_embedding: Tensor) -> Tensor:
         """Text embeddings (C, d) and global embeddings (B, d) to queries (B, C, d)."""
-        sources = (text, self.linear.weight, self.linear.bias)
-        shared = self.cache.get("text", sources, lambda: self._of_text_alone(text))  # (C, d)
+        shared = self.cache.get(of_text_alone, text, self.linear)  # (C, d)
         if not self.relationship_descriptor:
             return shared.expand(global_embedding.shape[0], -1, -1)
         matched = self.linear.weight[:, : self.linear.out_features]  # (d, d)
         return F.linear(text * global_embedding[:, None], matched) + shared  # (B, C, d)
-
-    def _of_text_alone(self, text: Tensor) -> Tensor:
-        """The part of the queries (C, d) that is the same for every image."""
-        return F.linear(text, self.linear.weight[:, -self.linear.out_features :], self.linear.bias)
 
     @torch.no_grad()
     def start_at_identity(self) -> None:
@@ -42,3 +37,8 @@ class QueryProjection(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         self.linear.weight[:, -embed_dim:].fill_diagonal_(1.0)
+
+
+def of_text_alone(text: Tensor, linear: nn.Linear) -> Tensor:
+    """The part of the queries (C, d) that is the same for every image."""
+    return F.linear(text, linear.weight[:, -linear.out_features :], linear.bias)

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cascade_clip.config import EncoderSettings
 from cascade_clip.model.fast.caching import WeightCache
 
 
@@ -22,24 +23,21 @@ class Prompts(nn.Module):
     """
 
     def __init__(
-        self, blocks: int, tokens: int, width: int, patch_size: tuple[int, int], dropout: float
+        self, blocks: int, width: int, patch_size: tuple[int, int], settings: EncoderSettings
     ) -> None:
         super().__init__()
         bound = math.sqrt(6.0 / (3 * patch_size[0] * patch_size[1] + width))
-        self.embeddings = nn.Parameter(torch.empty(blocks, tokens, width).uniform_(-bound, bound))
+        start = torch.empty(blocks, settings.prompts, width).uniform_(-bound, bound)
+        self.embeddings = nn.Parameter(start)
         self.projection = nn.Linear(width, width)
         nn.init.kaiming_normal_(self.projection.weight, mode="fan_out")
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(settings.prompt_dropout)
         self.cache = WeightCache()
 
     def forward(self, batch: int) -> list[Tensor]:
         """Tokens per block: (B, P, D) in training, where the dropout mask differs from image to
         image; (1, P, D) in evaluation, where all images share them."""
+        projected = self.cache.get(self.projection, self.embeddings)  # (blocks, P, D)
         if not self.training:
-            sources = (self.embeddings, self.projection.weight, self.projection.bias)
-            return list(self.cache.get("projected", sources, self._project).unsqueeze(1))
-        self.cache.forget()  # the weights are about to change
-        return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in self._project()]
-
-    def _project(self) -> Tensor:
-        return self.projection(self.embeddings)  # (blocks, P, D)
+            return list(projected.unsqueeze(1))
+        return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in projected]

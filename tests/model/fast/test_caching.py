@@ -21,20 +21,41 @@ class Doubled:
     """Twice a weight, cached, with a count of how often it was computed."""
 
     def __init__(self, weight: Tensor) -> None:
-        self.weight, self.cache, self.computed = weight, WeightCache(), 0
+        self.weight, self.cache, self.computed = weight, WeightCache().eval(), 0
 
     def __call__(self, key: object = "key") -> Tensor:
-        return self.cache.get(key, (self.weight,), self._compute)
+        return self.cache.get(self._compute, self.weight, key)
 
-    def _compute(self) -> Tensor:
+    def _compute(self, weight: Tensor, key: object) -> Tensor:
         self.computed += 1
-        return 2 * self.weight
+        return 2 * weight
 
 
 def test_unchanged_weights_are_computed_once() -> None:
     doubled = Doubled(torch.ones(2, requires_grad=True))
     with torch.no_grad():
         assert doubled() is doubled() and doubled.computed == 1
+
+
+def test_weights_of_modules_are_followed() -> None:
+    cache, linear, inputs = WeightCache().eval(), torch.nn.Linear(2, 2), torch.ones(1, 2)
+    with torch.no_grad():
+        before = cache.get(linear, inputs)
+        assert cache.get(linear, inputs) is before
+        linear.bias.add_(1)
+        torch.testing.assert_close(cache.get(linear, inputs), before + 1)
+
+
+@pytest.mark.parametrize(("trained", "computed"), [(True, 2), (False, 1)])
+def test_training_keeps_what_follows_from_frozen_weights_alone(
+    trained: bool, computed: int
+) -> None:
+    doubled = Doubled(torch.ones(2, requires_grad=trained))
+    doubled.cache.train()
+    with torch.no_grad():
+        doubled()
+        doubled()
+    assert doubled.computed == computed
 
 
 def test_a_value_made_in_inference_mode_serves_training_later() -> None:
@@ -110,9 +131,9 @@ def test_autocast_has_values_of_its_own() -> None:
     weight = torch.eye(2)
     cache = WeightCache()
     with torch.autocast("cpu", torch.bfloat16):
-        low = cache.get("key", (weight,), lambda: weight @ weight)
+        low = cache.get(torch.matmul, weight, weight)
     assert low.dtype == torch.bfloat16
-    assert cache.get("key", (weight,), lambda: weight @ weight).dtype == torch.float32
+    assert cache.get(torch.matmul, weight, weight).dtype == torch.float32
 
 
 def test_training_moving_copying_and_many_keys_leave_little_behind() -> None:
@@ -121,8 +142,8 @@ def test_training_moving_copying_and_many_keys_leave_little_behind() -> None:
         doubled(key)
     cache = doubled.cache
     assert len(cache.entries) == MOST_ENTRIES
-    assert not copy.deepcopy(cache).entries and not pickle.loads(pickle.dumps(cache)).entries
-    cache.eval()
+    for copied in (copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        assert not copied.entries and not copied.training
     assert cache.entries
     cache.train()
     assert not cache.entries

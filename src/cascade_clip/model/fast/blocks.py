@@ -1,36 +1,79 @@
-"""One transformer block of CLIP's image encoder, with prompts that give keys and values only."""
+"""The layers of open_clip's transformer blocks in their fastest form, in several precisions."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cascade_clip.model.fast.attention import attend
+from cascade_clip.model.block import Block
+from cascade_clip.model.fast.caching import WeightCache
 
 QUICK_GELU_SLOPE = 1.702
 """QuickGELU(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702. Both factors go into the matrix
 products beside it: one pass over a block's widest tensor, and one copy of it for the backward."""
 
-Product = Callable[[Tensor], Tensor]
+RunBlock = Callable[[Tensor, Tensor | None], Tensor]
+"""Tokens (B, M, D) and prompts (B or 1, P, D), if any, to tokens (B, M, D)."""
 
 
-class BlockProducts(NamedTuple):
-    """The matrix products of a block; each maps (..., inputs) to (..., outputs)."""
+def fast_blocks(
+    resblocks: Iterable[Any], cache: WeightCache, device: torch.device, recompute: bool
+) -> list[RunBlock]:
+    """The blocks of open_clip's encoder, as is fastest on a device.
 
-    query: Product
-    key_value: Product
-    out: Product
-    expand: Product
-    """With QuickGELU: times its slope."""
-    contract: Product
-    """With QuickGELU: of inputs that are its slope times too large."""
+    Under bfloat16 autocast frozen ones have weights that were converted once instead of at every
+    call. With `recompute` nothing but their inputs is kept for the backward pass.
+    """
+    blocks, kind = list(resblocks), device.type
+    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    if autocast == torch.bfloat16 and not torch.compiler.is_compiling():
+        frozen = [block for block in blocks if has_plain_attention(block) and not _trains(block)]
+        lowered = dict(zip(frozen, cache.get(lower_blocks, *frozen), strict=True))
+        blocks = [lowered.get(block, block) for block in blocks]
+    fast = [fast_block(block) for block in blocks]
+    if not (recompute and torch.is_grad_enabled()):
+        return fast
+    # Blocks have no dropout, so no random state needs to be kept.
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    return [partial(again, block) for block in fast]
+
+
+def fast_block(block: Any) -> RunBlock:
+    """One block, in its fastest form."""
+    if isinstance(block, LowPrecisionBlock):
+        return block
+    return OpenClipBlock(block) if has_plain_attention(block) else partial(_run_whole, block)
+
+
+def _run_whole(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:
+    """A block of open_clip's with custom attention, for which prompts are tokens like others."""
+    batch, count, _ = tokens.shape
+    if prompts is not None:
+        tokens = torch.cat([tokens, prompts.expand(batch, -1, -1)], dim=1)
+    return block(tokens)[:, :count]
+
+
+class OpenClipBlock(Block):
+    """A block of open_clip's, with its own weights."""
+
+    def __init__(self, block: Any) -> None:
+        attn, mlp, slope = block.attn, block.mlp, _slope(block)
+        width, weight, bias = attn.embed_dim, attn.in_proj_weight, attn.in_proj_bias
+        self.heads = attn.num_heads
+        self.ln_1, self.ls_1, self.ln_2, self.ls_2 = block.ln_1, block.ls_1, block.ln_2, block.ls_2
+        self.query = partial(F.linear, weight=weight[:width], bias=bias[:width])
+        self.key_value = partial(F.linear, weight=weight[width:], bias=bias[width:])
+        self.out = attn.out_proj
+        self.expand = partial(_scaled_linear, mlp.c_fc, slope, slope)
+        self.activation = _activation(block)
+        self.contract = partial(_scaled_linear, mlp.c_proj, 1 / slope, 1.0)
 
 
 class BFloat16Linear(nn.Module):
@@ -60,7 +103,7 @@ class RoundedNorm(nn.Module):
         return self.norm(tokens).to(self.dtype)
 
 
-class LowPrecisionBlock(nn.Module):
+class LowPrecisionBlock(Block, nn.Module):
     """A block of open_clip whose matrix products are modules that `convert` made of (weight, bias).
 
     LayerNorms and residual sums stay as they are; what a LayerNorm gives is rounded once, to
@@ -73,8 +116,8 @@ class LowPrecisionBlock(nn.Module):
         super().__init__()
         self.ln_1, self.ln_2 = RoundedNorm(block.ln_1, dtype), RoundedNorm(block.ln_2, dtype)
         self.ls_1, self.ls_2 = copy.deepcopy(block.ls_1), copy.deepcopy(block.ls_2)
-        self.heads: int = block.attn.num_heads
-        self.activation = activation_of(block)
+        self.heads = block.attn.num_heads
+        self.activation = _activation(block)
         slope = _slope(block)
         width, attn, mlp = block.attn.embed_dim, block.attn, block.mlp
         weight, bias = attn.in_proj_weight.detach(), attn.in_proj_bias.detach()
@@ -84,67 +127,10 @@ class LowPrecisionBlock(nn.Module):
         self.expand = convert(slope * mlp.c_fc.weight.detach(), slope * mlp.c_fc.bias.detach())
         self.contract = convert(mlp.c_proj.weight.detach() / slope, mlp.c_proj.bias.detach())
 
-    @property
-    def products(self) -> BlockProducts:
-        return BlockProducts(self.query, self.key_value, self.out, self.expand, self.contract)
 
-
-def run_block(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:
-    """One transformer block over tokens (B, M, D), attending also to prompts (B or 1, P, D).
-
-    What a block makes of its prompts is thrown away, since the next block brings its own: so they
-    give keys and values only, and neither queries nor the feed-forward see them.
-    """
-    if isinstance(block, LowPrecisionBlock):
-        products, heads, activation = block.products, block.heads, block.activation
-    elif has_plain_attention(block):
-        products, heads = products_of(block), block.attn.num_heads
-        activation = activation_of(block)
-    elif prompts is None:  # open_clip's custom attention
-        return block(tokens)
-    else:
-        prompts = prompts.expand(tokens.shape[0], -1, -1)
-        return block(torch.cat([tokens, prompts], dim=1))[:, : tokens.shape[1]]
-    normed = context = block.ln_1(tokens)  # (B, M, D)
-    if prompts is not None:
-        prompts = block.ln_1(prompts).expand(tokens.shape[0], -1, -1)
-        context = torch.cat([normed, prompts], dim=1)  # (B, M + P, D)
-    attended = _attend(products.query(normed), products.key_value(context), heads)  # (B, M, D)
-    tokens = tokens + block.ls_1(products.out(attended))
-    hidden = activation(products.expand(block.ln_2(tokens)))  # (B, M, 4D)
-    return tokens + block.ls_2(products.contract(hidden))
-
-
-def run_block_again_in_backward(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:
-    """`run_block`, of which nothing but the inputs is kept for the backward pass."""
-    if not torch.is_grad_enabled():
-        return run_block(block, tokens, prompts)
-    return checkpoint(  # blocks have no dropout, so no random state needs to be kept
-        run_block, block, tokens, prompts, use_reentrant=False, preserve_rng_state=False
-    )
-
-
-def _attend(queries: Tensor, key_value: Tensor, heads: int) -> Tensor:
-    """Queries (B, M, D) over keys and values side by side (B, K, 2D), to (B, M, D)."""
-    query, key, value = (
-        part.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, heads, ., d_head)
-        for part in (queries, *key_value.chunk(2, dim=-1))
-    )
-    return attend(query, key, value).transpose(1, 2).flatten(2)
-
-
-def can_be_lowered(block: Any) -> bool:
-    """Whether bfloat16 copies of a block's weights can stand for them: none of them is trained."""
-    trained = any(weight.requires_grad for weight in block.parameters())
-    return has_plain_attention(block) and not trained
-
-
-def lower_blocks(blocks: Mapping[int, Any]) -> dict[int, LowPrecisionBlock]:
-    """The blocks in bfloat16."""
-    return {
-        index: LowPrecisionBlock(block, BFloat16Linear, torch.bfloat16)
-        for index, block in blocks.items()
-    }
+def lower_blocks(*blocks: Any) -> list[LowPrecisionBlock]:
+    """Blocks of open_clip's in bfloat16."""
+    return [LowPrecisionBlock(block, BFloat16Linear, torch.bfloat16) for block in blocks]
 
 
 def has_plain_attention(block: Any) -> bool:
@@ -152,21 +138,11 @@ def has_plain_attention(block: Any) -> bool:
     return isinstance(getattr(block, "attn", None), nn.MultiheadAttention)
 
 
-def products_of(block: Any) -> BlockProducts:
-    """The products of open_clip's block, with its own weights."""
-    attn, mlp, slope = block.attn, block.mlp, _slope(block)
-    width = attn.embed_dim
-    weight, bias = attn.in_proj_weight, attn.in_proj_bias
-    return BlockProducts(
-        query=partial(F.linear, weight=weight[:width], bias=bias[:width]),
-        key_value=partial(F.linear, weight=weight[width:], bias=bias[width:]),
-        out=attn.out_proj,
-        expand=partial(_scaled_linear, mlp.c_fc, slope, slope),
-        contract=partial(_scaled_linear, mlp.c_proj, 1 / slope, 1.0),
-    )
+def _trains(block: Any) -> bool:
+    return any(weight.requires_grad for weight in block.parameters())
 
 
-def activation_of(block: Any) -> Callable[[Tensor], Tensor]:
+def _activation(block: Any) -> Callable[[Tensor], Tensor]:
     """What lies between `expand` and `contract`; for QuickGELU SiLU, see `QUICK_GELU_SLOPE`."""
     return _silu if has_quick_gelu(block) else block.mlp.gelu
 
