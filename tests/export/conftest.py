@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[str]] = {
         "model.encoder.tuning=spectral-prompts",
         "model.encoder.stored_grid=5",
     ],
-    "spectral decoder": ["model.head.decoder=spectral", "model.head.decoder_start=released"],
+    "spectral decoder": ["model.head.kind=spectral"],
     "everything": [
         "model.encoder.tuning=spectral-prompts",
         "model.encoder.stored_grid=5",
@@ -46,8 +46,7 @@ VARIANTS: dict[str, list[str]] = {
     ],
     "spt": [
         "model.encoder.tuning=spectral-prompts",
-        "model.head.decoder=spectral",
-        "model.head.decoder_start=released",
+        "model.head.kind=spectral",
         "model.head.stages=[[3]]",
     ],
 }

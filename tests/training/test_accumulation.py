@@ -95,7 +95,8 @@ def whole_batch(module: TrainingModule) -> tuple[float, Gradients]:
     parts = module.recipe.train.accumulate
     assert len(batch.images) == BATCH
     images, labels = zip(*(module._part(batch, part) for part in range(parts)), strict=True)
-    mask_logits, targets = module.predict_for_loss(torch.cat(images), torch.cat(labels))
+    output, targets = module.predict_for_loss(torch.cat(images), torch.cat(labels))
+    mask_logits = output.mask_logits
     focal, dice = naive.focal_and_dice(
         mask_logits, targets, settings.focal_alpha, settings.focal_gamma
     )

@@ -33,8 +33,8 @@ from cascade_clip.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     RGB,
+    CrossAttentionSettings,
     EncoderSettings,
-    HeadSettings,
     ModelSettings,
 )
 from cascade_clip.errors import UserError
@@ -133,7 +133,7 @@ def settings(
         encoder=EncoderSettings(
             prompts=prompts, class_embedding_twice=True, stored_grid=stored_grid
         ),
-        head=HeadSettings(
+        head=CrossAttentionSettings(
             stages=_stages(state, sizes, config, overrides),
             aggregation="nga" if sizes.cascade else "last",
             decoder_layers=sizes.decoder_layers,
