@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascade_clip.clip.load import build_clip
-from cascade_clip.config import CrossAttentionSettings, EncoderSettings, LossSettings, ModelSettings
+from cascade_clip.config import EncoderSettings, LossSettings, ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.inference.sliding import sliding_labels
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.fast.precision import Precision, at_precision

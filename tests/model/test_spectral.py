@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from cascade_clip.config import SpectralSettings
+from cascade_clip.config.heads import SpectralSettings
 from cascade_clip.model.heads.spectral import FrequencyMixer
 from cascade_clip.model.spectral_prompts import SpectralPrompt
 from tests.model.build import build_network, build_settings, random_text

@@ -24,7 +24,7 @@ from cascade_clip.config.data import (
     PicturebookSettings,
     PreparedName,
 )
-from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings, SpectralSettings
+from cascade_clip.config.heads import HeadSettings
 from cascade_clip.config.model import ClipSettings, EncoderSettings, ModelSettings
 from cascade_clip.config.train import LossSettings, Setting, TrainSettings
 
@@ -36,7 +36,6 @@ __all__ = [
     "AugmentSettings",
     "ClipSettings",
     "CropRule",
-    "CrossAttentionSettings",
     "DataSettings",
     "EncoderSettings",
     "HeadSettings",
@@ -48,7 +47,6 @@ __all__ = [
     "Recipe",
     "Setting",
     "Settings",
-    "SpectralSettings",
     "TrainSettings",
 ]
 

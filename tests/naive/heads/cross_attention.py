@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.config import CrossAttentionSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from tests.naive.heads.cascade import stage_inputs
 from tests.naive.layers import NaiveLevels, State, attention, head_scores, linear, norm
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.config import SpectralSettings
+from cascade_clip.config.heads import SpectralSettings
 from tests.naive.heads.cascade import stage_inputs
 from tests.naive.layers import NaiveLevels, State, attention, linear, norm, unit
 

@@ -29,14 +29,8 @@ from cascade_clip.checkpoint.released.keys import (
     TEXT_PREFIX,
     ReleasedSizes,
 )
-from cascade_clip.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RGB,
-    CrossAttentionSettings,
-    EncoderSettings,
-    ModelSettings,
-)
+from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, RGB, EncoderSettings, ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 
 State = Mapping[str, Tensor]

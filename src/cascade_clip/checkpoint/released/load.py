@@ -28,7 +28,8 @@ from cascade_clip.checkpoint.released.keys import (
     to_native_text,
 )
 from cascade_clip.clip.load import build_clip
-from cascade_clip.config import CrossAttentionSettings, ModelSettings
+from cascade_clip.config import ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade_clip.config import CrossAttentionSettings, HeadSettings, SpectralSettings
+from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings, SpectralSettings
 from cascade_clip.model.heads.cross_attention import CrossAttentionHead
 from cascade_clip.model.heads.head import Head
 from cascade_clip.model.heads.spectral import SpectralHead

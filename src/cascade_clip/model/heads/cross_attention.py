@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from cascade_clip.config import CrossAttentionSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE, Decoder
 from cascade_clip.model.heads.cascade import CascadeHead
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.config import SpectralSettings
+from cascade_clip.config.heads import SpectralSettings
 from cascade_clip.model.heads.cascade import CascadeHead
 
 WINDOW = 3
