@@ -16,6 +16,7 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.output import Output
 from cascade_clip.training import trainer
 from cascade_clip.training.loaders import train_loader
 from cascade_clip.training.module import TrainingModule
@@ -150,10 +151,10 @@ def test_pseudo_labels_are_counted_as_the_parts_find_them(
     targets = []
     predict = module.predict_for_loss
 
-    def noted(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        mask_logits, found = predict(images, labels)
+    def noted(images: Tensor, labels: Tensor) -> tuple[Output, Tensor]:
+        output, found = predict(images, labels)
         targets.append(found)
-        return mask_logits, found
+        return output, found
 
     monkeypatch.setattr(module, "predict_for_loss", noted)
     step = one_step(module, tmp_path)

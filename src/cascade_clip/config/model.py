@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from cascade_clip.config.base import Probability, Settings
 from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings
