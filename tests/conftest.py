@@ -35,13 +35,12 @@ TINY_OVERRIDES = [
 """Settings with which a training step on the tiny CLIP takes some 20 ms."""
 
 
-def write_clip(folder: Path, seed: int, quick_gelu: bool = False) -> Path:
+def write_clip(folder: Path, seed: int, quick_gelu: bool = False, layers: int = 12) -> Path:
     """A CLIP with random weights in open_clip's folder layout."""
     torch.manual_seed(seed)
-    model_cfg = {**TINY_CLIP, "quick_gelu": quick_gelu}
-    clip = build_clip(
-        TINY_CLIP["embed_dim"], TINY_CLIP["vision_cfg"], TINY_CLIP["text_cfg"], quick_gelu
-    )
+    vision = {**TINY_CLIP["vision_cfg"], "layers": layers}
+    model_cfg = {**TINY_CLIP, "vision_cfg": vision, "quick_gelu": quick_gelu}
+    clip = build_clip(TINY_CLIP["embed_dim"], vision, TINY_CLIP["text_cfg"], quick_gelu)
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
@@ -55,6 +54,12 @@ def write_clip(folder: Path, seed: int, quick_gelu: bool = False) -> Path:
 def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny CLIP with random weights, for `model.clip.model=local-dir:PATH`."""
     return write_clip(tmp_path_factory.mktemp("clip"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def clip_of_3_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP whose image encoder has 3 blocks."""
+    return write_clip(tmp_path_factory.mktemp("clip-3"), seed=0, layers=3)
 
 
 @pytest.fixture(scope="session")

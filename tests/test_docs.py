@@ -72,8 +72,8 @@ def test_there_are_commands_to_understand() -> None:
     assert len(commands()) > 20
 
 
-RUN_ELSEWHERE = {"serving.md"}
-"""Pages whose Python is run by tests of their own, against a server."""
+RUN_ELSEWHERE = {"adding-a-method.md", "serving.md"}
+"""Pages whose Python is run by tests of their own: in a copy of the project, against a server."""
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cascade_clip.clip.load import build_clip
-from cascade_clip.config import EncoderSettings, HeadSettings, LossSettings, ModelSettings
+from cascade_clip.config import EncoderSettings, LossSettings, ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.inference.sliding import sliding_labels
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.fast.precision import Precision, at_precision
@@ -78,7 +79,7 @@ def build_network(shape: Shape, device: torch.device) -> SegmentationNetwork:
     visual = build_clip(shape.embed_dim, vision, text, quick_gelu=True).visual
     settings = ModelSettings(
         encoder=EncoderSettings(prompts=shape.prompts),
-        head=HeadSettings(stages=shape.stages),
+        head=CrossAttentionSettings(stages=shape.stages),
     )
     return SegmentationNetwork(visual, settings).to(device).eval()
 

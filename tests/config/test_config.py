@@ -6,11 +6,12 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
-from cascade_clip.config import Published, Recipe
+from cascade_clip.config import Published, Recipe, Settings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
 
@@ -49,19 +50,22 @@ def test_a_constant_rate_is_allowed() -> None:
 
 def undocumented(settings: type[BaseModel]) -> Iterator[str]:
     """Settings without a text below them; groups of settings have that of their class."""
-    source = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
-    assert isinstance(source, ast.ClassDef)
+    bases = [base for base in settings.__mro__ if issubclass(base, Settings)]
+    sources = [ast.parse(textwrap.dedent(inspect.getsource(base))).body[0] for base in bases]
     described = {
         field.target.id
+        for source in sources
+        if isinstance(source, ast.ClassDef)
         for field, text in zip(source.body, source.body[1:], strict=False)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
     for name, field in settings.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, BaseModel):
-            assert group.__doc__, group
-            yield from undocumented(group)
+        groups = get_args(field.annotation) or (field.annotation,)
+        if all(isinstance(group, type) and issubclass(group, BaseModel) for group in groups):
+            for group in groups:
+                assert group.__doc__, group
+                yield from undocumented(group)
         elif name not in described:
             yield f"{settings.__name__}.{name}"
 

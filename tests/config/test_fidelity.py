@@ -10,6 +10,10 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.model.build import build_network, build_settings, random_text
+from tests.naive import released
+from tests.naive.network import NaiveSizes, naive_forward
+from tests.training.test_module import build as build_module
 from torch import Tensor
 from torchvision import tv_tensors
 
@@ -22,10 +26,6 @@ from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.errors import UserError
 from cascade_clip.ops.images import resize_nearest
 from cascade_clip.training.targets import transductive_targets
-from tests.model.build import build_network, build_settings, random_text
-from tests.naive import released
-from tests.naive.network import NaiveSizes, naive_forward
-from tests.training.test_module import build as build_module
 
 OPENCV = {
     (333, 360): [120, 240],

@@ -54,6 +54,18 @@ def test_overrides_are_yaml_and_come_last() -> None:
     assert recipe.train.steps == 4
 
 
+def test_another_kind_of_head_takes_over_what_both_have() -> None:
+    base = load_recipe("picturebook-inductive", ["model.head.sigma=1.5"]).model.head
+    overrides = ["model.head.decoder_layers=2", "model.head.kind=spectral", "model.head.sigma=1.5"]
+    head = load_recipe("picturebook-inductive", overrides).model.head
+    assert base.decoder_start == "identity" and not hasattr(head, "decoder_start")
+    assert (head.kind, head.decoder_layers, head.sigma) == ("spectral", 2, base.sigma)
+    assert head.stages == base.stages
+    for override in ("model.head.decoder_start=identity", "model.head.decoder_start=released"):
+        with pytest.raises(UserError, match=r"decoder_start is no setting of kind 'spectral'"):
+            load_recipe("picturebook-inductive", [override, "model.head.kind=spectral"])
+
+
 def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: picturebook-inductive\ntrain: {steps: 9, lr: 0.5}\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\nsummary: mine\ntrain: {lr: 0.25}\n")
@@ -192,7 +204,7 @@ def test_published_settings(method: str, data: str, release: str, setting: str) 
     assert (encoder.level_projection, encoder.prompt_dropout) == ("random-frozen", 0.1)
     assert (head.stages, head.aggregation) == (METHODS[method], "last" if method else "nga")
     assert (head.sigma, head.shared_queries, head.relationship_descriptor) == (1.0, False, True)
-    assert (head.decoder, head.decoder_start) == ("cross-attention", "released")
+    assert (head.kind, head.decoder_start) == ("cross-attention", "released")
     assert (head.decoder_layers, head.decoder_heads, head.decoder_dropout) == (3, 8, 0.1)
 
     assert recipe.data.name == data

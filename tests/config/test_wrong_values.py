@@ -20,6 +20,11 @@ from cascade_clip.errors import UserError
             "train.setting: expected 'inductive', 'transductive' or 'full', got 'inductiv'; did "
             "you mean 'inductive'?",
         ),
+        (
+            "model.head.kind=spectrl",
+            "model.head.kind: expected one of 'cross-attention', 'spectral', got 'spectrl'; did "
+            "you mean 'spectral'?",
+        ),
         ("published={seen: 1, source: x}", "published.unseen is missing"),
     ],
 )

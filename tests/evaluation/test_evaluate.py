@@ -18,7 +18,7 @@ from cascade_clip.data.samples import Sample
 from cascade_clip.evaluation.evaluate import DatasetBatches, evaluate, predict
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
-from cascade_clip.model.network import Output
+from cascade_clip.model.output import Output
 
 COLOURS = torch.eye(3)
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.class_names import parse_classes
-from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip, load_clip
+from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.export.write import export_model
 from cascade_clip.model.network import SegmentationNetwork
-from tests.conftest import TINY_CLIP, TINY_OVERRIDES
+from tests.conftest import TINY_OVERRIDES
 
 CLASSES = ClassSet(("cat", "house", "grass", "sky", "boat"), ("cat", "boat"))
 
@@ -37,7 +35,7 @@ VARIANTS: dict[str, list[str]] = {
         "model.encoder.tuning=spectral-prompts",
         "model.encoder.stored_grid=5",
     ],
-    "spectral decoder": ["model.head.decoder=spectral", "model.head.decoder_start=released"],
+    "spectral decoder": ["model.head.kind=spectral"],
     "everything": [
         "model.encoder.tuning=spectral-prompts",
         "model.encoder.stored_grid=5",
@@ -46,26 +44,10 @@ VARIANTS: dict[str, list[str]] = {
     ],
     "spt": [
         "model.encoder.tuning=spectral-prompts",
-        "model.head.decoder=spectral",
-        "model.head.decoder_start=released",
+        "model.head.kind=spectral",
         "model.head.stages=[[3]]",
     ],
 }
-
-
-@pytest.fixture(scope="session")
-def clip_of_3_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("clip-3")
-    config = {**TINY_CLIP, "vision_cfg": {**TINY_CLIP["vision_cfg"], "layers": 3}}
-    clip = build_clip(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
-    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
-    (folder / CONFIG_FILE).write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
-    )
-    state = {name: value.contiguous() for name, value in clip.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -37,15 +37,6 @@ def assert_same_logits(file: Path, bundle: Bundle, **limits: float) -> None:
         torch.testing.assert_close(found, expected, **({"rtol": 1e-4, "atol": 1e-4} | limits))
 
 
-@pytest.mark.parametrize("name", ["cascade", "spt"])
-def test_torch_export(name: str, bundle_of: BundleOf, tmp_path: Path) -> None:
-    bundle = bundle_of(*VARIANTS[name])
-    found = export_model(bundle, tmp_path / "model.pt2", format="torch-export")
-    assert found.labels > 0.999 and found.logits < 1e-4
-    assert len({size[1:] for size in found.sizes}) > 2 and {size[0] for size in found.sizes} > {1}
-    assert_same_logits(tmp_path / "model.pt2", bundle)
-
-
 def test_onnx(onnx_model: tuple[Bundle, Path]) -> None:
     bundle, file = onnx_model
     assert_same_logits(file, bundle)

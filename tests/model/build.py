@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.clip.load import build_clip
-from cascade_clip.config import EncoderSettings, HeadSettings, ModelSettings
+from cascade_clip.config import EncoderSettings, ModelSettings
 from cascade_clip.model.network import SegmentationNetwork
 
 EMBED_DIM = 16
@@ -35,7 +35,7 @@ def build_settings(
     prompts = {"prompts": 2} if "tuning" not in (encoder or {}) else {}
     return ModelSettings(
         encoder=EncoderSettings(**(prompts | (encoder or {}))),
-        head=HeadSettings(**(defaults | (head or {}))),
+        head=defaults | (head or {}),
     )
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_clip.clip.load import build_clip
-from cascade_clip.config import EncoderSettings, HeadSettings, ModelSettings
+from cascade_clip.config import EncoderSettings, ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE
+from cascade_clip.model.heads.spectral import FrequencyMixer
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.spectral_decoder import FrequencyMixer
 from tests.model.build import build_network, build_settings, build_visual, random_text
 from tests.naive.network import NaiveSizes, naive_forward
 
@@ -42,8 +42,8 @@ DECODERS: tuple[dict[str, Any], ...] = (
     {"decoder_heads": 2, "decoder_start": "identity"},
     {"decoder_heads": 4},
     {"decoder_heads": 8, "decoder_start": "identity"},
-    {"decoder": "spectral", "decoder_heads": 2},
-    {"decoder": "spectral", "decoder_heads": 8},
+    {"kind": "spectral", "decoder_heads": 2},
+    {"kind": "spectral", "decoder_heads": 8},
 )
 STAGES = (((4,),), ((1, 2, 3, 4),), ((1, 2), (3,), (4,)), ((1, 3), (2,)), ((2, 3, 4),))
 
@@ -59,18 +59,18 @@ def encoder_settings(draw: st.DrawFn) -> EncoderSettings:
 
 
 @st.composite
-def head_settings(draw: st.DrawFn) -> HeadSettings:
+def head_settings(draw: st.DrawFn) -> dict[str, Any]:
     stages = draw(st.sampled_from(STAGES))
     kinds = AGGREGATIONS if any(len(stage) > 1 for stage in stages) else ("nga", "last", "mean")
-    return HeadSettings(
-        stages=stages,
-        aggregation=draw(st.sampled_from(kinds)),
-        sigma=draw(st.sampled_from((0.8, 1.2))),
-        shared_queries=draw(st.booleans()),
-        relationship_descriptor=draw(st.booleans()),
-        decoder_layers=draw(st.integers(1, 3)),
+    return {
+        "stages": stages,
+        "aggregation": draw(st.sampled_from(kinds)),
+        "sigma": draw(st.sampled_from((0.8, 1.2))),
+        "shared_queries": draw(st.booleans()),
+        "relationship_descriptor": draw(st.booleans()),
+        "decoder_layers": draw(st.integers(1, 3)),
         **draw(st.sampled_from(DECODERS)),
-    )
+    }
 
 
 def assert_equals_naive(
@@ -95,7 +95,7 @@ def assert_equals_naive(
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(encoder_settings(), head_settings(), st.integers(1, 5), st.integers(1, 5), st.integers(1, 9))
 def test_equals_naive_twin(
-    encoder: EncoderSettings, head: HeadSettings, rows: int, columns: int, classes: int
+    encoder: EncoderSettings, head: dict[str, Any], rows: int, columns: int, classes: int
 ) -> None:
     torch.manual_seed(rows + 10 * columns + 100 * classes)
     network = build_network(ModelSettings(encoder=encoder, head=head))
@@ -122,7 +122,7 @@ def test_equals_naive_twin_at_other_sizes(sizes: dict[str, int]) -> None:
     ("tuning", "projection", "head"),
     [(tuning, projection, {}) for tuning in TUNINGS for projection in LEVEL_PROJECTIONS]
     + [(TUNINGS[0], "clip-trained", {"aggregation": name}) for name in AGGREGATIONS]
-    + [(TUNINGS[2], "random-frozen", {"decoder": "spectral"})],
+    + [(TUNINGS[2], "random-frozen", {"kind": "spectral"})],
 )
 def test_gradients_reach_exactly_the_trained_parameters(
     tuning: dict[str, Any], projection: str, head: dict[str, Any]

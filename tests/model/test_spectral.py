@@ -7,8 +7,8 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from cascade_clip.config import HeadSettings
-from cascade_clip.model.spectral_decoder import FrequencyMixer
+from cascade_clip.config.heads import SpectralSettings
+from cascade_clip.model.heads.spectral import FrequencyMixer
 from cascade_clip.model.spectral_prompts import SpectralPrompt
 from tests.model.build import build_network, build_settings, random_text
 
@@ -49,7 +49,7 @@ def test_spt_seg_with_and_without_cascade_takes_any_grid(
 ) -> None:
     torch.manual_seed(0)
     encoder = {"tuning": "spectral-prompts", "prompts": 2}
-    settings = build_settings(encoder, {"stages": stages, "decoder": "spectral"})
+    settings = build_settings(encoder, {"stages": stages, "kind": "spectral"})
     network = build_network(settings)
     logits = network(torch.randn(2, 3, side, 24), random_text(3)).mask_logits
     assert logits.shape == (2, 3, side // 8, 3)
@@ -68,5 +68,5 @@ def test_a_fresh_mixer_masks_no_patch_whatever_the_patches_share(heads: int) -> 
 
 @pytest.mark.parametrize("setting", [{"decoder_start": "identity"}, {"decoder_heads": 1}])
 def test_settings_that_the_spectral_decoder_lacks(setting: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="decoder 'spectral'"):
-        HeadSettings(decoder="spectral", **setting)
+    with pytest.raises(ValidationError, match=next(iter(setting))):
+        SpectralSettings(**setting)

@@ -17,6 +17,7 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.output import Output
 from cascade_clip.training import trainer
 from cascade_clip.training.loaders import PartsOfSteps, train_loader
 from cascade_clip.training.module import TrainingModule
@@ -100,7 +101,8 @@ def whole_batch(module: TrainingModule) -> tuple[float, Gradients]:
     parts = module.recipe.train.accumulate
     assert len(batch.images) == BATCH
     images, labels = zip(*(module._part(batch, part) for part in range(parts)), strict=True)
-    mask_logits, targets = module.predict_for_loss(torch.cat(images), torch.cat(labels))
+    output, targets = module.predict_for_loss(torch.cat(images), torch.cat(labels))
+    mask_logits = output.mask_logits
     focal, dice = naive.focal_and_dice(
         mask_logits, targets, settings.focal_alpha, settings.focal_gamma
     )
@@ -154,10 +156,10 @@ def test_pseudo_labels_are_counted_as_the_parts_find_them(
     targets = []
     predict = module.predict_for_loss
 
-    def noted(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        mask_logits, found = predict(images, labels)
+    def noted(images: Tensor, labels: Tensor) -> tuple[Output, Tensor]:
+        output, found = predict(images, labels)
         targets.append(found)
-        return mask_logits, found
+        return output, found
 
     monkeypatch.setattr(module, "predict_for_loss", noted)
     step = one_step(module, tmp_path)

@@ -18,7 +18,7 @@ from cascade_clip.data.samples import Batch, collate
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.ops.images import normalise
-from cascade_clip.training.module import TrainingModule
+from cascade_clip.training.module import TrainingModule, total
 
 
 def build(overrides: list[str], setting: str, classes: ClassSet | None = None) -> TrainingModule:
@@ -47,8 +47,7 @@ def gradients(module: TrainingModule, batch: Batch) -> dict[str, Tensor]:
     module.network.eval()
     module.zero_grad()
     images = normalise(batch.images, module.recipe.data.mean, module.recipe.data.std)
-    mask_logits, targets = module.predict_for_loss(images, batch.labels)
-    module.loss(mask_logits, targets).total.backward()
+    total(module.loss_terms(*module.predict_for_loss(images, batch.labels))).backward()
     return {
         name: p.grad.clone()
         for name, p in module.network.trained_parameters().items()

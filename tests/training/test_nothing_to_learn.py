@@ -15,7 +15,7 @@ from cascade_clip.data.samples import Batch, collate
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.ops.images import normalise
-from cascade_clip.training.module import TrainingModule
+from cascade_clip.training.module import TrainingModule, total
 from tests.naive import losses as naive
 
 LOSS = SegmentationLoss(LossSettings())
@@ -79,8 +79,7 @@ def filled(batch: Batch, fill: str, module: TrainingModule) -> Batch:
 
 def step(module: TrainingModule, batch: Batch) -> tuple[Tensor, list[Tensor]]:
     images = normalise(batch.images, module.recipe.data.mean, module.recipe.data.std)
-    mask_logits, targets = module.predict_for_loss(images, batch.labels)
-    loss = module.loss(mask_logits, targets).total
+    loss = total(module.loss_terms(*module.predict_for_loss(images, batch.labels)))
     loss.backward()
     parameters = module.network.trained_parameters().values()
     return loss.detach(), [p.grad for p in parameters if p.grad is not None]

@@ -98,7 +98,7 @@ def _training(recipe: Recipe) -> str:
         "setting": train.setting,
         "steps x batch": f"{train.steps} x {train.batch_size}",
         "stages (blocks of the encoder)": stages,
-        "aggregation": model.head.aggregation,
+        "head": f"`{model.head.kind}`",
         "tuning of the encoder": _METHODS[model.encoder.tuning],
         "pictures": f"short side {data.short_side}, windows of {data.crop}, step {data.stride}",
         "seen-score offset": f"{recipe.seen_score_offset:g}",

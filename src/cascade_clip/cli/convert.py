@@ -136,7 +136,7 @@ def _table(released: ReleasedModel) -> Table:
     from cascade_clip.checkpoint.released.convert import method_name
 
     table = Table("", "", show_header=False)
-    vision, text, head = released.vision, released.text, released.settings.head
+    vision, text, head = released.vision, released.text, released.head
     classes, prepared = released.classes, released.preprocessing
     heads = vision["width"] // vision["head_width"]
     side = vision["image_size"] // vision["patch_size"]

@@ -1,4 +1,5 @@
-"""Every setting of the toolkit, typed and documented: `model.py`, `data.py` and `train.py`.
+"""Every setting of the toolkit, typed and documented: `model.py`, `heads.py`, `data.py`
+and `train.py`.
 
 A `Recipe` is read once (from a YAML delta plus `key=value` overrides, see `recipes.py`), checked
 here, and handed on unchanged; nothing downstream has settings of its own. Block numbers are
@@ -26,7 +27,8 @@ from cascade_clip.config.data import (
     PicturebookSettings,
     PreparedName,
 )
-from cascade_clip.config.model import ClipSettings, EncoderSettings, HeadSettings, ModelSettings
+from cascade_clip.config.heads import HeadSettings
+from cascade_clip.config.model import ClipSettings, EncoderSettings, ModelSettings
 from cascade_clip.config.train import LossSettings, Setting, TrainSettings
 
 __all__ = [

@@ -1,12 +1,13 @@
-"""The network: which CLIP, how its image encoder is tuned, stages and decoders."""
+"""The network: which CLIP, how its image encoder is tuned, which head."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from cascade_clip.config.base import Probability, Settings
+from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings
 
 
 class ClipSettings(Settings):
@@ -57,6 +58,11 @@ class EncoderSettings(Settings):
     """Where the LayerNorm and projection of intermediate levels start, and whether they train.
     The released code leaves them at their random start."""
 
+    @property
+    def prompted(self) -> bool:
+        """Whether there are prompt tokens."""
+        return self.tuning in {"deep-prompts", "shallow-prompts", "spectral-prompts"}
+
     @model_validator(mode="before")
     @classmethod
     def _no_prompts_by_default(cls, values: Any) -> Any:
@@ -67,10 +73,9 @@ class EncoderSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> EncoderSettings:
-        prompted = self.tuning.endswith("-prompts")
-        if prompted and self.prompts == 0:
+        if self.prompted and self.prompts == 0:
             raise ValueError(f"tuning '{self.tuning}' needs prompts >= 1, got 0")
-        if not prompted and self.prompts:
+        if not self.prompted and self.prompts:
             raise ValueError(f"tuning '{self.tuning}' has no prompt tokens; set prompts to 0")
         if (self.tuning == "last-blocks") != (self.tuned_blocks > 0):
             raise ValueError(
@@ -80,77 +85,12 @@ class EncoderSettings(Settings):
         return self
 
 
-class HeadSettings(Settings):
-    """Stages, aggregation and decoders. Three published methods are three values of `stages`:
-
-    - ZegCLIP ("single"): `[[12]]`
-    - Cascade-CLIP: `[[6, 7, 8], [9, 10, 11], [12]]`
-    - naive fusion: `[[6, 7, 8, 9, 10, 11, 12]]`
-    """
-
-    stages: tuple[tuple[PositiveInt, ...], ...] = ((6, 7, 8), (9, 10, 11), (12,))
-    """Blocks of each stage, from 1 on, ascending; a block is in one stage at most."""
-    aggregation: Literal[
-        "nga", "nga-fixed", "sum", "sum-trained", "mean", "concat", "self-attention", "last"
-    ] = "nga"
-    """How the levels of one stage become one feature (paper Eq. 4, Table 8)."""
-    sigma: PositiveFloat = 1.0
-    """Width of the neighbourhood Gaussian, in blocks (Table 16)."""
-    shared_queries: bool = False
-    """One query projection for all stages instead of one each (Table 9)."""
-    relationship_descriptor: bool = True
-    """Queries from concat(T * g, T) (ZegCLIP Eq. 6) instead of T alone."""
-    decoder: Literal["cross-attention", "spectral"] = "cross-attention"
-    """`cross-attention`: ZegCLIP's and Cascade-CLIP's decoder. `spectral`: SPT-SEG's (arXiv
-    2312.12754), meant for `encoder.tuning: spectral-prompts`."""
-    decoder_layers: Annotated[int, Field(gt=0, le=100)] = 3
-    """Layers of each stage's decoder, at least 1; the last one's scores are the mask logits."""
-    decoder_heads: Annotated[int, Field(gt=0, le=1024)] = 8
-    """Attention heads of the decoders and of the aggregation `self-attention`; a divisor of the
-    embedding width."""
-    decoder_dropout: Probability = 0.1
-    """Share of values that are set to 0 in the decoders' layers in training, 0 to below 1."""
-    decoder_start: Literal["released", "identity"] = "released"
-    """`released`: PyTorch's default initialisation. `identity`: query and key projections start at
-    the identity, so that mask logits start at CLIP's own text-patch similarity."""
-
-    @model_validator(mode="after")
-    def _check(self) -> HeadSettings:
-        if not self.stages or any(not stage for stage in self.stages):
-            raise ValueError("stages needs at least one stage, and each stage at least one block")
-        blocks = [block for stage in self.stages for block in stage]
-        if any(tuple(sorted(set(stage))) != stage for stage in self.stages):
-            raise ValueError(
-                f"blocks within a stage must ascend without repeats, got {self.stages}"
-            )
-        if len(set(blocks)) != len(blocks):
-            raise ValueError(f"each block belongs to one stage at most, got {self.stages}")
-        if self.decoder == "spectral" and self.decoder_start == "identity":
-            raise ValueError(
-                "decoder 'spectral' has no query and key projections to start at the identity; "
-                "set decoder_start to 'released'"
-            )
-        if self.decoder == "spectral" and self.decoder_heads < 2:
-            raise ValueError(
-                "decoder 'spectral' divides its heads between low and high frequencies, so "
-                f"decoder_heads must be at least 2; got {self.decoder_heads}"
-            )
-        if self.aggregation in {"sum-trained", "concat", "self-attention"} and all(
-            len(stage) == 1 for stage in self.stages
-        ):
-            raise ValueError(
-                f"aggregation '{self.aggregation}' has nothing to aggregate: every stage of "
-                f"{self.stages} holds one block; give a stage more blocks or use 'last'"
-            )
-        return self
-
-
 class ModelSettings(Settings):
-    """A method: encoder tuning x level projection x aggregation x head."""
+    """A method: how the encoder is tuned, and what the head makes of its levels."""
 
     clip: ClipSettings = ClipSettings()
     encoder: EncoderSettings = EncoderSettings()
-    head: HeadSettings = HeadSettings()
+    head: HeadSettings = CrossAttentionSettings()
     float16_text: bool = False
     """Released quirk: text embeddings are rounded to float16, as they are stored there, and not
     normalised again. All else stays in float32."""

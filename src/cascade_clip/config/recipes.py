@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import Recipe
-from cascade_clip.config.wrong_values import first_wrong_value
+from cascade_clip.config.heads import DEFAULT_KIND, head_kinds
+from cascade_clip.config.wrong_values import dotted, first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean, nearest
 from cascade_clip.support.plain_values import parse_yaml, read_yaml
@@ -28,14 +29,16 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     A recipe file holds the settings that differ from its `base` (another recipe's name, or a path
     relative to the file); without `base` they differ from the defaults in `config`.
-    Override values are read as YAML: `model.head.stages=[[12]]`, `data.root=null`.
+    Override values are read as YAML: `model.head.stages=[[12]]`, `data.root=null`. Another
+    `model.head.kind` takes over the settings below it that both kinds have.
 
     Raises `UserError` for an unknown recipe or key (naming the nearest), and for a bad value.
     """
     values = _resolve(_find(str(name_or_path), Path()), ())
+    above: dict[str, Any] = {}
     for override in overrides:
-        _override(values, override)
-    return parse_recipe(values)
+        _override(above, override)
+    return parse_recipe(_merge(values, above))
 
 
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
@@ -64,10 +67,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def setting_keys(settings: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all settings, e.g. `model.head.sigma`."""
+    """Dotted names of all settings, e.g. `model.head.sigma`, of all kinds of heads."""
     for name, info in settings.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from setting_keys(info.annotation, f"{prefix}{name}.")
+        groups = get_args(info.annotation) or (info.annotation,)
+        if all(isinstance(group, type) and issubclass(group, BaseModel) for group in groups):
+            keys = [key for group in groups for key in setting_keys(group, f"{prefix}{name}.")]
+            yield from dict.fromkeys(keys)
         else:
             yield prefix + name
 
@@ -106,10 +111,18 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(old, value)
+            merged[key] = _merge(_shared(old, value.get("kind")), value)
         else:
             merged[key] = value
     return merged
+
+
+def _shared(old: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """The settings of a head that one of another kind has, too."""
+    settings = head_kinds().get(kind) if isinstance(kind, str) else None
+    if settings is None or kind == old.get("kind", DEFAULT_KIND):
+        return old
+    return {key: value for key, value in old.items() if key in settings.model_fields}
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -137,6 +150,9 @@ def _unknown_key(key: str) -> str:
 def _explain(error: ValidationError) -> str:
     """The first of pydantic's errors in one line."""
     first = error.errors()[0]
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(".".join(str(part) for part in first["loc"]))
-    return first_wrong_value(error)
+    if first["type"] != "extra_forbidden":
+        return first_wrong_value(error)
+    key, loc = dotted(first["loc"]), first["loc"]
+    if key in setting_keys():
+        return f"{key} is no setting of kind '{loc[-2]}'; leave it out, or set another kind"
+    return _unknown_key(key)

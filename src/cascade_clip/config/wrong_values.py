@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from reprlib import Repr
 from typing import Any
 
 from pydantic import ValidationError
 
+from cascade_clip.config.heads import head_kinds
 from cascade_clip.support.messages import did_you_mean
 
 _EXPECTED = {
@@ -36,7 +37,19 @@ _EXPECTED = {
 def first_wrong_value(error: ValidationError) -> str:
     """The first of a model's errors, with the dotted name of what is wrong."""
     first = error.errors()[0]
-    return wrong_value(first, ".".join(str(part) for part in first["loc"]))
+    return wrong_value(first, dotted(first["loc"]))
+
+
+def dotted(loc: Sequence[int | str]) -> str:
+    """Where an error is, as settings are named: without the kind of a head, by which pydantic tells
+    which member of the union it looked at."""
+    kinds = head_kinds()
+    parts = [
+        str(part)
+        for index, part in enumerate(loc)
+        if not (index and loc[index - 1] == "head" and part in kinds)
+    ]
+    return ".".join(parts)
 
 
 def wrong_value(error: Mapping[str, Any], name: str) -> str:
@@ -46,6 +59,11 @@ def wrong_value(error: Mapping[str, Any], name: str) -> str:
         return f"{name} is missing"
     if kind == "extra_forbidden":
         return f"{name} is unknown here"
+    if kind == "union_tag_invalid":
+        allowed = str(error["ctx"]["expected_tags"])
+        came = str(error["ctx"]["tag"])
+        hint = did_you_mean(came, re.findall(r"'([^']*)'", allowed))
+        return f"{name}.kind: expected one of {allowed}, got {_shown(came)}{hint}"
     start = f"{name}: " if name else ""
     if kind == "value_error":
         return start + str(error["msg"]).removeprefix("Value error, ")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import EncoderSettings, Recipe
 from cascade_clip.model.encoder import ImageEncoder
-from cascade_clip.model.network import Output
+from cascade_clip.model.heads.head import one_prompt
+from cascade_clip.model.output import Output
 
 
 class RawClip(nn.Module):
@@ -34,7 +35,7 @@ class RawClip(nn.Module):
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         """Normalised images (B, 3, H, W) and text embeddings (C, d) to cosine similarities."""
         levels = self.encoder(image)
-        similarity = torch.einsum("bnd,cd->bcn", levels.features[-1], text_embeddings)
+        similarity = torch.einsum("bnd,cd->bcn", levels.features[-1], one_prompt(text_embeddings))
         mask_logits = similarity.unflatten(2, levels.grid)  # (B, C, h, w)
         return Output(mask_logits, (mask_logits,), levels)
 

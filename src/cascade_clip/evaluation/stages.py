@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from cascade_clip.model.network import Output, SegmentationNetwork
+from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.output import Output
 
 
 class StageView(nn.Module):
@@ -32,5 +33,5 @@ def stage_names(network: SegmentationNetwork) -> list[str]:
     """`blocks 6-8`, ... or `block 12`: the blocks of each stage, 1-based."""
     return [
         f"block {stage[0]}" if len(stage) == 1 else f"blocks {stage[0]}-{stage[-1]}"
-        for stage in network.head.stages
+        for stage in network.settings.head.stages_read
     ]

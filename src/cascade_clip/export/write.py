@@ -111,7 +111,7 @@ def _trace(
     shapes: dict[str, Any] = {IMAGE: {0: Dim("batch"), 2: patch[0] * rows, 3: patch[1] * columns}}
     if isinstance(graph, DynamicGraph):
         count = Dim("classes", min=1)
-        arguments = (image, torch.zeros(3, query.embeddings.shape[1]), torch.zeros(3))
+        arguments = (image, torch.zeros(3, *query.embeddings.shape[1:]), torch.zeros(3))
         shapes |= {TEXT: {0: count}, OFFSETS: {0: count}}
     return torch.export.export(graph, arguments, dynamic_shapes=shapes)
 

@@ -71,7 +71,7 @@ def sliding_scores(
         image: (B, 3, H, W), normalised, of any size: windows whose sides are no multiples of the
             patch are padded at the right and the bottom by repeating the border, and their logits
             are cut again.
-        text_embeddings: (C, d), L2-normalised.
+        text_embeddings: (C, d) or, of K prompts a class, (C, K, d), L2-normalised.
         options: see `SlidingOptions`.
 
     Returns:
@@ -187,9 +187,9 @@ def predict_windows(
 def _check(image: Tensor, text_embeddings: Tensor, output_size: Size) -> None:
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
         raise UserError(f"images must be (B, 3, H, W), none of them 0, got {tuple(image.shape)}")
-    if text_embeddings.ndim != 2 or 0 in text_embeddings.shape:
+    if text_embeddings.ndim not in (2, 3) or 0 in text_embeddings.shape:
         raise UserError(
-            f"text embeddings must be (C, d) of at least one class, got "
+            f"text embeddings must be (C, d) or (C, K, d) of at least one class, got "
             f"{tuple(text_embeddings.shape)}"
         )
     if min(output_size) < 1:

@@ -9,17 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.config import HeadSettings
+from cascade_clip.config.heads import CascadeSettings
 
 
-def stages_read(settings: HeadSettings) -> tuple[tuple[int, ...], ...]:
-    """The blocks that each stage reads: all of its own, or with `last` its last alone."""
-    if settings.aggregation == "last":
-        return tuple(stage[-1:] for stage in settings.stages)
-    return settings.stages
-
-
-def build_aggregation(blocks: tuple[int, ...], embed_dim: int, settings: HeadSettings) -> nn.Module:
+def build_aggregation(
+    blocks: tuple[int, ...], embed_dim: int, settings: CascadeSettings
+) -> nn.Module:
     """The aggregation of a stage with these blocks (1-based, ascending).
 
     A stage of one block needs none: its feature is that block's, whatever the setting.

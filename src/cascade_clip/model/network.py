@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
-from cascade_clip.model.aggregation import stages_read
 from cascade_clip.model.encoder import ImageEncoder
-from cascade_clip.model.heads import CascadeHead
-from cascade_clip.model.levels import Levels
+from cascade_clip.model.heads import build_head
+from cascade_clip.model.output import Output
 from cascade_clip.support.messages import some_of
 
 VISUAL_PREFIX = "encoder.visual."
-
-
-@dataclass(frozen=True)
-class Output:
-    """B images, C classes, patch grid h x w; all before the sigmoid."""
-
-    mask_logits: Tensor
-    """(B, C, h, w): summed over the stages."""
-    stage_logits: tuple[Tensor, ...]
-    """(B, C, h, w) per stage."""
-    levels: Levels
 
 
 class SegmentationNetwork(nn.Module):
@@ -43,9 +29,9 @@ class SegmentationNetwork(nn.Module):
     def __init__(self, visual: nn.Module, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        blocks = tuple(block for stage in stages_read(settings.head) for block in stage)
+        blocks = tuple(block for stage in settings.head.stages_read for block in stage)
         self.encoder = ImageEncoder(visual, settings.encoder, blocks)
-        self.head = CascadeHead(self.encoder.embed_dim, settings.head)
+        self.head = build_head(self.encoder.embed_dim, settings.head)
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -53,19 +39,18 @@ class SegmentationNetwork(nn.Module):
         return self.encoder.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
-        """Normalised images (B, 3, H, W) and L2-normalised text embeddings (C, d) to `Output`.
+        """Normalised images (B, 3, H, W) and L2-normalised text embeddings to `Output`.
 
-        H and W are multiples of the patch size, otherwise free.
+        H and W are multiples of the patch size, otherwise free. Text embeddings are (C, d), or
+        (C, K, d) for heads that take K prompts a class.
 
-        Raises `UserError` for other image sizes and text embeddings of another width.
+        Raises `UserError` for other image sizes, and text embeddings of another width or number.
         """
-        self._check_text(text_embeddings)
+        text = self._prompts_of(text_embeddings)  # (C, K, d)
         if self.settings.float16_text:
-            text_embeddings = text_embeddings.half().to(text_embeddings.dtype)
+            text = text.half().to(text.dtype)
         levels = self.encoder(image)
-        stage_logits = self.head(levels, text_embeddings)  # (B, C, h, w) per stage
-        mask_logits = torch.stack(stage_logits).sum(dim=0)  # (B, C, h, w)
-        return Output(mask_logits, stage_logits, levels)
+        return self.head(levels, text)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
@@ -99,10 +84,13 @@ class SegmentationNetwork(nn.Module):
             raise UserError(f"the weights belong to another model: {told}")
         self.load_state_dict({**self.state_dict(), **state})
 
-    def _check_text(self, text_embeddings: Tensor) -> None:
+    def _prompts_of(self, text_embeddings: Tensor) -> Tensor:
+        """Text embeddings (C, d) or (C, K, d) to (C, K, d)."""
         embed_dim = self.encoder.embed_dim
-        if text_embeddings.ndim != 2 or text_embeddings.shape[1] != embed_dim:
+        if text_embeddings.ndim not in (2, 3) or text_embeddings.shape[-1] != embed_dim:
             raise UserError(
-                f"text embeddings must be (classes, {embed_dim}) for this CLIP, got "
-                f"{tuple(text_embeddings.shape)}; encode the class names with the same CLIP"
+                f"text embeddings must be (classes, {embed_dim}) or (classes, prompts, "
+                f"{embed_dim}) for this CLIP, got {tuple(text_embeddings.shape)}; encode the class "
+                "names with the same CLIP"
             )
+        return text_embeddings if text_embeddings.ndim == 3 else text_embeddings[:, None]

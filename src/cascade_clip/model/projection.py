@@ -20,12 +20,13 @@ class LevelProjections(nn.Module):
     ) -> None:
         super().__init__()
         width, embed_dim = clip_projection.shape
-        eps = clip_norm.eps if start.startswith("clip") else 1e-5
+        from_clip = start in {"clip-frozen", "clip-trained"}
+        eps = clip_norm.eps if from_clip else 1e-5
         self.norms = nn.ModuleList(nn.LayerNorm(width, eps=eps) for _ in range(levels))
         self.weights = nn.Parameter(torch.randn(levels, width, embed_dim) * width**-0.5)
-        if start.startswith("clip"):
+        if from_clip:
             self._start_from(clip_norm, clip_projection)
-        self.requires_grad_(start.endswith("trained"))
+        self.requires_grad_(start in {"random-trained", "clip-trained"})
 
     @torch.no_grad()
     def _start_from(self, clip_norm: nn.LayerNorm, clip_projection: Tensor) -> None:

@@ -20,7 +20,7 @@ class MaskNetwork(Protocol):
     """Normalised images and text embeddings to mask logits; as a rule an `nn.Module`.
 
     `network(image, text)` takes images (B, 3, H, W), sides multiples of the patch size, and
-    L2-normalised text embeddings (C, d).
+    L2-normalised text embeddings (C, d), or (C, K, d) of K prompts a class.
     """
 
     training: bool

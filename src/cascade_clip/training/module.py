@@ -19,19 +19,24 @@ from cascade_clip.errors import TrainingFailed, UserError
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.losses.segmentation import (
-    LossTerms,
     SegmentationLoss,
     normaliser,
     present_classes,
 )
 from cascade_clip.model.fast.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.output import Output
 from cascade_clip.ops.images import normalise
 from cascade_clip.training.schedule import build_optimizer, learning_rate
 from cascade_clip.training.targets import inductive_targets, transductive_targets
 
 LOSS_EVERY = 10
 """Steps between updates of `last_loss`."""
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """What is minimised: the sum of the weighted terms."""
+    return torch.stack(list(terms.values())).sum()
 
 
 class TrainingModule(pl.LightningModule):
@@ -67,7 +72,7 @@ class TrainingModule(pl.LightningModule):
         self.loss = SegmentationLoss(recipe.loss)
         self.metrics = SegmentationMetrics(classes.names, classes.unseen)
         self.n: Tensor | None = None
-        self.terms: list[LossTerms] = []
+        self.terms: list[dict[str, Tensor]] = []
         self.last_loss: float | None = None
         self.last_validation: Metrics | None = None
         self.last_validation_step = 0
@@ -90,17 +95,16 @@ class TrainingModule(pl.LightningModule):
         if part == 0:
             self.terms = []
             self.n = self._shared_normaliser(batch, batch_idx)
-        mask_logits, targets = self.predict_for_loss(*self._part(batch, part))
-        terms = self.loss(mask_logits, targets, n=self.n)
-        self.terms.append(LossTerms(*(term.detach() for term in terms)))
+        terms = self.loss_terms(*self.predict_for_loss(*self._part(batch, part)))
+        self.terms.append({name: term.detach() for name, term in terms.items()})
         if self._ends_step(batch_idx):
             self._log_step()
-        return terms.total
+        return total(terms)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self._ends_step(batch_idx) and self.global_step % LOSS_EVERY == 0:
             # Reading it waits for the device, so not at every step.
-            self.last_loss = float(self._step_terms().total)
+            self.last_loss = float(total(self._step_terms()))
             diverged = not math.isfinite(self.last_loss)
             # All processes have to agree, or the others would wait for this one.
             if self.trainer.strategy.reduce_boolean_decision(diverged, all=False):
@@ -144,18 +148,19 @@ class TrainingModule(pl.LightningModule):
     def _ends_step(self, batch_idx: int) -> bool:
         return (batch_idx + 1) % self.recipe.train.accumulate == 0
 
-    def _step_terms(self) -> LossTerms:
-        """The loss of the whole step."""
-        return LossTerms(*(torch.stack(parts).mean() for parts in zip(*self.terms, strict=True)))
+    def _step_terms(self) -> dict[str, Tensor]:
+        """The terms of the whole step."""
+        return {
+            name: torch.stack([terms[name] for terms in self.terms]).mean()
+            for name in self.terms[0]
+        }
 
     def _log_step(self) -> None:
         terms = self._step_terms()
         self.log_dict(
             {
-                "loss": terms.total,
-                "loss_focal": terms.focal,
-                "loss_dice": terms.dice,
-                **({"loss_ssim": terms.ssim} if self.recipe.loss.ssim_weight else {}),
+                "loss": total(terms),
+                **{f"loss_{name}": term for name, term in terms.items()},
                 "lr": learning_rate(self.global_step, self.recipe.train),
             },
             sync_dist=True,
@@ -165,18 +170,27 @@ class TrainingModule(pl.LightningModule):
         # It depends on (seed, forward pass, process) alone, so a resumed run repeats it.
         torch.manual_seed(derive_seed(self.recipe.train.seed, forward_pass, self.global_rank))
 
-    def predict_for_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, C', h, w) and targets (B, H, W) over the same C' classes."""
+    def loss_terms(self, output: Output, targets: Tensor) -> Mapping[str, Tensor]:
+        """The head's weighted terms, whose sum is minimised, of what `predict_for_loss` gave."""
+        return self.network.head.loss_terms(output, targets, self._segmentation_terms)
+
+    def predict_for_loss(self, images: Tensor, labels: Tensor) -> tuple[Output, Tensor]:
+        """What the network gives for C' classes, and targets (B, H, W) over the same classes."""
         if self.recipe.train.setting == "inductive":
-            mask_logits = self.network(images, self.text_embeddings[self.seen]).mask_logits
-            return mask_logits, inductive_targets(labels, self.seen)
-        mask_logits = self.network(images, self.text_embeddings).mask_logits
+            output = self.network(images, self.text_embeddings[self.seen])
+            return output, inductive_targets(labels, self.seen)
+        output = self.network(images, self.text_embeddings)
         if self.recipe.train.setting == "full":
-            return mask_logits, full_targets(labels)
+            return output, full_targets(labels)
         by_sigmoid = self.recipe.train.pseudo_labels == "sigmoid"
-        return mask_logits, transductive_targets(
-            labels, mask_logits, self.seen, self.unseen, by_sigmoid=by_sigmoid
+        return output, transductive_targets(
+            labels, output.mask_logits, self.seen, self.unseen, by_sigmoid=by_sigmoid
         )
+
+    def _segmentation_terms(self, mask_logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        terms = self.loss(mask_logits, targets, n=self.n)
+        named = {"focal": terms.focal, "dice": terms.dice}
+        return named | {"ssim": terms.ssim} if self.recipe.loss.ssim_weight else named
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         labels = predict(

@@ -45,7 +45,7 @@ def test_full_precision_is_the_network_itself() -> None:
     "encoder",
     [{}, {"tuning": "shallow-prompts", "prompts": 1}, {"tuning": "spectral-prompts", "prompts": 2}],
 )
-@pytest.mark.parametrize("head", [{}, {"decoder": "spectral"}, {"stages": ((4,),)}])
+@pytest.mark.parametrize("head", [{}, {"kind": "spectral"}, {"stages": ((4,),)}])
 def test_logits_are_near_and_the_original_stays_as_it_was(
     encoder: dict[str, object], head: dict[str, object], precision: str
 ) -> None:

@@ -48,8 +48,7 @@ FUSION = (_stages(range(6, 13)), "model.head.aggregation=self-attention")
 FROZEN = ("model.encoder.tuning=frozen", "model.encoder.prompts=0")
 SPECTRAL = (
     "model.encoder.tuning=spectral-prompts",
-    "model.head.decoder=spectral",
-    "model.head.decoder_start=released",
+    "model.head.kind=spectral",
     "loss.dice_weight=0.0",
     "loss.ssim_weight=1.0",
 )

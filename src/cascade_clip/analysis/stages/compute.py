@@ -27,6 +27,7 @@ from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.evaluation.stages import stage_names
 from cascade_clip.model.aggregation import WeightedSum, build_aggregation
+from cascade_clip.model.heads.cascade import CascadeHead
 from cascade_clip.model.network import SegmentationNetwork
 
 ALL = "all stages"
@@ -205,13 +206,15 @@ def stage_examples(
 def level_weights(network: SegmentationNetwork) -> list[LevelWeights]:
     """The weights of every stage that sums its blocks (Table 17 of the paper); other stages, such
     as those of a single block, have none."""
-    settings, head = network.settings.head, network.head
+    head = network.head
+    if not isinstance(head, CascadeHead):
+        return []
     found = []
     for name, blocks, aggregation in zip(
         stage_names(network), head.stages, head.aggregations, strict=True
     ):
         if isinstance(aggregation, WeightedSum):
-            start = build_aggregation(blocks, network.encoder.embed_dim, settings)
+            start = build_aggregation(blocks, network.encoder.embed_dim, head.settings)
             assert isinstance(start, WeightedSum)
             weights = (tuple(w.weights.detach().tolist()) for w in (start, aggregation))
             found.append(LevelWeights(name, blocks, *weights))

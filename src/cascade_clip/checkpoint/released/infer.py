@@ -29,14 +29,8 @@ from cascade_clip.checkpoint.released.keys import (
     TEXT_PREFIX,
     ReleasedSizes,
 )
-from cascade_clip.config import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    RGB,
-    EncoderSettings,
-    HeadSettings,
-    ModelSettings,
-)
+from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, RGB, EncoderSettings, ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 
 State = Mapping[str, Tensor]
@@ -133,7 +127,7 @@ def settings(
         encoder=EncoderSettings(
             prompts=prompts, class_embedding_twice=True, stored_grid=stored_grid
         ),
-        head=HeadSettings(
+        head=CrossAttentionSettings(
             stages=_stages(state, sizes, config, overrides),
             aggregation="nga" if sizes.cascade else "last",
             decoder_layers=sizes.decoder_layers,

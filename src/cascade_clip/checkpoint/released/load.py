@@ -29,6 +29,7 @@ from cascade_clip.checkpoint.released.keys import (
 )
 from cascade_clip.clip.load import build_clip
 from cascade_clip.config import ModelSettings
+from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
@@ -58,6 +59,12 @@ class ReleasedModel:
     def embed_dim(self) -> int:
         """Width of the joint embedding space."""
         return self.sizes.embed_dim
+
+    @property
+    def head(self) -> CrossAttentionSettings:
+        """The settings of the head, whose only released kind this is."""
+        assert isinstance(self.settings.head, CrossAttentionSettings)
+        return self.settings.head
 
 
 def load_released(path: Path, overrides: Overrides | None = None) -> ReleasedModel:

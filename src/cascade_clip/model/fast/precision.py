@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.errors import UserError
-from cascade_clip.model.decoder import Decoder
 from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, has_plain_attention
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.projection import LevelProjections
@@ -133,8 +132,8 @@ def at_precision(network: SegmentationNetwork, precision: Precision) -> Segmenta
 
     The copy does not follow later changes of the weights, can't be trained or saved, and stays on
     the device where it was made. With int8, the encoder's blocks multiply 8-bit integers and the
-    rest bfloat16, or float32 where the CPU multiplies that faster. Spectral decoders and blocks
-    with custom attention keep fp32.
+    rest bfloat16, or float32 where the CPU multiplies that faster. Blocks with custom
+    attention keep fp32, as does all of the head but its `low_precision_parts`.
     """
     if precision == "fp32":
         return network
@@ -154,9 +153,9 @@ def at_precision(network: SegmentationNetwork, precision: Precision) -> Segmenta
     encoder.visual.proj.data = encoder.visual.proj.to(rest)
     if isinstance(encoder.level_projections, LevelProjections):
         encoder.level_projections.weights.data = encoder.level_projections.weights.to(rest)
-    for decoder in copied.head.decoders:
-        if isinstance(decoder, Decoder) and rest == torch.bfloat16:
-            _convert_linears(decoder.layers)
+    if rest == torch.bfloat16:
+        for part in copied.head.low_precision_parts():
+            _convert_linears(part)
     return copied.requires_grad_(False)
 
 

@@ -21,7 +21,7 @@ from cascade_clip.data.stream import TrainStream
 from cascade_clip.errors import UserError
 from cascade_clip.ops.images import normalise
 from cascade_clip.training.loaders import train_stream
-from cascade_clip.training.module import TrainingModule
+from cascade_clip.training.module import TrainingModule, total
 from cascade_clip.training.sanity.findings import Finding, Outcome
 from cascade_clip.training.sanity.leaks import Scrambled, scrambles
 
@@ -162,8 +162,8 @@ def _step(module: TrainingModule, crops: Sequence[Sample]) -> _Step:
     batch, data = collate(crops), module.recipe.data
     with seeded(module.recipe.train.seed), torch.enable_grad():
         images = normalise(batch.images, data.mean, data.std)
-        mask_logits, targets = module.predict_for_loss(images, batch.labels)
-        loss = module.loss(mask_logits, targets).total
+        output, targets = module.predict_for_loss(images, batch.labels)
+        loss = total(module.loss_terms(output, targets))
         loss.backward()
     gradients = {name: p.grad for name, p in module.network.trained_parameters().items()}
     module.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""The spectral guided decoder of SPT-SEG (arXiv 2312.12754).
+"""SPT-SEG's head (arXiv 2312.12754), with its spectral guided decoder.
 
 It works as ZegCLIP's decoder does, but the patches that the queries attend to are first mixed among
 themselves: high frequencies within small windows, low frequencies from window means.
@@ -18,7 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cascade_clip.config.heads import SpectralSettings
+from cascade_clip.model.heads.cascade import CascadeHead
+
 WINDOW = 3
+
+
+class SpectralHead(CascadeHead):
+    """SPT-SEG's decoder on each stage; with one stage of the last block it is SPT-SEG's own."""
+
+    def __init__(self, embed_dim: int, settings: SpectralSettings) -> None:
+        super().__init__(embed_dim, settings, SpectralDecoder)
 
 
 class FrequencyMixer(nn.Module):

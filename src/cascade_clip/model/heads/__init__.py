@@ -1,0 +1,20 @@
+"""The heads; which one a method has is its settings' `kind` (docs/adding-a-method.md)."""
+
+from __future__ import annotations
+
+from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings, SpectralSettings
+from cascade_clip.model.heads.cross_attention import CrossAttentionHead
+from cascade_clip.model.heads.head import Head
+from cascade_clip.model.heads.spectral import SpectralHead
+
+
+def build_head(embed_dim: int, settings: HeadSettings) -> Head:
+    """The head of these settings over embeddings of width `embed_dim`.
+
+    Raises `UserError` if they don't fit the width.
+    """
+    match settings:
+        case CrossAttentionSettings():
+            return CrossAttentionHead(embed_dim, settings)
+        case SpectralSettings():
+            return SpectralHead(embed_dim, settings)

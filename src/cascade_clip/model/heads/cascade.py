@@ -1,0 +1,79 @@
+"""The cascade: stages of levels, each with its own decoder; their mask logits are summed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from cascade_clip.config.heads import CascadeSettings
+from cascade_clip.errors import UserError
+from cascade_clip.model.aggregation import build_aggregation
+from cascade_clip.model.descriptor import QueryProjection
+from cascade_clip.model.heads.head import Head, one_prompt
+from cascade_clip.model.levels import Levels
+from cascade_clip.model.output import Output, sum_of_stages
+
+
+class CascadeHead(Head):
+    """Cascade-CLIP's stages (arXiv 2406.00670, sections 3.2 and 3.3), whatever decodes them.
+
+    `build_decoder(embed_dim, heads, layers, dropout)` makes the decoder of one stage, which maps
+    queries (B, C, d) and patches (B, h, w, d) to mask logits (B, C, h, w).
+
+    Raises `UserError` if the attention heads don't divide the embedding width.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        settings: CascadeSettings,
+        build_decoder: Callable[[int, int, int, float], nn.Module],
+    ) -> None:
+        super().__init__()
+        check_heads(embed_dim, settings.decoder_heads)
+        self.settings = settings
+        self.stages = settings.stages_read
+        self.aggregations = nn.ModuleList(
+            build_aggregation(blocks, embed_dim, settings) for blocks in self.stages
+        )
+        self.query_projections = nn.ModuleList(
+            QueryProjection(embed_dim, settings.relationship_descriptor)
+            for _ in range(1 if settings.shared_queries else len(self.stages))
+        )
+        self.decoders = nn.ModuleList(
+            build_decoder(
+                embed_dim,
+                settings.decoder_heads,
+                settings.decoder_layers,
+                settings.decoder_dropout,
+            )
+            for _ in self.stages
+        )
+
+    def forward(self, levels: Levels, text: Tensor) -> Output:
+        """Levels and unit text embeddings (C, 1, d) to mask logits summed over the stages.
+
+        Raises `UserError` for several prompts a class.
+        """
+        text = one_prompt(text)  # (C, d)
+        queries = [project(text, levels.global_embedding) for project in self.query_projections]
+        if len(queries) < len(self.stages):
+            queries = queries * len(self.stages)  # (B, C, d) each
+        stage_logits = tuple(
+            decoder(query, aggregate(levels.of(blocks)).unflatten(1, levels.grid))
+            for query, blocks, aggregate, decoder in zip(
+                queries, self.stages, self.aggregations, self.decoders, strict=True
+            )
+        )  # (B, C, h, w) each
+        return sum_of_stages(stage_logits, levels)
+
+
+def check_heads(embed_dim: int, heads: int) -> None:
+    """Raises `UserError` unless `heads` divides the width."""
+    if embed_dim % heads:
+        allowed = [n for n in range(1, min(embed_dim, 64) + 1) if embed_dim % n == 0]
+        raise UserError(
+            f"decoder_heads is {heads}, which does not divide the embedding width {embed_dim}; "
+            f"use one of {', '.join(map(str, allowed))}"
+        )
