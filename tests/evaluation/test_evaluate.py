@@ -14,7 +14,8 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import ClipSettings, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.samples import Sample
+from cascade_clip.data.samples import Batch, Sample
+from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import DatasetBatches, evaluate, predict
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
@@ -90,6 +91,39 @@ def test_batches_hold_neighbours_of_one_size_in_order() -> None:
         (1, 3, 40, 64),
         (1, 3, 32, 32),
     ]
+
+
+class Torn(Flags):
+    """As `Flags`, but two pictures can't be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in (0, 4):
+            raise UserError(f"picture {index} is torn")
+        return super().__getitem__(index)
+
+
+def test_worker_processes_give_the_same_batches() -> None:
+    def batches(workers: int) -> list[Batch]:
+        dataset = DatasetBatches(Torn(), 2, workers=workers, skip_unreadable=True)
+        return list(dataset)
+
+    alone, together = batches(0), batches(2)
+    assert [batch.unreadable for batch in alone] == [batch.unreadable for batch in together]
+    assert [len(batch.images) for batch in alone] == [len(batch.images) for batch in together]
+    for ours, theirs in zip(alone, together, strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.labels, theirs.labels)
+
+
+def test_the_error_of_a_worker_is_told_as_it_is(recipe: Recipe) -> None:
+    with pytest.raises(UserError, match=r"^picture 0 is torn$"):
+        evaluate(Colours(), Torn(), COLOURS, recipe, workers=1)
+
+
+def test_reading_draws_no_random_number_of_the_process() -> None:
+    state = torch.get_rng_state()
+    list(DatasetBatches(Flags(), 2))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("world", [2, 3, 7])

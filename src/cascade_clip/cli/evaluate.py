@@ -49,6 +49,15 @@ def evaluate(
     raw_clip: Annotated[
         bool, typer.Option("--raw-clip", help="Evaluate CLIP without training next to it.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=1024,
+            help="Processes that read pictures; 0 reads in this one.",
+            show_default="4 for a GPU, else 0",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +94,15 @@ def evaluate(
     recipe = bundle.recipe.model_copy(update={"data": settings})
     if offset is not None:
         recipe = recipe.model_copy(update={"seen_score_offset": offset})
-    found = measure(bundle, recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet)
+    found = measure(
+        bundle,
+        recipe,
+        split=split,
+        pictures=scenes,
+        raw_clip=raw_clip,
+        workers=workers,
+        quiet=quiet,
+    )
     classes = found.judgement.classes
     console = Console()
     console.print(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.config import Recipe
@@ -30,21 +31,23 @@ def evaluate(
     *,
     classes: ClassSet | None = None,
     batch_size: int = BATCH_SIZE,
+    workers: int = 0,
     advance: Callable[[int], None] = lambda pictures: None,
     watch: Callable[[Tensor, Tensor], None] = lambda predicted, truth: None,
 ) -> Metrics:
     """Metrics of `network` over all pictures of `dataset`, at their original size.
 
     `text_embeddings` (C, d) are those of the data set's classes, in label order. `classes` says
-    which of them count as unseen (default: the data set's own split). `advance` is told how many
-    pictures are done, and `watch` gets their predicted and true labels (B, H, W).
+    which of them count as unseen (default: the data set's own split). `workers` processes read the
+    pictures, or this one if 0. `advance` is told how many pictures are done, and `watch` gets their
+    predicted and true labels (B, H, W).
     """
     classes = classes or dataset.classes
     device = text_embeddings.device
     metrics = SegmentationMetrics(classes.names, classes.unseen).to(device)
     training = network.training
     network.eval()
-    for batch in DatasetBatches(dataset, batch_size):
+    for batch in DatasetBatches(dataset, batch_size, workers=workers):
         images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
         predicted = predict(network, images, text_embeddings, classes, recipe)
         metrics.update(predicted, labels)
@@ -61,9 +64,10 @@ def evaluate_bundle(
     device: torch.device,
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> Metrics:
-    """`evaluate` for a loaded model, on `device` and with the prompts of its training."""
+    """`evaluate` for a loaded model, on `device`, with the prompts and workers of its training."""
     text = bundle.clip.text_encoder(dataset.classes.prompts, bundle.templates).to(device)
-    return evaluate(bundle.network.to(device), dataset, text, recipe, advance=advance)
+    network, workers = bundle.network.to(device), recipe.train.workers
+    return evaluate(network, dataset, text, recipe, workers=workers, advance=advance)
 
 
 @torch.inference_mode()
@@ -88,8 +92,9 @@ def predict(
 class DatasetBatches(IterableDataset[Batch]):
     """A data set once through, in order; neighbours of one size share a batch.
 
-    Of `world` processes, the one of number `rank` gets every `world`-th picture. Pictures that
-    can't be read raise `UserError`; with `skip_unreadable` they are left out and batches say so.
+    Of `world` processes, the one of number `rank` gets every `world`-th picture. `workers` further
+    processes read them, or this one if 0: the batches are the same. Pictures that can't be read
+    raise `UserError`; with `skip_unreadable` they are left out and batches say so.
     """
 
     def __init__(
@@ -99,23 +104,23 @@ class DatasetBatches(IterableDataset[Batch]):
         rank: int = 0,
         world: int = 1,
         *,
+        workers: int = 0,
         skip_unreadable: bool = False,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.indices = range(rank, len(dataset), world)
+        self.workers = workers
         self.skip_unreadable = skip_unreadable
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
         unreadable: list[str] = []
-        for index in self.indices:
-            try:
-                sample = self.dataset[index]
-            except UserError as error:
+        for sample in self._read():
+            if isinstance(sample, UserError):
                 if not self.skip_unreadable:
-                    raise
-                unreadable.append(str(error))
+                    raise sample
+                unreadable.append(str(sample))
                 continue
             full = len(waiting) == self.batch_size
             if waiting and (full or sample.image.shape != waiting[0].image.shape):
@@ -126,3 +131,26 @@ class DatasetBatches(IterableDataset[Batch]):
             yield collate(waiting)._replace(unreadable=tuple(unreadable))
         elif unreadable:
             raise UserError(f"none of {len(unreadable)} pictures can be read: {unreadable[0]}")
+
+    def _read(self) -> Iterable[Sample | UserError]:
+        return DataLoader(
+            _Readings(self.dataset),
+            batch_size=None,
+            sampler=self.indices,
+            num_workers=self.workers,
+            generator=torch.Generator(),  # a loader draws a number: not from the one of training
+        )
+
+
+@dataclass(frozen=True)
+class _Readings(Dataset[Sample | UserError]):
+    """The samples of a data set; for one that can't be read the error, which a worker that raised
+    it would bury in its traceback."""
+
+    dataset: SegmentationDataset
+
+    def __getitem__(self, index: int) -> Sample | UserError:
+        try:
+            return self.dataset[index]
+        except UserError as error:
+            return error

@@ -19,8 +19,11 @@ from cascade_clip.evaluation.methods import Method, raw_clip_method
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.transfer import judge
 from cascade_clip.support.messages import Console
+from cascade_clip.support.parallel import usable_cores
 
 RAW_CLIP = "raw CLIP"
+WORKERS = 4
+"""Processes that read pictures for a GPU, on as many cores."""
 
 
 def measure(
@@ -30,16 +33,22 @@ def measure(
     split: str = "test",
     pictures: int | None = None,
     raw_clip: bool = False,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> Findings:
     """Evaluates `bundle` as `recipe` says (its data, seen-score offset and templates), on at most
     `pictures` pictures, with a progress bar unless `quiet`.
+
+    `workers` processes read the pictures, or this one if 0; by default several where there is a
+    GPU, which would wait for them. On a CPU they would only take cores from the network.
 
     On other data than it was trained on, a class counts as seen if its name was trained on.
 
     Raises `UserError` for an unknown split and data that can't be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if workers is None:
+        workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
     dataset = open_dataset(recipe.data, read_split(split), pictures)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
     methods = {recipe.name: Method(bundle.network, recipe)}
@@ -61,6 +70,7 @@ def measure(
                 text,
                 method.recipe,
                 classes=judgement.classes,
+                workers=workers,
                 advance=partial(progress.advance, task),
                 watch=accuracies[name],
             )
