@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from cascade_clip.config import NearestRule
 
 
 def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
@@ -33,7 +33,7 @@ def resize_bilinear(images: Tensor, size: list[int]) -> Tensor:
     return F.resize(images, size, InterpolationMode.BILINEAR, antialias=False)
 
 
-def resize_nearest(labels: Tensor, size: list[int], rule: NearestRule = "exact") -> Tensor:
+def resize_nearest(labels: Tensor, size: list[int], rule: Literal["exact", "opencv"] = "exact") -> Tensor:
     """Labels (H, W) to `size`; each pixel takes the one at its top left corner.
 
     `opencv` finds it in float64 as OpenCV does, whose rounding at some corners between two pixels
