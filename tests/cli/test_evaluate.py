@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,21 @@ def test_offset_and_templates_of_the_published_comparison(place: CommandLine) ->
     assert (plain["seen_score_offset"], other["seen_score_offset"]) == (0.1, 0.0)
     assert (plain["data"]["templates"], other["data"]["templates"]) == ("single", "many")
     assert plain["metrics"] != other["metrics"]
+
+
+def test_two_processes_of_torchrun_count_each_picture_once(place: CommandLine) -> None:
+    arguments = ("evaluate", "run", "--scenes", "3", "--quiet", "--out")
+    place.works(*arguments, "one.json")
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = subprocess.run(
+        (*torchrun, "-m", "cascade_clip", *arguments, "two.json"),
+        cwd=place.folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written: two.json") == 1
+    one, two = (json.loads((place.folder / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert two == one
+    assert "on 3 pictures" in (place.folder / "two-report.html").read_text()
 
 
 def test_training_and_evaluation_on_a_prepared_data_set(

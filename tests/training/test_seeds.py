@@ -11,7 +11,8 @@ from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.errors import UserError
-from cascade_clip.training.seeds import Share, summarise, train_seeds
+from cascade_clip.evaluation.share import Share
+from cascade_clip.training.seeds import summarise, train_seeds
 
 
 @pytest.fixture

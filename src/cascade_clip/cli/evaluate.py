@@ -83,6 +83,7 @@ def evaluate(
     from cascade_clip.cli.tables import class_table, summary_table
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.results import write_metrics
+    from cascade_clip.evaluation.share import group_of_torchrun
     from cascade_clip.report.run_report import write_run_report
     from cascade_clip.support.messages import Console
 
@@ -94,15 +95,18 @@ def evaluate(
     recipe = bundle.recipe.model_copy(update={"data": settings})
     if offset is not None:
         recipe = recipe.model_copy(update={"seen_score_offset": offset})
-    found = measure(
-        bundle,
-        recipe,
-        split=split,
-        pictures=scenes,
-        raw_clip=raw_clip,
-        workers=workers,
-        quiet=quiet,
-    )
+    with group_of_torchrun() as number:
+        found = measure(
+            bundle,
+            recipe,
+            split=split,
+            pictures=scenes,
+            raw_clip=raw_clip,
+            workers=workers,
+            quiet=quiet or number > 0,
+        )
+    if number > 0:
+        return  # the first process prints and writes what all have found
     classes = found.judgement.classes
     console = Console()
     console.print(

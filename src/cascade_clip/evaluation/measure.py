@@ -17,6 +17,7 @@ from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.findings import Accuracies, Findings
 from cascade_clip.evaluation.methods import Method, raw_clip_method
 from cascade_clip.evaluation.metrics import Metrics
+from cascade_clip.evaluation.share import Share
 from cascade_clip.evaluation.transfer import judge
 from cascade_clip.support.messages import Console
 from cascade_clip.support.parallel import usable_cores
@@ -43,6 +44,7 @@ def measure(
     GPU, which would wait for them. On a CPU they would only take cores from the network.
 
     On other data than it was trained on, a class counts as seen if its name was trained on.
+    Processes of one group divide the pictures among themselves, and all find the same.
 
     Raises `UserError` for an unknown split and data that can't be read.
     """
@@ -50,6 +52,7 @@ def measure(
     if workers is None:
         workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
     dataset = open_dataset(recipe.data, read_split(split), pictures)
+    share = Share.of_this_process(dataset)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
     methods = {recipe.name: Method(bundle.network, recipe)}
     if raw_clip:
@@ -62,11 +65,11 @@ def measure(
     seconds: dict[str, float] = {}
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
         for name, method in methods.items():
-            task = progress.add_task(name, total=len(dataset))
+            task = progress.add_task(name, total=len(share))
             start = time.perf_counter()
             rows[name] = evaluate(
                 method.network.to(device),
-                dataset,
+                share,
                 text,
                 method.recipe,
                 classes=judgement.classes,
@@ -82,6 +85,6 @@ def measure(
         dataset=dataset,
         split=split,
         text_embeddings=text,
-        accuracies=accuracies[recipe.name],
+        accuracies=Accuracies(share.gather(accuracies[recipe.name].values)),
         seconds=seconds,
     )

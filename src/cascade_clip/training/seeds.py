@@ -12,17 +12,15 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
-from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.factory import open_dataset
-from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import TrainingStopped
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.evaluation.share import Share
 from cascade_clip.io.files import write_text
 from cascade_clip.support.messages import Console
 from cascade_clip.support.plain_values import read_json
@@ -130,27 +128,3 @@ def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
         write_metrics(path, rows, recipe.data, "test", dataset.classes, offset)
     values = metrics.to_dict()
     return {name: values[name] if math.isfinite(values[name]) else None for name in MEASURES}
-
-
-class Share:
-    """Every `world`-th picture of a data set, from number `rank` on."""
-
-    def __init__(self, dataset: SegmentationDataset, rank: int, world: int) -> None:
-        self.dataset = dataset
-        self.indices = range(rank, len(dataset), world)
-
-    @classmethod
-    def of_this_process(cls, dataset: SegmentationDataset) -> Share:
-        """The share of this one among the processes that train together; alone, all of it."""
-        together = dist.is_available() and dist.is_initialized()
-        return cls(dataset, *((dist.get_rank(), dist.get_world_size()) if together else (0, 1)))
-
-    @property
-    def classes(self) -> ClassSet:
-        return self.dataset.classes
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self.indices[index]]
