@@ -143,7 +143,7 @@ class Segmentation:
         """A COCO record: one image, one annotation (compressed run-length code) for each class with
         any pixel, categories numbered from 1 in class order."""
         height, width = self.labels.shape
-        masks = ((index + 1, self.labels == index) for index in self._present())
+        masks = ((index, self.labels == index) for index in self._present())
         return {
             "images": [
                 {
@@ -154,10 +154,7 @@ class Segmentation:
                 }
             ],
             "annotations": coco.mask_annotations(masks),
-            "categories": [
-                {"id": index + 1, "name": entry.name, "supercategory": ""}
-                for index, entry in enumerate(self.legend)
-            ],
+            "categories": coco.categories(self.classes),
         }
 
     def to_polygons(self) -> dict[str, list[npt.NDArray[np.float64]]]:

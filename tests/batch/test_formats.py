@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -16,9 +15,12 @@ import yaml
 from PIL import Image, ImageDraw
 
 from cascade_clip.batch.formats import WRITERS
-from cascade_clip.batch.label import Labelled, Labeller, jobs_of
-from cascade_clip.batch.records import Store, open_store
+from cascade_clip.batch.items import items_of
+from cascade_clip.batch.journal import Journal
+from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
+from cascade_clip.batch.pipeline import Done, Pipeline
 from cascade_clip.batch.review import write_review
+from cascade_clip.batch.run import run_batch
 from cascade_clip.batch.task import Task
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.io.coco import decode_mask
@@ -37,15 +39,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def store(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Store:
-    task = Task("picturebook", CLASSES, 0.3, min_area=1)
-    made = open_store(task, tmp_path_factory.mktemp("labels"), pictures[0].parent)
-    assert list(Labeller(task, made).label(jobs_of(pictures, made))) == [Labelled()] * COUNT
-    return made
+def labels(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Labels:
+    return labelled(pictures, tmp_path_factory.mktemp("labels"))
 
 
-def masks(store: Store) -> list[np.ndarray]:
-    return [np.asarray(Image.open(store.mask(record.name))) for record in store]
+def labelled(pictures: list[Path], out: Path) -> Labels:
+    task = Task("picturebook", CLASSES, 0.3, out, ("masks",), min_area=1)
+    journal = labelling_journal(task)
+    items = items_of(pictures, None, journal.names())
+    outcomes = list(run_batch(Pipeline(task).run, journal, items, task.formats))
+    assert len(outcomes) == len(pictures)
+    assert all(isinstance(one, Done) and one.note is None for one in outcomes)
+    return labels_of(journal)
+
+
+def masks(labels: Labels) -> list[np.ndarray]:
+    return [np.asarray(Image.open(labels.mask(entry.name))) for entry in labels.entries]
 
 
 def painted(
@@ -65,8 +74,8 @@ def painted(
     return np.asarray(image)[FINE // 2 :: FINE, FINE // 2 :: FINE]
 
 
-def test_voc_is_a_data_set_that_training_reads(store: Store, tmp_path: Path) -> None:
-    WRITERS["voc"](store, tmp_path, "copy")
+def test_voc_is_a_data_set_that_training_reads(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["voc"](labels, tmp_path, "copy")
     found = {}
     for split in ("train", "val"):
         dataset = FolderDataset(tmp_path, split)
@@ -75,20 +84,20 @@ def test_voc_is_a_data_set_that_training_reads(store: Store, tmp_path: Path) -> 
         found[split] = {sample.name: sample.labels.numpy() for sample in samples}
         assert found[split]
     assert not found["train"].keys() & found["val"].keys()
-    for record, mask in zip(store, masks(store), strict=True):
-        assert ((found["train"] | found["val"])[record.name] == mask).all()
+    for entry, mask in zip(labels.entries, masks(labels), strict=True):
+        assert ((found["train"] | found["val"])[entry.name] == mask).all()
     colours = (tmp_path / "labelmap.txt").read_text(encoding="utf-8").splitlines()[1:]
-    palette = Image.open(store.mask(next(iter(store)).name)).getpalette()
+    palette = Image.open(labels.mask(labels.names[0])).getpalette()
     assert palette is not None
     assert colours[1] == f"house:{','.join(map(str, palette[3:6]))}::"
 
 
-def test_coco_masks_are_exact(store: Store, tmp_path: Path) -> None:
-    WRITERS["coco"](store, tmp_path, "copy")
+def test_coco_masks_are_exact(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["coco"](labels, tmp_path, "copy")
     path = tmp_path / "annotations/instances_default.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     assert [c["name"] for c in content["categories"]] == ["cat", "house", "grass", "sky"]
-    for image, mask in zip(content["images"], masks(store), strict=True):
+    for image, mask in zip(content["images"], masks(labels), strict=True):
         assert (tmp_path / "images" / image["file_name"]).is_file()
         found = np.full(mask.shape, 255)
         for annotation in content["annotations"]:
@@ -98,35 +107,35 @@ def test_coco_masks_are_exact(store: Store, tmp_path: Path) -> None:
         assert (found == mask).all()
 
 
-def test_yolo_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
-    WRITERS["yolo-seg"](store, tmp_path, "copy")
+def test_yolo_polygons_cover_the_masks(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["yolo-seg"](labels, tmp_path, "copy")
     data = yaml.safe_load((tmp_path / "data.yaml").read_text(encoding="utf-8"))
     assert data["names"][1] == "house"
     assert "path" not in data  # trainers would resolve it against the working directory
-    labels: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for part in (data["train"], data["val"]):
         listed = sorted((tmp_path / part.replace("images", "labels")).iterdir())
         assert [p.stem for p in listed] == sorted(p.stem for p in (tmp_path / part).iterdir())
-        assert listed and not labels.keys() & {path.stem for path in listed}
-        labels |= {path.stem: path for path in listed}
-    for record, mask in zip(store, masks(store), strict=True):
+        assert listed and not files.keys() & {path.stem for path in listed}
+        files |= {path.stem: path for path in listed}
+    for entry, mask in zip(labels.entries, masks(labels), strict=True):
         polygons = []
-        lines = labels.pop(record.name).read_text().splitlines()
+        lines = files.pop(entry.name).read_text().splitlines()
         for line in lines:
             label, *shares = line.split()
             x, y = np.array(shares[::2], float) * 64, np.array(shares[1::2], float) * 64
             polygons.append((int(label), list(zip(x, y, strict=True))))
         assert (painted(polygons, mask.shape) == mask).all()
-    assert not labels
+    assert not files
 
 
-def test_cvat_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
-    WRITERS["cvat"](store, tmp_path, "copy")
+def test_cvat_polygons_cover_the_masks(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["cvat"](labels, tmp_path, "copy")
     root = Xml.parse(tmp_path / "annotations.xml").getroot()
     names = [name.text for name in root.findall("meta/task/labels/label/name")]
     assert names == ["cat", "house", "grass", "sky"]
     images = root.findall("image")
-    for image, mask in zip(images, masks(store), strict=True):
+    for image, mask in zip(images, masks(labels), strict=True):
         assert (tmp_path / "images" / image.attrib["name"]).is_file()
         polygons = []
         for polygon in image.findall("polygon"):
@@ -136,14 +145,14 @@ def test_cvat_polygons_cover_the_masks(store: Store, tmp_path: Path) -> None:
         assert (painted(polygons, mask.shape) == mask).all()
 
 
-def test_labelstudio_tasks_match_its_interface(store: Store, tmp_path: Path) -> None:
-    WRITERS["labelstudio"](store, tmp_path, "copy")
+def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["labelstudio"](labels, tmp_path, "copy")
     tasks = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
     view = Xml.parse(tmp_path / "config.xml").getroot()
     interface = view.find("PolygonLabels")
     assert interface is not None
     names = [label.attrib["value"] for label in interface]
-    for task, mask in zip(tasks, masks(store), strict=True):
+    for task, mask in zip(tasks, masks(labels), strict=True):
         polygons = []
         for result in task["predictions"][0]["result"]:
             assert (result["from_name"], result["to_name"]) == (
@@ -156,10 +165,10 @@ def test_labelstudio_tasks_match_its_interface(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])
-def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: float) -> None:
+def test_supervision_reads_it(labels: Labels, tmp_path: Path, format: str, least: float) -> None:
     """A reader that this project didn't write; of polygons it cuts off fractions of a pixel."""
     supervision = pytest.importorskip("supervision")
-    WRITERS[format](store, tmp_path, "copy")
+    WRITERS[format](labels, tmp_path, "copy")
     if format == "coco":
         parts = [("images", "annotations/instances_default.json")]
         load = supervision.DetectionDataset.from_coco
@@ -167,10 +176,10 @@ def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: 
         parts = [(f"images/{part}", f"labels/{part}", "data.yaml") for part in ("train", "val")]
         load = supervision.DetectionDataset.from_yolo
     datasets = [load(*(str(tmp_path / p) for p in places), force_masks=True) for places in parts]
-    assert all(dataset.classes == list(store.classes) for dataset in datasets)
+    assert all(dataset.classes == list(labels.classes) for dataset in datasets)
     assert sum(map(len, datasets)) == COUNT
     for path, _, found in chain(*datasets):
-        expected = np.asarray(Image.open(store.mask(Path(path).stem)))
+        expected = np.asarray(Image.open(labels.mask(Path(path).stem)))
         read = np.full(expected.shape, 255)
         pieces = [] if found.mask is None else zip(found.mask, found.class_id, strict=True)
         for mask, label in sorted(pieces, key=lambda piece: -piece[0].sum()):
@@ -178,32 +187,34 @@ def test_supervision_reads_it(store: Store, tmp_path: Path, format: str, least: 
         assert (read == expected).mean() >= least
 
 
-def test_tables_hold_a_row_per_picture(store: Store, tmp_path: Path) -> None:
-    WRITERS["jsonl"](store, tmp_path, "copy")
+def test_tables_hold_a_row_per_picture(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["jsonl"](labels, tmp_path, "copy")
     lines = (tmp_path / "labels.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["name"] for line in lines] == [record.name for record in store]
+    assert [json.loads(line)["name"] for line in lines] == [entry.name for entry in labels.entries]
     parquet = pytest.importorskip("pyarrow.parquet")
-    WRITERS["parquet"](store, tmp_path, "copy")
+    WRITERS["parquet"](labels, tmp_path, "copy")
     rows = parquet.read_table(tmp_path / "labels.parquet").to_pylist()
-    for row, mask in zip(rows, masks(store), strict=True):
+    for row, mask in zip(rows, masks(labels), strict=True):
         assert row["pixels"] == [int((mask == index).sum()) for index in range(4)]
 
 
-def test_links_instead_of_copies(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
+def test_links_instead_of_copies(labels: Labels, tmp_path: Path, pictures: list[Path]) -> None:
     for placement, linked in (("link", True), ("copy", False), ("link", True)):
-        WRITERS["coco"](store, tmp_path, placement)
+        WRITERS["coco"](labels, tmp_path, placement)
         placed = sorted((tmp_path / "images").iterdir())
         assert [file.is_symlink() for file in placed] == [linked] * COUNT
         assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
 
 
-def test_the_review_sheet_names_a_mask_that_cannot_be_read(store: Store, tmp_path: Path) -> None:
+def test_the_review_sheet_names_a_mask_that_cannot_be_read(labels: Labels, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
-    shutil.copytree(store.out / "masks", masks)
-    shutil.copytree(store.out / "records", tmp_path / "records")
-    broken = store.names[0]
+    journal = labels.journal
+    shutil.copytree(journal.folder / "masks", masks)
+    shutil.copyfile(journal.path, tmp_path / journal.path.name)
+    broken = labels.names[0]
     (masks / f"{broken}.png").write_bytes(b"no picture")
-    text = write_review(replace(store, out=tmp_path), tmp_path / "review.html", COUNT).read_text()
+    there = labels_of(Journal(tmp_path / journal.path.name, journal.settings))
+    text = write_review(there, tmp_path / "review.html", COUNT).read_text()
     assert f"{broken}.png is not a picture" in text and text.count("<img") == COUNT - 1
 
 
@@ -212,10 +223,9 @@ def test_file_names_that_are_no_plain_text(pictures: list[Path], tmp_path: Path)
     folder.mkdir()
     odd = [b"caf\xe9.jpg", b"a\x1b[31mb.jpg", "line\u2028break.jpg".encode()]
     files = [Path(shutil.copy(pictures[0], folder / os.fsdecode(name))) for name in odd]
-    task = Task("picturebook", CLASSES, 0.3, min_area=1)
-    made = open_store(task, tmp_path / "out", folder)
-    assert list(Labeller(task, made).label(jobs_of(files, made))) == [Labelled()] * 3
+    made = labelled(files, tmp_path / "out")
     assert set(made.names) == {"caf_", "a_[31mb", "line_break"}
+    assert labels_of(Journal(made.journal.path, made.journal.settings)).entries == made.entries
     for name, write in WRITERS.items():
         write(made, tmp_path / name, "copy")
     rows = (tmp_path / "jsonl/labels.jsonl").read_text(encoding="utf-8").strip().split("\n")
@@ -224,9 +234,9 @@ def test_file_names_that_are_no_plain_text(pictures: list[Path], tmp_path: Path)
     assert all(f"{name} · " in sheet for name in made.names) and "\x1b" not in sheet
 
 
-def test_the_review_sheet_starts_with_the_least_certain(store: Store, tmp_path: Path) -> None:
-    text = write_review(store, tmp_path / "review.html", count=2).read_text(encoding="utf-8")
-    ordered = sorted(store, key=lambda record: record.confidence)
-    places = [text.find(f"{record.name} · ") for record in ordered]
+def test_the_review_sheet_starts_with_the_least_certain(labels: Labels, tmp_path: Path) -> None:
+    text = write_review(labels, tmp_path / "review.html", count=2).read_text(encoding="utf-8")
+    ordered = sorted(labels.entries, key=lambda entry: entry.confidence)
+    places = [text.find(f"{entry.name} · ") for entry in ordered]
     assert 0 < places[0] < places[1] and places[2:] == [-1] * (COUNT - 2)
     assert "http" not in text.replace("http-equiv", "")

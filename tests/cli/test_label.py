@@ -40,14 +40,14 @@ def test_it_labels_once_and_reports_what_it_could_not_read(scenes: Path, tmp_pat
     assert first.returncode == 1
     assert "broken.avif is damaged" in first.stderr
     assert f"note: {long}: a picture of 900 x 7" in first.stderr and "Warn" not in first.stderr
-    records = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
-    assert len(records) == 4
+    masks = {path: path.stat().st_mtime_ns for path in (out / "masks").iterdir()}
+    assert len(masks) == 4
     assert len((out / "jsonl/labels.jsonl").read_text(encoding="utf-8").splitlines()) == 4
     broken.unlink()
     again = run(str(scenes), "--classes", "cat, grass", "--out", str(out), "--format", "cvat")
     assert again.returncode == 0, again.stderr
     assert "written:" in again.stdout and "3 pictures were labelled before" in again.stderr
-    assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == records
+    assert {path: path.stat().st_mtime_ns for path in (out / "masks").iterdir()} == masks
 
 
 def test_nothing_readable_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
@@ -101,9 +101,12 @@ def test_two_ray_workers_do_what_one_process_does(scenes: Path, tmp_path: Path) 
     on_ray = ("--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray"))
     there = run(str(scenes), *classes, *on_ray)
     assert there.returncode == 0, there.stderr
-    for path in (tmp_path / "local/records").iterdir():
-        ours, theirs = (json.loads((tmp_path / kind / "records" / path.name).read_text())
-                        for kind in ("local", "ray"))  # fmt: skip
-        assert [s["rle"] for s in ours["segments"]] == [s["rle"] for s in theirs["segments"]]
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / kind / "jsonl/labels.jsonl").open()]
+        for kind in ("local", "ray")
+    )
+    assert [row["name"] for row in ours] == [row["name"] for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert [s["rle"] for s in one["segments"]] == [s["rle"] for s in other["segments"]]
     again = run(str(scenes), *classes, *on_ray)
     assert again.returncode == 0 and "3 pictures were labelled before" in again.stderr

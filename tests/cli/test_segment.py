@@ -141,8 +141,8 @@ def test_a_folder_that_another_command_writes_into_or_that_vanishes(
     assert done.returncode == 2 and "another command writes into" in done.stderr
     add = Journal.add
 
-    def add_and_remove(self: Journal, entry: Entry) -> None:
-        add(self, entry)
+    def add_and_remove(self: Journal, entry: Entry, segments: object) -> None:
+        add(self, entry, None)
         shutil.rmtree(out)
 
     monkeypatch.setattr(Journal, "add", add_and_remove)

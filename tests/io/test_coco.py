@@ -1,6 +1,5 @@
 """COCO run-length codes, held against pycocotools."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -57,40 +56,31 @@ def test_the_string_is_that_of_the_coco_tools() -> None:
 
 def test_annotations_leave_out_empty_masks_and_count_area() -> None:
     full, empty = np.ones((2, 3), dtype=bool), np.zeros((2, 3), dtype=bool)
-    (record,) = coco.mask_annotations([(1, empty), (2, full)])
+    (record,) = coco.mask_annotations([(0, empty), (1, full)])
     assert (record["category_id"], record["area"], record["id"]) == (2, 6, 1)
 
 
-def test_merge_counts_ids_anew() -> None:
-    def record(name: str) -> dict[str, object]:
-        return {
-            "images": [{"id": 1, "file_name": name}],
-            "annotations": coco.mask_annotations([(1, np.ones((2, 2), dtype=bool))]),
-            "categories": [{"id": 1, "name": "cat"}],
-        }
-
-    merged = coco.merge([record("a"), record("b")])
-    assert [image["id"] for image in merged["images"]] == [1, 2]
-    assert [(a["id"], a["image_id"]) for a in merged["annotations"]] == [(1, 1), (2, 2)]
-    assert merged["categories"] == [{"id": 1, "name": "cat"}]
-
-
-def test_pycocotools_reads_merged_records(tmp_path: Path) -> None:
-    masks = [np.random.default_rng(seed).random((9, 7)) > 0.5 for seed in range(2)]
-    records = [
-        {
-            "images": [{"id": 1, "file_name": f"{seed}.png", "height": 9, "width": 7}],
-            "annotations": coco.mask_annotations([(1, mask)]),
-            "categories": [{"id": 1, "name": "cat"}],
-        }
-        for seed, mask in enumerate(masks)
+def test_pycocotools_reads_files_of_many_pictures(tmp_path: Path) -> None:
+    masks = [np.random.default_rng(seed).random((9, 7)) > 0.5 for seed in range(3)]
+    codes = [coco.encode_mask(mask) for mask in masks]
+    found = [
+        coco.annotation(label, code, int(mask.sum()), coco.bounding_box(mask))
+        for label, (code, mask) in enumerate(zip(codes, masks, strict=True))
     ]
     file = tmp_path / "coco.json"
-    file.write_text(json.dumps(coco.merge(records)))
+    images = ((f"{number}.png", 9, 7) for number in range(3))
+    coco.write(file, ["cat", "고양이", "sky"], images, [found[:2], [], found[2:]])
     read = pycocotools.coco.COCO(file)
+    assert [(one["id"], one["name"]) for one in read.dataset["categories"]] == [
+        (1, "cat"), (2, "고양이"), (3, "sky"),
+    ]  # fmt: skip
+    assert [(one["id"], one["file_name"]) for one in read.dataset["images"]] == [
+        (1, "0.png"), (2, "1.png"), (3, "2.png"),
+    ]  # fmt: skip
+    ids = [(one["id"], one["image_id"], one["category_id"]) for one in read.anns.values()]
+    assert ids == [(1, 1, 1), (2, 1, 2), (3, 3, 3)]
     for number, mask in enumerate(masks, start=1):
-        (annotation,) = read.loadAnns(read.getAnnIds(imgIds=[number]))
-        assert np.array_equal(read.annToMask(annotation), mask)
+        assert np.array_equal(read.annToMask(read.anns[number]), mask)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1)])

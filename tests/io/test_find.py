@@ -66,7 +66,7 @@ def test_results_of_earlier_runs_are_no_pictures_of_a_folder(photos: Path) -> No
     assert photos / "out/a-overlay.png" in before
     assert {*found} == {*before} - {photos / "out/a-overlay.png"} | {photos / "out/mine.png"}
 
-    (photos / "sub/labelling.json").write_text("{}")
+    (photos / "sub/labelled.jsonl").write_text("{}")
     for place in ("sub/masks/a.png", "sub/voc/JPEGImages/a.png"):
         (photos / place).parent.mkdir(parents=True)
         (photos / place).write_bytes(b"x")

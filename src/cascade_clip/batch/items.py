@@ -22,8 +22,6 @@ class Item:
     """Stem of its results."""
     source: str
     """Absolute path of the file that it comes from."""
-    file_name: str
-    """What annotations call the picture."""
     stamp: str
     """Changes when the file changes."""
     read: Callable[[], RGBArray]
@@ -38,19 +36,20 @@ class Failure:
 
 
 def items_of(
-    files: Sequence[Path], sampling: Sampling, kept: Mapping[str, str]
+    files: Sequence[Path], sampling: Sampling | None, kept: Mapping[str, str]
 ) -> Iterator[Item | Failure]:
     """One item for each picture file, and one for each frame of a film, named as `result_names`
-    says: `kept` are the names by source that earlier runs gave."""
+    says: `kept` are the names by source that earlier runs gave. Without `sampling`, films are taken
+    for pictures, which can't be read."""
     for file, name in zip(files, result_names(files, kept), strict=True):
         source, stamp = source_of(file), file_stamp(file)
-        if not is_video(file):
-            yield Item(name, source, file.name, stamp, partial(read_picture, file))
+        if sampling is None or not is_video(file):
+            yield Item(name, source, stamp, partial(read_picture, file))
             continue
         try:
             for number, frame in frames(file, sampling):
                 called = frame_name(name, number)
-                yield Item(called, source, f"{called}.png", stamp, partial(frame_pixels, frame))
+                yield Item(called, source, stamp, partial(frame_pixels, frame))
         except UserError as error:
             yield Failure(str(error))
 

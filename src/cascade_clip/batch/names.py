@@ -60,7 +60,8 @@ class _Names:
 
     def of(self, source: str) -> str:
         if source not in self._by_source:
-            stem = name = plain_file_name(Path(source).stem)
+            visible = Path(source).stem.lstrip(".") or "picture"  # no hidden results
+            stem = name = plain_file_name(visible)
             number = 2
             while not self._is_free(name, is_video(Path(source))):
                 name, number = f"{stem}-{number}", number + 1

@@ -1,4 +1,4 @@
-"""Labels pictures on all machines of a Ray cluster, one model per worker.
+"""Segments pictures on all machines of a Ray cluster, one model per worker.
 
 Pictures and results lie in folders that all machines share.
 """
@@ -7,43 +7,54 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cascade_clip.batch.label import Labelled, Labeller
-from cascade_clip.batch.records import Store
-from cascade_clip.batch.task import Job, Task
+from cascade_clip.batch.items import Item
+from cascade_clip.batch.pipeline import Outcome, Pipeline
+from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import BATCH
+from cascade_clip.io.images import read_picture
 
 
-class LabelWorker:
-    """Loads the model once, then labels batch after batch."""
+class RayWorker:
+    """Loads the model once, then segments batch after batch."""
 
-    def __init__(self, task: Task, store: Store) -> None:
-        self.labeller = Labeller(task, store)
+    def __init__(self, task: Task) -> None:
+        self.pipeline = Pipeline(task)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Pictures and names in; the fields of `Labelled` out, empty for None."""
-        jobs = [(Path(p), str(n)) for p, n in zip(batch["picture"], batch["name"], strict=True)]
-        labelled = list(self.labeller.label(jobs))
-        return {
-            "error": [result.error or "" for result in labelled],
-            "note": [result.note or "" for result in labelled],
-        }
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+        """Sources, names and stamps of pictures in; pickled outcomes out."""
+        rows = zip(batch["name"], batch["source"], batch["stamp"], strict=True)
+        items = [
+            Item(str(name), str(source), str(stamp), partial(read_picture, Path(str(source))))
+            for name, source, stamp in rows
+        ]
+        return {"outcome": [pickle.dumps(outcome) for outcome in self.pipeline.run(items)]}
 
 
-def label_on_ray(task: Task, store: Store, jobs: Sequence[Job], workers: int) -> Iterator[Labelled]:
-    """Labels all pictures with `workers` models at once.
+def run_on_ray(task: Task, workers: int, items: Iterable[Item | Outcome]) -> Iterator[Outcome]:
+    """As `Pipeline.run`, for picture files, with `workers` models at once.
 
     Uses the cluster that RAY_ADDRESS names, or starts Ray on this machine.
 
     Raises `UserError` without Ray.
     """
+    rows = []
+    for item in items:
+        if isinstance(item, Item):
+            rows.append({"source": item.source, "name": item.name, "stamp": item.stamp})
+        else:
+            yield item
+    if not rows:
+        return
     try:
         import ray
         import ray.data
@@ -60,19 +71,19 @@ def label_on_ray(task: Task, store: Store, jobs: Sequence[Job], workers: int) ->
         )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"picture": os.path.abspath(picture), "name": name} for picture, name in jobs]
-    labelled = ray.data.from_items(rows).map_batches(
-        LabelWorker,
-        fn_constructor_args=(_everywhere(task), replace(store, out=store.out.resolve())),
+    outcomes = ray.data.from_items(rows).map_batches(
+        RayWorker,
+        fn_constructor_args=(_everywhere(task),),
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=1 if torch.cuda.is_available() else 0,
     )
-    for row in labelled.iter_rows():
-        yield Labelled(error=str(row["error"]) or None, note=str(row["note"]) or None)
+    for row in outcomes.iter_rows():
+        yield pickle.loads(row["outcome"])
 
 
 def _everywhere(task: Task) -> Task:
-    """The task with a model that workers in other folders and on other machines understand."""
+    """The task with paths that workers in other folders and on other machines understand."""
     model = Path(task.model)
-    return replace(task, model=str(model.resolve()) if model.exists() else task.model)
+    named = str(model.resolve()) if model.exists() else task.model
+    return replace(task, model=named, out=task.out.resolve())

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from cascade_clip.batch.items import Failure, Item
+from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.segments import Segment, class_segments, find_segments
+from cascade_clip.batch.task import Task
+from cascade_clip.errors import UserError
+from cascade_clip.export.network import fastest_device
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
 from cascade_clip.inference.query import Query
 from cascade_clip.io.images import RGBArray
+from cascade_clip.io.results import result_files
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.segmenter import Segmenter, ShrunkPicture
 from cascade_clip.support.parallel import in_threads
@@ -20,49 +27,67 @@ WORKERS = 4
 READ_AHEAD, WRITE_BEHIND = 4, 2
 """Pictures that wait in memory for the network, and for their turn to be told as done."""
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
+
+@dataclass(frozen=True)
+class Done:
+    """A picture whose results are in the folder."""
+
+    entry: Entry
+    segments: tuple[Segment, ...] | None = None
+    before: bool = False
+    """An earlier run had done it."""
+    note: str | None = None
+    """What the user should know about how it was treated."""
 
 
 @dataclass(frozen=True)
-class Read(Generic[Item]):
-    """An item with the pixels (H, W, 3) of its picture."""
-
+class _Read:
     item: Item
     image: RGBArray
 
 
 @dataclass(frozen=True)
-class _Segmented(Generic[Item]):
+class _Segmented:
     item: Item
     result: Segmentation
 
 
+Outcome = Done | Failure
+
+
 @dataclass(frozen=True)
-class Pipeline(Generic[Item, Outcome]):
-    """What is done with each item."""
+class Pipeline:
+    """Segments pictures and writes their results; the model is loaded for the first of them."""
 
-    segmenter: Segmenter
-    query: Query
-    read: Callable[[Item], Read[Item] | Outcome]
-    """Pixels, or what became of an item that has none to segment. Called in a thread, as `save`."""
-    save: Callable[[Item, Segmentation], Outcome]
+    task: Task
 
-    def run(self, items: Iterable[Item]) -> Iterator[Outcome]:
-        """What became of each item, in their order, as soon as it is known.
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The model. Raises `UserError` for one that can't be loaded."""
+        model = self.task.model
+        return Segmenter.from_pretrained(model, device=fastest_device(model))
 
-        Items are drawn in the calling thread. What `read` and `save` raise is raised here.
+    @cached_property
+    def query(self) -> Query:
+        """The classes. Raises `UserError` for names and thresholds that can't be used."""
+        groups = self.task.classes
+        names = None if groups is None else ["|".join(group) for group in groups]
+        return self.segmenter.query(names, background=self.task.background)
+
+    def run(self, items: Iterable[Item | Outcome]) -> Iterator[Outcome]:
+        """What became of each item, in their order, as soon as its results are written; outcomes
+        among the items are passed on.
+
+        Items are drawn in the calling thread. Raises `UserError` if the folder can't be written to.
         """
         with ThreadPoolExecutor(WORKERS) as pool:
-            read = in_threads(self.read, items, pool, READ_AHEAD)
+            read = in_threads(_read, items, pool, READ_AHEAD)
             yield from in_threads(self._save, self._segment(read), pool, WRITE_BEHIND)
 
-    def _segment(
-        self, results: Iterable[Read[Item] | Outcome]
-    ) -> Iterator[_Segmented[Item] | Outcome]:
-        waiting: list[Read[Item]] = []
+    def _segment(self, results: Iterable[_Read | Outcome]) -> Iterator[_Segmented | Outcome]:
+        waiting: list[_Read] = []
         for result in results:
-            if not isinstance(result, Read):
+            if not isinstance(result, _Read):
                 yield from self._together(waiting)
                 waiting = []
                 yield result
@@ -74,16 +99,52 @@ class Pipeline(Generic[Item, Outcome]):
             waiting.append(result)
         yield from self._together(waiting)
 
-    def _together(self, read: Sequence[Read[Item]]) -> Iterator[_Segmented[Item]]:
+    def _together(self, read: Sequence[_Read]) -> Iterator[_Segmented]:
+        if not read:
+            return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ShrunkPicture)  # `save` can say it with a name
+            warnings.simplefilter("ignore", ShrunkPicture)  # the note says it with a name
             results = self.segmenter.segment_decoded(_images(read), self.query)
         for picture, result in zip(read, results, strict=True):
             yield _Segmented(picture.item, result)
 
-    def _save(self, result: _Segmented[Item] | Outcome) -> Outcome:
-        return self.save(result.item, result.result) if isinstance(result, _Segmented) else result
+    def _save(self, segmented: _Segmented | Outcome) -> Outcome:
+        if not isinstance(segmented, _Segmented):
+            return segmented
+        item, task = segmented.item, self.task
+        result = replace(segmented.result, name=item.name)
+        for kind, file in result_files(item.name, task.formats).items():
+            save = result.save_labels if kind in ("labels", "masks") else result.save
+            save(task.out / file)
+        segments = None
+        if task.min_area is not None:
+            segments = tuple(find_segments(result, task.min_area))
+        elif "coco" in task.formats:
+            segments = tuple(class_segments(result))
+        assert result.confidence is not None
+        covered = result.confidence[result.labels >= 0].astype(float)
+        height, width = result.labels.shape
+        entry = Entry(
+            name=item.name,
+            source=item.source,
+            stamp=item.stamp,
+            formats=task.formats,
+            height=height,
+            width=width,
+            confidence=float(covered.mean()) if covered.size else 0.0,
+            shares={shown.name: shown.share for shown in result.legend},
+        )
+        return Done(entry, segments, note=self.segmenter.predictor.plan((height, width)).note)
 
 
-def _images(read: Iterable[Read[Item]]) -> list[RGBArray]:
+def _read(item: Item | Outcome) -> _Read | Outcome:
+    if not isinstance(item, Item):
+        return item
+    try:
+        return _Read(item, item.read())
+    except UserError as error:
+        return Failure(str(error))
+
+
+def _images(read: Iterable[_Read]) -> list[RGBArray]:
     return [picture.image for picture in read]

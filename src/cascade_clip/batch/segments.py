@@ -1,10 +1,11 @@
-"""Connected pieces of one class in a segmented picture."""
+"""Parts of a segmented picture: its classes, and their connected pieces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ Ring = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Segment:
-    """One connected piece of a class."""
+    """A class of a picture, or one connected piece of it."""
 
     label: int
     """Index of its class."""
@@ -36,11 +37,29 @@ class Segment:
     rle: coco.RLE
     """Its mask, exact."""
 
+    def annotation(self) -> dict[str, Any]:
+        """It as a COCO annotation without ids, with its `score`."""
+        found = coco.annotation(self.label, self.rle, self.area, self.bbox)
+        return found | {"score": round(self.confidence, 4)}
+
     @cached_property
     def rings(self) -> tuple[Ring, ...]:
-        """The outline, then the outlines of its holes, half-way between the centres of pixels
-        inside and outside."""
+        """Of a connected piece the outline, then the outlines of its holes, half-way between the
+        centres of pixels inside and outside."""
         return _outlines(coco.decode_mask(self.rle))
+
+
+def class_segments(result: Segmentation) -> list[Segment]:
+    """One segment for each class with any pixel. `result` must carry its confidence."""
+    assert result.confidence is not None
+    segments = []
+    for label in (int(label) for label in np.unique(result.labels) if label >= 0):
+        mask = result.labels == label
+        score = float(result.confidence[mask].astype(np.float32).mean())
+        left, top, width, height = coco.bounding_box(mask)
+        box = (left, top, width, height)
+        segments.append(Segment(label, score, int(mask.sum()), box, coco.encode_mask(mask)))
+    return segments
 
 
 def find_segments(result: Segmentation, min_area: int) -> list[Segment]:

@@ -1,27 +1,23 @@
-"""What is to be labelled, and how: plain values that travel to other processes and machines."""
+"""What is made of each picture, and where it goes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-Job = tuple[Path, str]
-"""A picture and the name of its record."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """The settings of one labelling."""
+    """Plain values, which travel to other processes and machines."""
 
     model: str
-    classes: tuple[tuple[str, ...], ...]
-    """Name and synonyms of each class."""
+    classes: tuple[tuple[str, ...], ...] | None
+    """Name and synonyms of each class; None: those of the model's training."""
     background: bool | float
     """As `Segmenter` takes it."""
-    min_area: int
-    """Pieces with fewer pixels are no segments."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes' names, of synonyms the first."""
-        return tuple(group[0] for group in self.classes)
+    out: Path
+    formats: tuple[str, ...]
+    """Results of each picture: of those in `result_files`, and `coco`."""
+    min_area: int | None = None
+    """Segments are connected pieces of so many pixels or more; None: whole classes, and only where
+    `coco` asks for them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.cli.batch import find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
@@ -18,20 +20,21 @@ from cascade_clip.cli.options import (
     read_classes,
 )
 from cascade_clip.errors import UserError
-from cascade_clip.io.find import check_writable, find_pictures
+from cascade_clip.io.find import check_writable
 from cascade_clip.io.results import LABEL_FORMATS, MASKS
 from cascade_clip.support.messages import counted
 
 if TYPE_CHECKING:
     from cascade_clip.batch.formats.pictures import Placement
-    from cascade_clip.batch.records import Store
-    from cascade_clip.batch.task import Job, Task
-    from cascade_clip.io.folder_lock import HeldFolder
 
 
 def label(
     pictures: Annotated[
-        list[str], typer.Argument(help="Folders, files, or patterns such as 'photos/*.jpg'.")
+        list[str],
+        typer.Argument(
+            help="Folders, files, or patterns such as 'photos/*.jpg'; - reads a list of files from "
+            "standard input."
+        ),
     ],
     classes: Annotated[
         str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall', or a file, one a line.")
@@ -68,84 +71,44 @@ def label(
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
     locate_model(model)
-    files = find_pictures(pictures, out)
+    files = find_files(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 
     from cascade_clip.batch.formats import WRITERS
-    from cascade_clip.batch.label import common_folder, jobs_of
-    from cascade_clip.batch.records import RECORDS, open_store
+    from cascade_clip.batch.items import items_of
+    from cascade_clip.batch.labels import labelling_journal, labels_of
+    from cascade_clip.batch.on_ray import run_on_ray
+    from cascade_clip.batch.pipeline import Pipeline
     from cascade_clip.batch.review import write_review
+    from cascade_clip.batch.run import run_batch
     from cascade_clip.batch.task import Task
     from cascade_clip.io.folder_lock import hold_folder
-    from cascade_clip.support.messages import Console, notice
+    from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
     if model == EMBEDDED:
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-    task = Task(
-        model=model,
-        classes=typed.groups,
-        background=background if threshold is None else threshold,
-        min_area=min_area,
-    )
-    with hold_folder(out, MASKS, RECORDS, *LABEL_FORMATS) as held:
-        store = open_store(task, out, common_folder(pictures, files))
-        jobs = jobs_of(files, store)
-        waiting = [job for job in jobs if not store.is_done(*job)]
-        if before := len(jobs) - len(waiting):
-            were = "was" if before == 1 else "were"
-            notes.print(f"{counted(before, 'picture')} {were} labelled before", style="dim")
-        failed = _label(task, store, held, waiting, workers if engine == "ray" else None, quiet)
-        store, stale = store.without_stale()
-        failed += stale
-        if not len(store) and len(failed) == 1:
-            raise UserError(failed[0])
-        if len(store):
+    threshold_or_not = background if threshold is None else threshold
+    task = Task(model, typed.groups, threshold_or_not, out, (MASKS,), min_area)
+    process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)
+    with hold_folder(out, MASKS, *LABEL_FORMATS) as held:
+        journal = labelling_journal(task)
+        items = items_of(files, None, journal.names())
+        outcomes = run_batch(process, journal, items, task.formats)
+        done = tally("labelling", outcomes, len(files), held, notes, quiet)
+        if done.before:
+            were = "was" if done.before == 1 else "were"
+            notes.print(f"{counted(done.before, 'picture')} {were} labelled before", style="dim")
+        labels, stale = labels_of(journal).without_stale()
+        done.skipped += stale
+        if labels.entries:
             for name in wanted:
-                WRITERS[name](store, out / name, placement)
+                WRITERS[name](labels, out / name, placement)
                 console.print(f"written: {out / name}", highlight=False)
             if review:
-                written = write_review(store, out / "review.html", review)
+                written = write_review(labels, out / "review.html", review)
                 console.print(f"written: {written}", highlight=False)
-    if failed:
-        for line in failed:
-            notice(f"skipped: {line}")
-        raise typer.Exit(1)
-
-
-def _label(
-    task: Task,
-    store: Store,
-    held: HeldFolder,
-    jobs: list[Job],
-    workers: int | None,
-    quiet: bool,
-) -> list[str]:
-    """Labels with a progress bar, on Ray where a number of workers is given; what went wrong."""
-    if not jobs:
-        return []
-    from cascade_clip.batch.label import Labelled, Labeller
-    from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.support.messages import Console
-
-    results: list[Labelled] = []
-    with picture_bar("labelling", len(jobs), quiet) as advance:
-        if workers is None:
-            labelled = Labeller(task, store).label(jobs)
-        else:
-            from cascade_clip.batch.on_ray import label_on_ray
-
-            labelled = label_on_ray(task, store, jobs, workers)
-        for result in labelled:
-            held.check()
-            advance(1)
-            if result != Labelled():
-                results.append(result)
-    notes = Console(stderr=True)
-    for result in results:
-        if result.note is not None:
-            notes.print(f"note: {result.note}", highlight=False, markup=False, soft_wrap=True)
-    return [result.error for result in results if result.error is not None]
+    done.end()
 
 
 def _read_placement(text: str) -> Placement:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.cli.batch import Tally, find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
@@ -22,14 +20,8 @@ from cascade_clip.cli.options import (
     read_classes,
 )
 from cascade_clip.errors import UserError
-from cascade_clip.io.find import (
-    check_writable,
-    each_once,
-    find_pictures,
-    is_video,
-    read_list,
-)
-from cascade_clip.io.results import SEGMENT_FORMATS
+from cascade_clip.io.find import check_writable, is_video
+from cascade_clip.io.results import JOURNAL_FILE, SEGMENT_FORMATS
 from cascade_clip.io.video import Sampling, require_video
 from cascade_clip.support.messages import counted
 
@@ -37,11 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cascade_clip.batch.journal import Entry
-    from cascade_clip.batch.segment import Task
     from cascade_clip.inference.query import Query
-    from cascade_clip.io.folder_lock import HeldFolder
-
-STDIN = "-"
 
 
 def segment(
@@ -92,104 +80,53 @@ def segment(
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
     place = locate_model(model)
-    files = _find(pictures, out)
+    files = find_files(pictures, out)
     _check_films(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
 
+    from cascade_clip.batch.formats.coco import write_coco_file
+    from cascade_clip.batch.items import count_items, items_of
     from cascade_clip.batch.journal import Journal
-    from cascade_clip.batch.segment import Task
+    from cascade_clip.batch.pipeline import Pipeline
+    from cascade_clip.batch.run import run_batch
     from cascade_clip.batch.settings import settings_of
-    from cascade_clip.export.network import fastest_device
+    from cascade_clip.batch.task import Task
     from cascade_clip.io.folder_lock import hold_folder
-    from cascade_clip.segmenter import Segmenter
-    from cascade_clip.support.messages import Console, notice
+    from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
+    threshold_or_not = background if threshold is None else threshold
+    groups = None if typed is None else typed.groups
+    pipeline = Pipeline(Task(str(place), groups, threshold_or_not, out, tuple(formats)))
     with hold_folder(out) as held:
-        segmenter = Segmenter.from_pretrained(place, device=fastest_device(place))
+        query = pipeline.query  # loads the model
         if model == EMBEDDED:
             notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-        threshold_or_not = background if threshold is None else threshold
-        query = segmenter.query(typed, background=threshold_or_not)
         settings = settings_of(place, query.typed.groups, threshold_or_not)
-        journal = Journal(out, settings, redo=overwrite)
+        journal = Journal(out / JOURNAL_FILE, settings, redo=overwrite)
         if replaced := journal.make_room(files):
             notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
-        task = Task(segmenter, query, out, formats, journal)
-
-        outcome = _run(task, held, files, sampling, quiet)
-        journal.write_coco()
-        if outcome.entries:
-            console.print(_table(outcome.entries, query))
+        items = items_of(files, sampling, journal.names())
+        outcomes = run_batch(pipeline.run, journal, items, formats)
+        done = tally("segmenting", outcomes, count_items(files, sampling), held, notes, quiet)
+        write_coco_file(journal)
+        if done.entries:
+            console.print(_table(done.entries, query))
             console.print(
-                f"{outcome.counts()}; results ({', '.join(formats)}) in {out}",
+                f"{_counts(done)}; results ({', '.join(formats)}) in {out}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
-    if outcome.failed:
-        if not outcome.entries and len(files) == 1:
-            raise UserError(outcome.failed[0])
-        for line in outcome.failed:
-            notice(f"skipped: {line}")
-        raise typer.Exit(1)
+    done.end()
 
 
-@dataclass
-class _Outcome:
-    """What is in the folder afterwards."""
-
-    entries: list[Entry] = field(default_factory=list)
-    before: int = 0
-    """How many of them an earlier run had segmented."""
-    failed: list[str] = field(default_factory=list)
-    """A line for each file that could not be read."""
-
-    def counts(self) -> str:
-        text = f"{counted(len(self.entries) - self.before, 'picture')} segmented"
-        if self.before:
-            them = "it" if self.before == 1 else "them"
-            text += f", {self.before} before (--overwrite segments {them} again)"
-        return text
-
-
-def _find(pictures: Sequence[str], out: Path) -> list[Path]:
-    typed = [name for name in pictures if name != STDIN]
-    found = find_pictures(typed, out) if typed or STDIN not in pictures else []
-    if STDIN in pictures:
-        if isinstance(sys.stdin, TextIOWrapper):  # file names need not be UTF-8
-            sys.stdin.reconfigure(errors="surrogateescape")
-        found = each_once([*found, *read_list(sys.stdin, out)])
-    if any(map(is_video, found)):
-        require_video()
-    return found
-
-
-def _run(
-    task: Task, held: HeldFolder, files: Sequence[Path], sampling: Sampling, quiet: bool
-) -> _Outcome:
-    from cascade_clip.batch.items import Failure, count_items, items_of
-    from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.support.messages import Console
-
-    outcome = _Outcome()
-    notes: list[str] = []
-    total = count_items(files, sampling)
-    with picture_bar("segmenting", total, quiet or total == 1) as advance:
-        for result in task.run(items_of(files, sampling, task.journal.names())):
-            held.check()
-            if isinstance(result, Failure):
-                outcome.failed.append(result.message)
-            else:
-                outcome.entries.append(result.entry)
-                outcome.before += result.before
-                if result.note is not None:
-                    notes.append(f"{result.entry.source}: {result.note}")
-            advance(1)
-    console = Console(stderr=True)
-    for line in notes:
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
-    return outcome
+def _counts(done: Tally) -> str:
+    text = f"{counted(len(done.entries) - done.before, 'picture')} segmented"
+    if done.before:
+        them = "it" if done.before == 1 else "them"
+        text += f", {done.before} before (--overwrite segments {them} again)"
+    return text
 
 
 def _table(entries: Sequence[Entry], query: Query) -> Table:
@@ -225,6 +162,8 @@ def _read_sampling(every: int, fps: float | None) -> Sampling:
 
 
 def _check_films(files: Sequence[Path], sampling: Sampling) -> None:
-    if sampling != Sampling() and not any(map(is_video, files)):
+    if any(map(is_video, files)):
+        require_video()
+    elif sampling != Sampling():
         option = "--every" if sampling.fps is None else "--fps"
         raise UserError(f"{option} chooses the frames of films; none is among the pictures")

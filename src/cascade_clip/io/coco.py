@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+from cascade_clip.io.files import write_whole
 
 Mask = npt.NDArray[np.bool_]
 """(H, W)"""
@@ -83,38 +87,68 @@ def bounding_box(mask: Mask) -> list[int]:
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
-def mask_annotations(
-    masks: Iterable[tuple[int, Mask]], image_id: int = 1, first_id: int = 1
-) -> list[dict[str, Any]]:
-    """COCO annotations, one for each (category id, mask) with any pixel."""
-    records: list[dict[str, Any]] = []
-    for category_id, mask in masks:
-        area = int(mask.sum())
-        if area:
-            records.append(
-                {
-                    "id": first_id + len(records),
-                    "image_id": image_id,
-                    "category_id": category_id,
-                    "segmentation": encode_mask(mask),
-                    "area": area,
-                    "bbox": bounding_box(mask),
-                    "iscrowd": 0,
-                }
-            )
-    return records
+def annotation(label: int, rle: RLE, area: int, bbox: Sequence[int]) -> dict[str, Any]:
+    """An annotation without ids, of the class with index `label`."""
+    return {
+        "category_id": label + 1,
+        "segmentation": rle,
+        "area": area,
+        "bbox": bbox,
+        "iscrowd": 0,
+    }
 
 
-def merge(files: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several COCO records over the same categories as one, ids counted anew."""
-    images: list[dict[str, Any]] = []
-    merged: list[dict[str, Any]] = []
-    for record in files:
-        for image in record["images"]:
-            new_id = len(images) + 1
-            images.append({**image, "id": new_id})
-            for annotation in record["annotations"]:
-                if annotation["image_id"] == image["id"]:
-                    merged.append({**annotation, "id": len(merged) + 1, "image_id": new_id})
-    categories = files[0]["categories"] if files else []
-    return {"images": images, "annotations": merged, "categories": categories}
+def mask_annotations(masks: Iterable[tuple[int, Mask]]) -> list[dict[str, Any]]:
+    """Annotations of one picture, one for each (class index, mask) with any pixel."""
+    found = [(label, mask) for label, mask in masks if mask.any()]
+    return [
+        {"id": number, "image_id": 1}
+        | annotation(label, encode_mask(mask), int(mask.sum()), bounding_box(mask))
+        for number, (label, mask) in enumerate(found, start=1)
+    ]
+
+
+def categories(names: Iterable[str]) -> list[dict[str, Any]]:
+    """The classes, numbered from 1."""
+    return [
+        {"id": number, "name": name, "supercategory": ""}
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def write(
+    path: Path,
+    names: Iterable[str],
+    images: Iterable[tuple[str, int, int]],
+    annotations: Iterable[Iterable[Mapping[str, Any]]],
+) -> None:
+    """One file for many pictures, written piece by piece: a large data set need not fit into
+    memory.
+
+    `names` are those of the classes, `images` (file name, height, width), and `annotations`, in
+    the same order, what `annotation` gives of each. Raises `UserError`.
+    """
+    numbered = (
+        {"id": number, "file_name": file_name, "height": height, "width": width}
+        for number, (file_name, height, width) in enumerate(images, start=1)
+    )
+    of_images = ((image, one) for image, of in enumerate(annotations, start=1) for one in of)
+    with_ids = (
+        {"id": number, "image_id": image} | {**one}
+        for number, (image, one) in enumerate(of_images, start=1)
+    )
+
+    def write_json(target: Path) -> None:
+        with target.open("w", encoding="utf-8") as file:
+            file.write(f'{{"categories": {json.dumps(categories(names))},\n"images": [')
+            _write_list(file, numbered)
+            file.write('],\n"annotations": [')
+            _write_list(file, with_ids)
+            file.write("]}\n")
+
+    write_whole(path, write_json)
+
+
+def _write_list(file: TextIO, items: Iterable[Mapping[str, Any]]) -> None:
+    for number, item in enumerate(items):
+        file.write((",\n" if number else "\n") + json.dumps(item))

@@ -15,17 +15,23 @@ JOURNAL_FILE = "segmented.jsonl"
 """What `segment` wrote into the folder, and how."""
 COCO_FILE = "coco.json"
 SEGMENT_FORMATS = ("overlay", "labels", "coco", "npz")
-_ENDINGS = {"overlay": "-overlay.png", "labels": "-labels.png", "npz": ".npz"}
 
-LABELLING_FILE = "labelling.json"
-"""How `label` made what lies beside it."""
+LABELLED_FILE = "labelled.jsonl"
+"""What `label` wrote into the folder, and how."""
 LABEL_FORMATS = ("voc", "coco", "yolo-seg", "cvat", "labelstudio", "jsonl", "parquet")
 MASKS = "masks"
 
+_FILES = {
+    "overlay": "{}-overlay.png",
+    "labels": "{}-labels.png",
+    "npz": "{}.npz",
+    MASKS: MASKS + "/{}.png",
+}
 
-def segment_files(name: str, formats: Sequence[str] = SEGMENT_FORMATS) -> dict[str, str]:
-    """File names of the results called `name`, by format; `coco` has one file for all pictures."""
-    return {kind: name + _ENDINGS[kind] for kind in formats if kind in _ENDINGS}
+
+def result_files(name: str, formats: Sequence[str] = SEGMENT_FORMATS) -> dict[str, str]:
+    """Paths in the folder of the results called `name`, by format; `coco` has one file for all."""
+    return {kind: _FILES[kind].format(name) for kind in formats if kind in _FILES}
 
 
 def without_results(files: Sequence[Path], top: Path) -> list[Path]:
@@ -34,7 +40,7 @@ def without_results(files: Sequence[Path], top: Path) -> list[Path]:
     above = {parent for place in places for parent in (place, *place.parents)}
     parents = {parent for parent in above if parent.is_relative_to(top)}
     segmented = {parent / name for parent in parents for name in _segmented(parent)}
-    labelled = [parent for parent in parents if (parent / LABELLING_FILE).is_file()]
+    labelled = [parent for parent in parents if (parent / LABELLED_FILE).is_file()]
     folders = {parent / name for parent in labelled for name in (MASKS, *LABEL_FORMATS)}
     return [file for file in files if file not in segmented and folders.isdisjoint(file.parents)]
 
@@ -48,7 +54,7 @@ def _segmented(folder: Path) -> set[str]:
     names: set[str] = set()
     for line in lines:
         try:
-            names.update(segment_files(str(parse_json(line, "a line")["name"])).values())
+            names.update(result_files(str(parse_json(line, "a line")["name"])).values())
         except (UserError, KeyError, TypeError):
             continue  # the line that a killed run was at
     return names

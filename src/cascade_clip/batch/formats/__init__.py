@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cascade_clip.batch.formats import coco, cvat, labelstudio, tables, voc, yolo
 from cascade_clip.batch.formats.pictures import Placement
-from cascade_clip.batch.records import Store
+from cascade_clip.batch.labels import Labels
 
-WRITERS: Mapping[str, Callable[[Store, Path, Placement], None]] = {
+WRITERS: Mapping[str, Callable[[Labels, Path, Placement], None]] = {
     "voc": voc.write,
     "coco": coco.write,
     "yolo-seg": yolo.write,
@@ -18,4 +18,4 @@ WRITERS: Mapping[str, Callable[[Store, Path, Placement], None]] = {
     "jsonl": tables.write_jsonl,
     "parquet": tables.write_parquet,
 }
-"""By the name of the format: writes a store into a folder."""
+"""By the name of the format: writes labels into a folder."""

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
-from cascade_clip.batch.records import Record, Store
-from cascade_clip.batch.segments import without_holes
+from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.labels import Labels
+from cascade_clip.batch.segments import Segment, without_holes
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.palette import to_hex
 
 
-def write(store: Store, out: Path, placement: Placement) -> None:
+def write(labels: Labels, out: Path, placement: Placement) -> None:
     """`images/` and `annotations.xml`: polygons with an attribute `confidence`.
 
     CVAT's polygons know no holes: they are joined to the outline by cuts of no width.
     """
-    place_pictures(store, out / "images", placement)
-    write_whole(out / "annotations.xml", lambda path: _write_xml(store, path))
+    place_pictures(labels, out / "images", placement)
+    write_whole(out / "annotations.xml", lambda path: _write_xml(labels, path))
 
 
-def _write_xml(store: Store, path: Path) -> None:
+def _write_xml(labels: Labels, path: Path) -> None:
     """Picture by picture: a large data set need not fit into memory."""
     with path.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
-        file.write("<version>1.1</version>\n" + _text(_meta(store)))
-        for number, record in enumerate(store):
-            file.write(_text(_image(number, record, store)))
+        file.write("<version>1.1</version>\n" + _text(_meta(labels)))
+        for number, (entry, segments) in enumerate(labels.with_segments()):
+            file.write(_text(_image(number, entry, segments, labels.classes)))
         file.write("</annotations>\n")
 
 
-def _meta(store: Store) -> Xml.Element:
+def _meta(labels: Labels) -> Xml.Element:
     meta = Xml.Element("meta")
-    labels = Xml.SubElement(Xml.SubElement(meta, "task"), "labels")
-    for name, colour in zip(store.classes, store.colours, strict=True):
-        label = Xml.SubElement(labels, "label")
+    described = Xml.SubElement(Xml.SubElement(meta, "task"), "labels")
+    for name, colour in zip(labels.classes, labels.colours, strict=True):
+        label = Xml.SubElement(described, "label")
         Xml.SubElement(label, "name").text = name
         Xml.SubElement(label, "color").text = to_hex(colour)
         attribute = Xml.SubElement(Xml.SubElement(label, "attributes"), "attribute")
@@ -45,20 +47,22 @@ def _meta(store: Store) -> Xml.Element:
     return meta
 
 
-def _image(number: int, record: Record, store: Store) -> Xml.Element:
+def _image(
+    number: int, entry: Entry, segments: Sequence[Segment], classes: Sequence[str]
+) -> Xml.Element:
     image = Xml.Element(
         "image",
         id=str(number),
-        name=picture_file(record),
-        width=str(record.width),
-        height=str(record.height),
+        name=picture_file(entry),
+        width=str(entry.width),
+        height=str(entry.height),
     )
-    for segment in record.segments:
+    for segment in segments:
         points = ";".join(f"{x:.1f},{y:.1f}" for x, y in without_holes(segment.rings))
         polygon = Xml.SubElement(
             image,
             "polygon",
-            label=store.classes[segment.label],
+            label=classes[segment.label],
             points=points,
             occluded="0",
             source="auto",

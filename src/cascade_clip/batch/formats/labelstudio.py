@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
-from cascade_clip.batch.records import Record, Store
-from cascade_clip.batch.segments import without_holes
+from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.labels import Labels
+from cascade_clip.batch.segments import Segment, without_holes
 from cascade_clip.io.files import write_text, write_whole
 from cascade_clip.io.palette import to_hex
 
@@ -17,57 +19,58 @@ LOCAL_FILES = "/data/local-files/?d=images/"
 """How Label Studio addresses files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
 
 
-def write(store: Store, out: Path, placement: Placement) -> None:
+def write(labels: Labels, out: Path, placement: Placement) -> None:
     """`images/`, `tasks.json` (each picture with its polygons as a prediction) and `config.xml`
     (the labelling interface).
 
     Start Label Studio with local files served from the folder `out`.
     """
-    place_pictures(store, out / "images", placement)
-    write_whole(out / "tasks.json", lambda path: _write_tasks(store, path))
-    write_text(out / "config.xml", _config(store))
+    place_pictures(labels, out / "images", placement)
+    write_whole(out / "tasks.json", lambda path: _write_tasks(labels, path))
+    write_text(out / "config.xml", _config(labels))
 
 
-def _write_tasks(store: Store, path: Path) -> None:
+def _write_tasks(labels: Labels, path: Path) -> None:
     """Task by task: a large data set need not fit into memory."""
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
-        for number, record in enumerate(store):
-            file.write((",\n" if number else "\n") + json.dumps(_task(record, store)))
+        for number, (entry, segments) in enumerate(labels.with_segments()):
+            task = _task(entry, segments, labels.classes)
+            file.write((",\n" if number else "\n") + json.dumps(task))
         file.write("\n]\n")
 
 
-def _task(record: Record, store: Store) -> dict[str, Any]:
+def _task(entry: Entry, segments: Sequence[Segment], classes: Sequence[str]) -> dict[str, Any]:
     results = []
-    for number, segment in enumerate(record.segments):
+    for number, segment in enumerate(segments):
         corners = without_holes(segment.rings)
-        percent = [[100 * x / record.width, 100 * y / record.height] for x, y in corners]
+        percent = [[100 * x / entry.width, 100 * y / entry.height] for x, y in corners]
         results.append(
             {
-                "id": f"{record.name}-{number}",
+                "id": f"{entry.name}-{number}",
                 "type": "polygonlabels",
                 "from_name": "label",
                 "to_name": "image",
-                "original_width": record.width,
-                "original_height": record.height,
+                "original_width": entry.width,
+                "original_height": entry.height,
                 "image_rotation": 0,
                 "score": segment.confidence,
                 "value": {
                     "points": percent,
                     "closed": True,
-                    "polygonlabels": [store.classes[segment.label]],
+                    "polygonlabels": [classes[segment.label]],
                 },
             }
         )
-    prediction = {"model_version": "cascade-clip", "score": record.confidence, "result": results}
-    return {"data": {"image": LOCAL_FILES + picture_file(record)}, "predictions": [prediction]}
+    prediction = {"model_version": "cascade-clip", "score": entry.confidence, "result": results}
+    return {"data": {"image": LOCAL_FILES + picture_file(entry)}, "predictions": [prediction]}
 
 
-def _config(store: Store) -> str:
+def _config(labels: Labels) -> str:
     view = Xml.Element("View")
     Xml.SubElement(view, "Image", name="image", value="$image", zoom="true")
-    labels = Xml.SubElement(view, "PolygonLabels", name="label", toName="image", strokeWidth="2")
-    for name, colour in zip(store.classes, store.colours, strict=True):
-        Xml.SubElement(labels, "Label", value=name, background=to_hex(colour))
+    buttons = Xml.SubElement(view, "PolygonLabels", name="label", toName="image", strokeWidth="2")
+    for name, colour in zip(labels.classes, labels.colours, strict=True):
+        Xml.SubElement(buttons, "Label", value=name, background=to_hex(colour))
     Xml.indent(view)
     return Xml.tostring(view, encoding="unicode") + "\n"

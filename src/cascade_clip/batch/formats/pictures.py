@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from cascade_clip.batch.records import Record, Store
+from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.find import file_stamp
@@ -17,32 +18,32 @@ from cascade_clip.support.printable import plain_file_name
 Placement = Literal["copy", "link"]
 
 
-def picture_file(record: Record) -> str:
-    """The picture's file name among the results, unique as its record's name is."""
-    return record.name + plain_file_name(Path(record.picture).suffix.lower())
+def picture_file(entry: Entry) -> str:
+    """The picture's file name among the results, unique as its entry's name is."""
+    return entry.name + plain_file_name(Path(entry.source).suffix.lower())
 
 
-def place_pictures(store: Store, folder: Path, placement: Placement) -> None:
+def place_pictures(labels: Labels, folder: Path, placement: Placement) -> None:
     """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
     there and is something else, as an older copy, is replaced."""
-    remove_left_out(store, folder)
-    for record in store:
-        source, target = Path(record.picture), folder / picture_file(record)
+    remove_left_out(labels, folder)
+    for entry in labels.entries:
+        source, target = Path(entry.source), folder / picture_file(entry)
         if placement == "link":
             if not (target.is_symlink() and target.readlink() == source):
                 write_whole(target, partial(_link, source))
-        elif target.is_symlink() or file_stamp(target) != record.stamp:
+        elif target.is_symlink() or file_stamp(target) != entry.stamp:
             write_whole(target, partial(_copy, source))
 
 
-def remove_left_out(store: Store, folder: Path) -> None:
+def remove_left_out(labels: Labels, folder: Path) -> None:
     """Removes what an earlier call wrote into `folder` of pictures that are left out by now: some
     tools take all files of a folder. Raises `UserError`."""
-    if not store.left_out or not folder.is_dir():
+    if not labels.left_out or not folder.is_dir():
         return
     try:
         for file in list(folder.iterdir()):
-            if file.stem in store.left_out:
+            if file.stem in labels.left_out:
                 file.unlink()
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror or error}") from error

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cascade_clip.batch.formats.pictures import Placement
-from cascade_clip.batch.records import Store
+from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 from cascade_clip.support.printable import printable
@@ -15,22 +15,29 @@ from cascade_clip.support.printable import printable
 ROWS_AT_ONCE = 1000
 
 
-def write_jsonl(store: Store, out: Path, placement: Placement) -> None:
+def write_jsonl(labels: Labels, out: Path, placement: Placement) -> None:
     """`labels.jsonl`: picture, size, confidence, segments (index, name, box, run-length
     code) and the path of the mask. Pictures stay where they are."""
 
     def write(path: Path) -> None:
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for record in store:
-                row = asdict(record) | {"mask": str(store.mask(record.name))}
-                for segment in row["segments"]:
-                    segment["name"] = store.classes[segment["label"]]
+            for entry, segments in labels.with_segments():
+                row = {
+                    "name": entry.name,
+                    "picture": entry.source,
+                    "stamp": entry.stamp,
+                    "width": entry.width,
+                    "height": entry.height,
+                    "confidence": entry.confidence,
+                    "segments": [asdict(s) | {"name": labels.classes[s.label]} for s in segments],
+                    "mask": str(labels.mask(entry.name)),
+                }
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     write_whole(out / "labels.jsonl", write)
 
 
-def write_parquet(store: Store, out: Path, placement: Placement) -> None:
+def write_parquet(labels: Labels, out: Path, placement: Placement) -> None:
     """`labels.parquet`: picture, size, confidence, class names, the pixels of each
     class, and the mask as the bytes of a PNG. Pictures stay where they are.
 
@@ -53,17 +60,17 @@ def write_parquet(store: Store, out: Path, placement: Placement) -> None:
     def write(path: Path) -> None:
         rows: list[dict[str, object]] = []
         with pq.ParquetWriter(path, schema) as writer:
-            for record in store:
-                pixels = [0] * len(store.classes)
-                for segment in record.segments:
+            for entry, segments in labels.with_segments():
+                pixels = [0] * len(labels.classes)
+                for segment in segments:
                     pixels[segment.label] += segment.area
                 rows.append(
                     {
-                        "name": record.name, "picture": printable(record.picture),
-                        "width": record.width, "height": record.height,
-                        "confidence": record.confidence,
-                        "classes": list(store.classes), "pixels": pixels,
-                        "mask_png": store.mask(record.name).read_bytes(),
+                        "name": entry.name, "picture": printable(entry.source),
+                        "width": entry.width, "height": entry.height,
+                        "confidence": entry.confidence,
+                        "classes": list(labels.classes), "pixels": pixels,
+                        "mask_png": labels.mask(entry.name).read_bytes(),
                     }
                 )  # fmt: skip
                 if len(rows) == ROWS_AT_ONCE:

@@ -8,28 +8,28 @@ from pathlib import Path
 
 from cascade_clip.batch.formats.pictures import Placement, place_pictures, remove_left_out
 from cascade_clip.batch.formats.split import split_by_name
-from cascade_clip.batch.records import Store
+from cascade_clip.batch.labels import Labels
 from cascade_clip.io.files import write_text, write_whole
 
 LISTS = "ImageSets/Segmentation"
 
 
-def write(store: Store, out: Path, placement: Placement) -> None:
+def write(labels: Labels, out: Path, placement: Placement) -> None:
     """`JPEGImages/`, `SegmentationClass/` (palette PNGs: class indices, 255 for none),
     `ImageSets/Segmentation/{train,val}.txt`, `classes.txt` and `labelmap.txt`.
 
     `val.txt` lists what `split_by_name` holds out.
     """
-    place_pictures(store, out / "JPEGImages", placement)
-    remove_left_out(store, out / "SegmentationClass")
-    for name in store.names:
+    place_pictures(labels, out / "JPEGImages", placement)
+    remove_left_out(labels, out / "SegmentationClass")
+    for name in labels.names:
         mask = out / "SegmentationClass" / f"{name}.png"
         mask.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(mask, partial(shutil.copyfile, store.mask(name)))
-    trained, held_out = split_by_name(store.names)
+        write_whole(mask, partial(shutil.copyfile, labels.mask(name)))
+    trained, held_out = split_by_name(labels.names)
     for split, listed in (("train", trained), ("val", held_out)):
         write_text(out / LISTS / f"{split}.txt", "".join(f"{name}\n" for name in listed))
-    write_text(out / "classes.txt", "".join(f"{name}\n" for name in store.classes))
-    colours = zip(store.classes, store.colours, strict=True)
+    write_text(out / "classes.txt", "".join(f"{name}\n" for name in labels.classes))
+    colours = zip(labels.classes, labels.colours, strict=True)
     lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours]
     write_text(out / "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
