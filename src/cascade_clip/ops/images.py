@@ -13,7 +13,6 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 
-
 def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
     """(height, width) scaled so that the shorter one is `short_side`, to the nearest pixel."""
     scale = short_side / min(size)
@@ -33,7 +32,9 @@ def resize_bilinear(images: Tensor, size: list[int]) -> Tensor:
     return F.resize(images, size, InterpolationMode.BILINEAR, antialias=False)
 
 
-def resize_nearest(labels: Tensor, size: list[int], rule: Literal["exact", "opencv"] = "exact") -> Tensor:
+def resize_nearest(
+    labels: Tensor, size: list[int], rule: Literal["exact", "opencv"] = "exact"
+) -> Tensor:
     """Labels (H, W) to `size`; each pixel takes the one at its top left corner.
 
     `opencv` finds it in float64 as OpenCV does, whose rounding at some corners between two pixels
