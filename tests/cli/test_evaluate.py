@@ -72,7 +72,7 @@ def test_two_processes_of_torchrun_count_each_picture_once(place: CommandLine) -
     assert done.stdout.count("written: two.json") == 1
     one, two = (json.loads((place.folder / f"{name}.json").read_text()) for name in ("one", "two"))
     assert two == one
-    assert "on 3 pictures" in (place.folder / "two-report.html").read_text()
+    assert "on 3 pictures" in (place.folder / "two.html").read_text()
 
 
 def test_training_and_evaluation_on_a_prepared_data_set(
