@@ -174,7 +174,7 @@ def _trim(name: str) -> str:
 
 def _plain(name: str) -> str:
     without_joiners = name.translate(dict.fromkeys(map(ord, JOINERS)))
-    return composed(_trim(without_joiners).casefold())
+    return _trim(without_joiners).casefold()
 
 
 def _shortened(text: str, most: int = 40) -> str:

@@ -172,7 +172,9 @@ def test_file_names_that_no_terminal_should_see(
     done = segment(folder, *options)
     assert done.returncode == 1
     assert done.stderr.count("skipped: ") == len(ODD_NAMES)
-    assert all(name in done.stderr for name in (r"caf\xe9-broken", r"a\x1b[31mb-broken"))
+    assert all(
+        name in done.stderr for name in (r"caf\xe9-broken", r"a\x1b[31mb-broken", r"two\nlines-b")
+    )
     for line in (done.stdout + done.stderr).split("\n"):
         assert not unshown(line)
     assert {file.name for file in out.glob("*.png")} == {
@@ -181,6 +183,8 @@ def test_file_names_that_no_terminal_should_see(
     record = json.loads((out / "coco.json").read_text(encoding="utf-8"))
     names = {os.fsencode(image["file_name"]) for image in record["images"]}
     assert names == {name + b".png" for name in ODD_NAMES}
+    alone = segment(folder / os.fsdecode(b"caf\xe9-broken.png"), *options)
+    assert alone.returncode == 2 and r"caf\xe9-broken.png is not a picture" in alone.stderr
     again = segment(folder, *options)
     assert f"0 pictures segmented, {len(ODD_NAMES)} before" in again.stdout
 

@@ -112,6 +112,21 @@ def test_pictures_far_longer_than_wide_are_refused_before_they_are_scaled(root: 
             FolderDataset(root, "train")[0]
 
 
+def test_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in (b"caf\xe9.png", b"b.png", b"d.png"):
+            Image.new("L", (6, 4)).save(tmp_path / folder / os.fsdecode(name))
+    (tmp_path / "images" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no picture")
+    (tmp_path / "classes.txt").write_text("cafe\u0301\n", encoding="utf-8")
+    report = run(tmp_path)
+    assert report.classes is not None and report.classes.names == ("caf\u00e9",)
+    report.write(tmp_path / "report.json")
+    written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    files = [Path(problem["file"]) for problem in written["problems"]]
+    assert tmp_path / "images" / os.fsdecode(b"caf\xe9.png") in files
+
+
 def test_class_names_that_make_no_sense(root: Path) -> None:
     (root / "classes.txt").write_text("sea\nsea\n")
     Image.new("L", (1, 1)).save(root / "masks/a.png")

@@ -138,6 +138,7 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
     "no name": (SCENE_PNG, {"classes": " , "}, 422, "bad_request", "no class names"),
     "twice": (SCENE_PNG, {"classes": "cat, Cat "}, 422, "bad_request", "twice"),
     "invisible name": (SCENE_PNG, {"classes": "\u200b"}, 422, "bad_request", "empty class name"),
+    "bidirectional name": (SCENE_PNG, {"classes": "a\u202eb"}, 422, "bad_request", "can't be seen"),
     "10,000 classes": (
         SCENE_PNG,
         {"classes": ",".join(f"thing {i}" for i in range(10_000))},
