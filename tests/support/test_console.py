@@ -5,8 +5,8 @@ import os
 
 from rich.table import Table
 
-from cascade_clip.notices import Console
-from cascade_clip.printable import unshown
+from cascade_clip.support.messages import Console
+from cascade_clip.support.printable import unshown
 
 
 def test_no_string_reaches_the_terminal_as_a_command() -> None:
