@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.checkpoint.locate import EMBEDDED
+from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
@@ -127,7 +127,8 @@ class Segmenter:
                 f"a model is a path or a name, e.g. '{EMBEDDED}'; got {reprlib.repr(model)}"
             )
         place = usable_device(device)
-        choose_precision(precision, place)
+        if not is_exported(model):
+            choose_precision(precision, place)
         wants_compile(compile, place)
         check_max_windows(max_windows)
         bundle = load_any(Path(model), place, revision=revision, engine=engine, precision=precision)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate
@@ -41,32 +42,39 @@ def measure(bundle: Bundle, exchanged: bool = False) -> Metrics:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    recipe = load_recipe("picturebook-inductive", [*SMALL, "train.steps=30"])
-    return load_bundle(train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True))
-
-
-def untrained(trained: Bundle) -> Bundle:
-    """The same network with a decoder that starts at random, as in the paper."""
-    head = trained.recipe.model.head.model_copy(update={"decoder_start": "released"})
-    model = trained.recipe.model.model_copy(update={"head": head})
-    recipe = trained.recipe.model_copy(update={"model": model})
-    torch.manual_seed(0)
-    network = SegmentationNetwork(trained.clip.visual, model).eval()
-    return Bundle(network, trained.clip, recipe, trained.classes, trained.templates)
-
-
-def test_a_short_training_segments_seen_and_unseen_classes(trained: Bundle) -> None:
-    before, after = measure(untrained(trained)), measure(trained)
-    assert before.miou_unseen < 3 * CHANCE
-    assert after.miou_unseen > 10 * CHANCE
-    assert after.miou_seen > 10 * CHANCE
-    assert after.miou_unseen > before.miou_unseen + 0.3
+def embedded() -> Bundle:
+    return load_bundle("picturebook")
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Bundle:
-    return load_bundle("picturebook")
+def start(embedded: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model at CLIP's similarity, but for a bias by which nearly everything is a cat."""
+    recipe = load_recipe("picturebook-inductive", SMALL)
+    torch.manual_seed(0)
+    network = SegmentationNetwork(embedded.clip.visual, recipe.model)
+    text = embedded.clip.text_encoder(embedded.classes.names, embedded.templates)
+    cat = text[embedded.classes.names.index("cat")] - text.mean(dim=0)
+    decoders: Any = network.head.decoders
+    with torch.no_grad():
+        for decoder in decoders:
+            decoder.scores.key.bias += 5 * cat / cat.norm()
+    folder = tmp_path_factory.mktemp("start") / "model"
+    return save_model(folder, network, recipe, embedded.classes, embedded.clip)
+
+
+@pytest.fixture(scope="module")
+def trained(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    settings = [*SMALL, "train.steps=30", f"train.start_from={start}"]
+    recipe = load_recipe("picturebook-inductive", settings)
+    return load_bundle(train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True))
+
+
+def test_a_short_training_segments_seen_and_unseen_classes(start: Path, trained: Bundle) -> None:
+    before, after = measure(load_bundle(start)), measure(trained)
+    assert max(before.miou_seen, before.miou_unseen) < CHANCE
+    assert min(after.miou_seen, after.miou_unseen) > 10 * CHANCE
+    assert after.miou_seen > before.miou_seen + 0.5
+    assert after.miou_unseen > before.miou_unseen + 0.5
 
 
 def test_the_embedded_model_beats_clip_without_masks(embedded: Bundle) -> None:
