@@ -87,8 +87,7 @@ def test_windows_split_and_offset_are_remembered(
         crop=bundle.recipe.data.crop,
         stride=bundle.recipe.data.stride,
         output_size=(expected.shape[2], expected.shape[3]),
-        seen=torch.tensor(bundle.classes.seen_indices),
-        seen_score_offset=bundle.recipe.seen_score_offset,
+        offsets=bundle.classes.score_offsets(bundle.recipe.seen_score_offset),
     )
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
 
