@@ -113,9 +113,9 @@ def test_each_picture_is_decoded_once(
     decoded: list[str] = []
     decode = images._decode
 
-    def counted(image: Image.Image, source: str, max_pixels: int) -> RGBArray:
+    def counted(image: Image.Image, source: str) -> RGBArray:
         decoded.append(Path(source).name)
-        return decode(image, source, max_pixels)
+        return decode(image, source)
 
     def refused(array: RGBArray, max_pixels: int) -> RGBArray:
         raise AssertionError("decoded pixels were read again")
