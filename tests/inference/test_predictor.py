@@ -22,8 +22,8 @@ def build_predictor(max_windows: int = 64, **data: Any) -> Predictor:
 
 
 @given(
-    st.integers(1, 30_000),
-    st.integers(1, 30_000),
+    st.integers(1, 16_384),
+    st.integers(1, 16_384),
     st.integers(16, 600),
     st.floats(0.3, 1.0),
     st.integers(1, 3),

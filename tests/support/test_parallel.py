@@ -30,7 +30,7 @@ def start_worker(pid_file: str) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the process in /proc")
 def test_a_worker_stops_when_its_parent_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    call = f"from tests.test_parallel import start_worker; start_worker({str(pid_file)!r})"
+    call = f"from tests.support.test_parallel import start_worker; start_worker({str(pid_file)!r})"
     parent = subprocess.Popen([sys.executable, "-c", call])
     try:
         wait_until(lambda: pid_file.is_file() and pid_file.read_text().endswith("\n"))
