@@ -38,6 +38,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         (["--model", "nowhere", "--port", "0"], "nowhere"),
         (["--host", "999.1.1.1"], "can't listen at 999.1.1.1"),
         (["--host", "192.0.2.1"], "can't listen at 192.0.2.1"),
+        (["--port", "0", "--allowed-host", "http://a.b"], "leave http:// and the port out"),
     ],
 )
 def test_mistakes_take_one_line(serve: Any, arguments: list[str], message: str) -> None:

@@ -44,6 +44,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+HERE = "http://localhost"
 SCENE_PNG = png(Image.fromarray(SCENE))
 
 
@@ -90,7 +91,7 @@ def make_service(segmenter: Segmenter) -> Iterator[MakeService]:
 
 @pytest.fixture
 def client(segmenter: Segmenter) -> Iterator[TestClient]:
-    with TestClient(create_app(Service(segmenter, Limits()))) as client:
+    with TestClient(create_app(Service(segmenter, Limits())), base_url=HERE) as client:
         yield client
 
 

@@ -13,7 +13,7 @@ from cascade_clip.serve.access import COOKIE, Access
 from cascade_clip.serve.limits import Limits
 from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
-from tests.serve.conftest import SCENE_PNG
+from tests.serve.conftest import HERE, SCENE_PNG
 
 TOKEN = "correct-horse-battery"
 HTML = {"accept": "text/html"}
@@ -22,7 +22,7 @@ HTML = {"accept": "text/html"}
 @pytest.fixture
 def client(segmenter: Segmenter) -> Iterator[TestClient]:
     app = create_app(Service(segmenter, Limits()), Access(TOKEN))
-    with TestClient(app, follow_redirects=False) as client:
+    with TestClient(app, base_url=HERE, follow_redirects=False) as client:
         yield client
 
 

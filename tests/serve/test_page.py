@@ -65,8 +65,12 @@ def all_of(page: Any, selector: str) -> list[Any]:
     return page.find_elements("css selector", selector)
 
 
-def drop(page: Any, file: Path) -> None:
+def choose(page: Any, file: Path) -> None:
     page.find_element("css selector", "#picture input[type=file]").send_keys(str(file))
+
+
+def drop(page: Any, file: Path) -> None:
+    choose(page, file)
     wait(page, lambda: all_of(page, "#picture img[src*='/file=']"))
 
 
@@ -195,10 +199,11 @@ def test_mistakes_become_messages(page: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"), [(b"", "empty"), (SCENE.read_bytes()[:9000], "damaged or cut short")]
 )
-def test_bad_pictures_become_messages(page: Any, tmp_path: Path, data: bytes, reason: str) -> None:
+def test_bad_pictures_are_refused_with_a_message(
+    page: Any, tmp_path: Path, data: bytes, reason: str
+) -> None:
     (tmp_path / "bad.png").write_bytes(data)
-    drop(page, tmp_path / "bad.png")
-    segment(page, "cat")
+    choose(page, tmp_path / "bad.png")
     expect_message(page, reason)
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.uploads import BodyLimit
 from tests.damaged import damaged_avif
-from tests.serve.conftest import SCENE, SCENE_PNG, Gated, png, png_header
+from tests.serve.conftest import HERE, SCENE, SCENE_PNG, Gated, png, png_header
 
 NAMES = "cat|kitten, sky, sea, wood"
 
@@ -340,7 +341,7 @@ def test_an_upload_that_never_ends_is_given_up() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    limit = BodyLimit(app, Limits(seconds=1), lambda source, why: counted.append((source, why)))
+    limit = BodyLimit(app, Limits(seconds=1), lambda *error: counted.append(error), nullcontext)
     scope = {"type": "http", "method": "POST", "path": "/v1/segment", "headers": []}
     asyncio.run(limit(scope, receive, send))
     assert sent[0]["status"] == 408
@@ -354,7 +355,7 @@ def make_client(segmenter: Segmenter) -> Iterator[Any]:
 
     def make(segmenter: Any = segmenter, **limits: Any) -> TestClient:
         app = create_app(Service(segmenter, Limits(**limits)))
-        made.append(TestClient(app, raise_server_exceptions=False).__enter__())
+        made.append(TestClient(app, base_url=HERE, raise_server_exceptions=False).__enter__())
         return made[-1]
 
     yield make

@@ -17,7 +17,7 @@ from cascade_clip.segmenter import Segmenter
 from cascade_clip.serve.limits import Limits
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.start import open_port
-from tests.serve.conftest import needs_page
+from tests.serve.conftest import HERE, needs_page
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ def test_beside_the_page_mistaken_addresses_are_problems_too(
 ) -> None:
     from cascade_clip.serve.server import page_app
 
-    with TestClient(page_app(Service(segmenter, Limits()), None, tmp_path)) as client:
+    app = page_app(Service(segmenter, Limits()), None, tmp_path)
+    with TestClient(app, base_url=HERE) as client:
         nothing, method = client.get("/v1/nothing"), client.get("/v1/segment")
         assert (nothing.status_code, nothing.json()["error"]) == (404, "not_found")
         assert (method.status_code, method.json()["error"]) == (405, "method_not_allowed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
 from functools import partial
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from cascade_clip.checkpoint.places import EMBEDDED, locate_model
 from cascade_clip.cli.options import ModelOption
 from cascade_clip.errors import UserError
-from cascade_clip.serve.start import check_token, is_local, open_port, url
+from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 
 LIMITS = "Limits of one request"
 
@@ -22,6 +23,13 @@ def serve(
         str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 7860,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name or address by which clients ask for this server; may be repeated.",
+            show_default="those of this machine alone, and --host",
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -59,6 +67,8 @@ def serve(
     # Mistakes show before the heavy imports.
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with open_port(host, port) as bound, page_folder() as folder:
+        names = [*(allowed_host or ()), *([] if is_any(host) else [host])]
+        hosts = known_hosts(bound, names)
         console.print(f"loading {model} ...")
         from cascade_clip.devices import fastest_device
         from cascade_clip.notices import notice
@@ -73,12 +83,17 @@ def serve(
         device = fastest_device(model)
         segmenter = Segmenter.from_pretrained(model, device=device)
         service = Service(segmenter, limits, model=model)
-        app = server.page_app(service, access, folder)
+        app = server.page_app(service, access, folder, hosts)
         warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
         if access is None and not is_local(host):
             notice(
                 f"warning: whoever reaches {host} can use this server; with --token only those "
                 "who know it"
+            )
+        if is_any(host) and not allowed_host:
+            notice(
+                "warning: clients on other machines are refused until --allowed-host says by which "
+                f"name they ask for this server, e.g. --allowed-host {socket.gethostname()}"
             )
         address = url(bound) + ("" if access is None else SIGN_IN)
         line = f"serving {service.model} on {device} at {address}  (Ctrl-C ends)"

@@ -20,6 +20,7 @@ from cascade_clip.imageio import RGBArray
 from cascade_clip.segmentation import Segmentation
 from cascade_clip.serve import views
 from cascade_clip.serve.answers import index_png
+from cascade_clip.serve.page_files import PageFiles
 from cascade_clip.serve.service import ALL_STAGES, Ask, Service
 
 MASKS, SCORES, STAGES = "masks", "scores", "stages"
@@ -33,33 +34,34 @@ _SOURCE = "page"
 class Shown:
     """The request whose result a browser shows."""
 
-    file: Path
+    file: str
     ask: Ask
 
 
 class PageActions:
-    """One method for each event; `folder` takes what is made for download."""
+    """One method for each event; `files` takes what is made for download."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service, files: PageFiles) -> None:
         self.service = service
-        self.folder = folder
+        self.files = files
 
     async def segment(
-        self, picture: dict[str, Any] | None, names: str, background: bool, threshold: float
+        self, picture: object, names: object, background: object, threshold: object
     ) -> list[Any]:
         """What is shown; masks, class table, both downloads, names for the score map.
 
-        `picture` is gradio's description of an uploaded file; that its `path` is one, and none of
-        another file of this machine, has been checked by gradio.
+        `picture` is gradio's description of an uploaded file; like the rest, a stranger's word.
         """
         with _as_messages():
             async with self.service.request(_SOURCE):
-                if picture is None:
+                if not (isinstance(picture, dict) and "path" in picture):
                     raise UserError("drop a picture first, or click one of the examples")
-                if not names.strip():
+                if not (isinstance(names, str) and names.strip()):
                     raise UserError("type what to look for, e.g. cat, sofa|couch, wall")
+                if not isinstance(threshold, int | float):
+                    raise UserError("the threshold must be a number between 0 and 1")
                 ask = self.service.ask(names, background=float(threshold) if background else False)
-                file = Path(picture["path"])
+                file = picture["path"]
                 image = await self._read(file)
                 result = await self.service.segment(image, ask)
                 shown = await asyncio.to_thread(self._show, result)
@@ -102,16 +104,13 @@ class PageActions:
                 whole = results.pop(ALL_STAGES)
                 return await asyncio.to_thread(views.compared, whole, results)
 
-    async def _read(self, file: Path) -> RGBArray:
-        try:
-            data = await asyncio.to_thread(file.read_bytes)
-        except FileNotFoundError as error:
-            raise UserError("the picture is no longer on the server; drop it again") from error
-        return await self.service.read(data)
+    async def _read(self, file: str) -> RGBArray:
+        await asyncio.to_thread(self.files.make_room)
+        return await self.service.read(await asyncio.to_thread(self.files.read, file))
 
     def _show(self, result: Segmentation) -> list[Any]:
         value, colours = views.annotated(result)
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        folder = Path(tempfile.mkdtemp(dir=self.files.folder))
         mask, record = folder / "mask.png", folder / "coco.json"
         mask.write_bytes(index_png(result))
         record.write_text(json.dumps(result.to_coco(), ensure_ascii=False), encoding="utf-8")

@@ -59,6 +59,21 @@ class Limits:
         return int(self.megabytes * 1e6)
 
     @property
+    def click_bytes(self) -> int:
+        """What a click on the page sends: its text fields and the names of files, no pictures."""
+        return 50_000 + 4 * self.classes * (self.name_length + 2)
+
+    @property
+    def client_bytes(self) -> int:
+        """What the page keeps of one client's uploads; the oldest go when there are more."""
+        return 10 * self.body_bytes
+
+    @property
+    def folder_bytes(self) -> int:
+        """What the page keeps of all clients, results included."""
+        return 50 * self.body_bytes
+
+    @property
     def pixels(self) -> int:
         return int(self.megapixels * 1e6)
 

@@ -13,10 +13,13 @@ from cascade_clip.query import BACKGROUND_THRESHOLD
 from cascade_clip.serve.actions import MASKS, SCORES, STAGES, PageActions
 from cascade_clip.serve.answers import DRAWN_SCENES_NOTE
 from cascade_clip.serve.examples import draw_examples
+from cascade_clip.serve.page_files import PageFiles
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.temporary import EXAMPLES
 
 CSS = Path(__file__).with_name("page.css")
+SESSIONS = 1000
+"""Open pages whose state is kept in memory."""
 START_OPACITY = 0.6
 """Also in page.css."""
 _SET_OPACITY = "(v) => { document.documentElement.style.setProperty('--mask-opacity', v); }"
@@ -84,22 +87,24 @@ def page_theme() -> Any:
     )
 
 
-def build_page(service: Service, folder: Path) -> Any:
+def build_page(service: Service, files: PageFiles) -> Any:
     """The page as `gradio.Blocks`.
 
-    `folder` takes its downloads and, in `examples`, drawn scenes for a model that knows them.
+    `files` takes its downloads and, in `examples`, drawn scenes for a model that knows them.
     """
     with gr.Blocks(title="cascade-clip", analytics_enabled=False) as page:
         gr.HTML(_header(service))
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 inputs = _inputs()
-                examples = _examples(folder, inputs) if service.drawn_scenes_only else None
+                examples = _examples(files.folder, inputs) if service.drawn_scenes_only else None
             with gr.Column(scale=8, min_width=420):
                 results = _results(has_stages=len(service.views) > 1)
         gr.HTML(_footer(service))
-        _connect(PageActions(service, folder), inputs, results, examples)
+        _connect(PageActions(service, files), inputs, results, examples)
     page.queue(default_concurrency_limit=None, api_open=False)
+    page.state_session_capacity = SESSIONS
+    page.has_launched = True  # gradio checks the files of a mounted page only if told so
     return page
 
 

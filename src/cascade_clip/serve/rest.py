@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
@@ -24,9 +24,11 @@ from cascade_clip.serve.answers import (
     model_answer,
     segment_answer,
 )
+from cascade_clip.serve.browsers import BrowserGuard
 from cascade_clip.serve.problems import Problem, add_problem_handlers
 from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
+from cascade_clip.serve.start import LOCAL_HOSTS
 from cascade_clip.serve.uploads import BodyLimit
 
 _FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
@@ -52,8 +54,11 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def create_app(service: Service, access: Access | None = None) -> FastAPI:
-    """The server without its page; `access` is None where everybody may come in."""
+def create_app(
+    service: Service, access: Access | None = None, hosts: Sequence[str] = LOCAL_HOSTS
+) -> FastAPI:
+    """The server without its page; `access` is None where everybody may come in, `hosts` are the
+    names that the server is known by."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,7 +85,13 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         add_sign_in(app, access)
         app.add_middleware(TokenGuard, access=access, count_error=service.metrics.count_error)
     app.add_middleware(
-        BodyLimit, limits=service.limits, count_error=service.metrics.count_error
+        BodyLimit,
+        limits=service.limits,
+        count_error=service.metrics.count_error,
+        place=service.place,
+    )
+    app.add_middleware(
+        BrowserGuard, hosts=hosts, count_error=service.metrics.count_error
     )  # added last, so it stands outermost
     return app
 

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 
 from cascade_clip.serve.access import Access
+from cascade_clip.serve.gate import PageGate
 from cascade_clip.serve.page import CSS, build_page, page_theme
+from cascade_clip.serve.page_files import PageFiles, file_routes
 from cascade_clip.serve.rest import create_app
 from cascade_clip.serve.service import Service
-from cascade_clip.serve.start import no_port
+from cascade_clip.serve.start import LOCAL_HOSTS, no_port
 
 _SECONDS_TO_FINISH = 5
 
 
-def page_app(service: Service, access: Access | None, folder: Path) -> FastAPI:
-    """REST interface and page; `folder` takes the page's files."""
-    app = create_app(service, access)
+def page_app(
+    service: Service, access: Access | None, folder: Path, hosts: Sequence[str] = LOCAL_HOSTS
+) -> FastAPI:
+    """REST interface and page; `folder` takes the page's files, the rest is as in `create_app`."""
+    app = create_app(service, access, hosts)
     _keep_rest_addresses(app)
+    files = PageFiles(folder, service.limits)
+    app.include_router(file_routes(files, service))
     gr.mount_gradio_app(
         app,
-        build_page(service, folder),
+        build_page(service, files),
         path="/",
         theme=page_theme(),
         css_paths=CSS,
@@ -41,6 +47,8 @@ def page_app(service: Service, access: Access | None, folder: Path) -> FastAPI:
         mcp_server=False,
         pwa=False,
     )
+    (mounted,) = [route for route in app.routes if isinstance(route, Mount)]
+    mounted.app = PageGate(mounted.app, files)
     return app
 
 

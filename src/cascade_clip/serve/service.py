@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -81,6 +81,17 @@ class Service:
     def close(self) -> None:
         self._batcher.close()
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places in the queue; raises `Refused` when none is free."""
+        if self._inside >= self.limits.queue:
+            raise self.limits.queue_full()
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
     @asynccontextmanager
     async def request(self, source: str) -> AsyncIterator[None]:
         """One request from arrival to answer: let in if there is room, timed and counted.
@@ -90,16 +101,13 @@ class Service:
         """
         started = time.monotonic()
         try:
-            if self._inside >= self.limits.queue:
-                raise self.limits.queue_full()
-            self._inside += 1
-            try:
+            with self.place():
                 self.metrics.requests.labels(source).inc()
-                async with asyncio.timeout(self.limits.seconds):
-                    yield
-            finally:
-                self._inside -= 1
-                self.metrics.seconds.labels(source).observe(time.monotonic() - started)
+                try:
+                    async with asyncio.timeout(self.limits.seconds):
+                        yield
+                finally:
+                    self.metrics.seconds.labels(source).observe(time.monotonic() - started)
         except Exception as error:
             refused = self._as_refusal(error)
             self.metrics.count_error(source, refused.code if refused else "internal_error")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from cascade_clip.errors import UserError
 
 SHORTEST_TOKEN = 8
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def check_token(token: str) -> None:
@@ -59,12 +63,46 @@ def no_port(host: str, port: int, error: Exception) -> UserError:
     )
 
 
+def host_name(host: str) -> str | None:
+    """`localhost` for `LOCALHOST:7860`; None for what is no host, with or without a port."""
+    found = _HOST.fullmatch(host)
+    return found[1].lower() if found else None
+
+
+def known_hosts(bound: socket.socket, names: Sequence[str]) -> tuple[str, ...]:
+    """What may stand in a request's header Host: this machine's own names, the address listened
+    at, and `names` as given by a user.
+
+    Raises `UserError` for one that is no name.
+    """
+    for name in names:
+        if host_name(_in_url(name)) != _in_url(name).lower():
+            raise UserError(
+                f"allowed hosts are names or addresses, e.g. masks.example.org, got '{name}'; "
+                "leave http:// and the port out"
+            )
+    listened = bound.getsockname()[0]
+    return (*LOCAL_HOSTS, *(_in_url(name).lower() for name in (listened, *names)))
+
+
 def url(bound: socket.socket) -> str:
     """How a browser on this machine gets there."""
     host, port = bound.getsockname()[:2]
-    if ipaddress.ip_address(host).is_unspecified:
+    if is_any(host):
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{_in_url(host)}:{port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def is_any(host: str) -> bool:
+    """Whether an address means all of this machine's."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def is_local(host: str) -> bool:

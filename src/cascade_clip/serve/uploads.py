@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_clip.serve.limits import Limits, Refused
 from cascade_clip.serve.problems import problem_response
+
+_SECONDS_TO_DISCARD = 10.0
 
 
 class _Stopped(Exception):
@@ -20,43 +23,59 @@ class _Stopped(Exception):
 class BodyLimit:
     """ASGI middleware around `app`.
 
-    A body that says it is too large is refused unread; one that turns out so, or that isn't
-    complete in time, as soon as that shows. `count_error(source, reason)` counts both.
+    A body that says it is too large, or that finds no `place()`, is refused unread; one that turns
+    out too large, or isn't complete in time, as soon as that shows. `count_error(source, reason)`
+    counts all. The place is given back when the body is complete.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, count_error: Callable[[str, str], None]
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        count_error: Callable[[str, str], None],
+        place: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.app = app
         self.limits = limits
         self.count_error = count_error
+        self.place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(receive, self.limits)
-        answer = _Answer(scope, receive, send, body)
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > self.limits.body_bytes:
-            body.refusal = self.limits.too_many_bytes()
-            await answer.refuse()
-            await _discard(receive, self.limits.body_bytes)
-        else:
+        with ExitStack() as place:
+            body = _Body(receive, self.limits, place.close)
+            answer = _Answer(scope, receive, send, body)
             try:
-                await self.app(scope, body.receive, answer.send)
-            except _Stopped:
+                self._let_in(Headers(scope=scope), place)
+            except Refused as refused:
+                body.refusal = refused
                 await answer.refuse()
+                await _discard(receive, self.limits.body_bytes)
+            else:
+                try:
+                    await self.app(scope, body.receive, answer.send)
+                except _Stopped:
+                    await answer.refuse()
         if body.refusal is not None:
             source = "rest" if scope["path"].startswith("/v1/") else "page"
             self.count_error(source, body.refusal.code)
+
+    def _let_in(self, headers: Headers, place: ExitStack) -> None:
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self.limits.body_bytes:
+            raise self.limits.too_many_bytes()
+        if length not in ("", "0") or "transfer-encoding" in headers:
+            place.enter_context(self.place())
 
 
 class _Body:
     """A request's body on its way in."""
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
+    def __init__(self, receive: Receive, limits: Limits, arrived: Callable[[], None]) -> None:
         self._receive = receive
+        self._arrived = arrived
         self._limits = limits
         self._size = 0
         self._deadline = time.monotonic() + limits.seconds
@@ -80,6 +99,8 @@ class _Body:
         if self._size > self._limits.body_bytes:
             self.refusal = self._limits.too_many_bytes()
             raise _Stopped
+        if self._complete:
+            self._arrived()
         return message
 
 
@@ -110,11 +131,10 @@ class _Answer:
 async def _discard(receive: Receive, most: int) -> None:
     """Reads some of a body that nobody wants: a connection closed in the middle of an upload would
     be reset, and the client might never see the answer."""
-    while most > 0:
-        try:
-            message = await asyncio.wait_for(receive(), timeout=1.0)
-        except TimeoutError:
-            return
-        most -= len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SECONDS_TO_DISCARD):
+            while most > 0:
+                message = await asyncio.wait_for(receive(), timeout=1.0)
+                most -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
