@@ -192,18 +192,18 @@ def test_files_of_absurd_sizes_are_refused_and_none_is_held_in_memory(
     name = "JPEGImages/2007_000032.jpg"
     source = replace(VOC2012, inside=".")
     archive = owners.write_tar(tmp_path / source.archive, {name: bytes(32 << 20)})
-    shelf = ArchiveFiles(tmp_path, source)
+    files = ArchiveFiles(tmp_path, source)
     tracemalloc.start()
-    shelf.obtain([shelf.folder / name], tell=lambda *_: None)
+    files.obtain([files.folder / name], progress=lambda *_: None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (shelf.folder / name).stat().st_size == 32 << 20 and peak < 8 << 20
-    (shelf.folder / name).unlink()
+    assert (files.folder / name).stat().st_size == 32 << 20 and peak < 8 << 20
+    (files.folder / name).unlink()
     entry = tarfile.TarInfo(name)
     entry.size = 1 << 40
     archive.write_bytes(entry.tobuf())
     with pytest.raises(UserError, match="1,099,511,627,776 bytes, at most"):
-        shelf.obtain([shelf.folder / name], tell=lambda *_: None)
+        files.obtain([files.folder / name], progress=lambda *_: None)
 
 
 def test_archives_can_not_write_elsewhere(tmp_path: Path) -> None:
