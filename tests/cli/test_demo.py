@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.cli.demo_run import RAW, DemoSettings, run_demo
+from cascade_clip.cli.demo_run import RAW, DemoSettings, _fresh_run, run_demo
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.errors import UserError
+from cascade_clip.io.folder_lock import LOCK_FILE
 from cascade_clip.picturebook import CLASSES, UNSEEN
 from cascade_clip.report.chosen import choose_scenes
 
@@ -53,3 +54,11 @@ def test_the_scenes_shown_cover_the_unseen_classes() -> None:
     shown = {int(label) for sample in chosen for label in sample.labels.unique()}
     assert set(classes.unseen_indices) <= shown
     assert choose_scenes(pool[:2], classes, 6) != []
+
+
+def test_a_demo_that_was_killed_at_its_start_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).touch()
+    assert _fresh_run(tmp_path) == tmp_path
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(UserError, match="no run of a demonstration"):
+        _fresh_run(tmp_path)

@@ -30,6 +30,7 @@ from cascade_clip.evaluation.methods import (
     trained_method,
 )
 from cascade_clip.evaluation.metrics import Metrics
+from cascade_clip.io.folder_lock import LOCK_FILE
 from cascade_clip.picturebook import STUFF, THINGS
 from cascade_clip.report import html
 from cascade_clip.report.chosen import choose_scenes, visible_labels
@@ -170,7 +171,7 @@ def _fresh_run(folder: Path) -> Path:
     """The folder for a new run; an earlier run there is removed."""
     if (folder / RECIPE_FILE).is_file():
         shutil.rmtree(folder)
-    elif folder.exists():
+    elif folder.is_file() or any(file.name != LOCK_FILE for file in folder.glob("*")):
         raise UserError(f"{folder} exists and is no run of a demonstration; choose another --out")
     return folder
 
