@@ -76,7 +76,7 @@ def test_onnx_with_fixed_classes(fixed_onnx_model: tuple[Bundle, Path]) -> None:
     facts = json.loads(described.value)
     assert described.key == "cascade_clip"
     assert facts["classes"] == [["cat"], ["grass", "lawn"], ["houses"]]
-    assert facts["offsets"] == pytest.approx([0, 0.1, 0, 0.1])  # cat is unseen
+    assert facts["offsets"] == pytest.approx([0, -0.1, 0, -0.1])  # cat is unseen
     assert (facts["patch_size"], facts["precision"]) == ([8, 8], "fp32")
     data = facts["model"]["recipe"]["data"]
     assert (data["crop"], data["stride"], data["short_side"]) == (32, 32, 32)
