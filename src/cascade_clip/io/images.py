@@ -191,7 +191,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()  # Pillow turns TIFFs itself when it loads them
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
+    except Exception:  # whatever the reader of EXIF raises on them
         return image
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 

@@ -21,6 +21,8 @@ from cascade_clip.serve.temporary import plain_file, sweep
 
 UPLOADS = "uploads"
 _PRIVATE = {"Cache-Control": "private"}
+_OWNERS_BITS = {4: 32, 6: 64}
+"""Of an address, by IP version, those that tell its owner: who has one of IPv6 has 2^64."""
 
 
 class PageFiles:
@@ -110,9 +112,10 @@ def _no_file() -> Refused:
 
 
 def _client_name(address: str) -> str:
-    """A folder name for a client. Of an IPv6 address the network counts: its owner has 2^64."""
+    """A folder name for a client."""
     try:
-        network = ipaddress.ip_network((address, 64 if ":" in address else 32), strict=False)
+        known = ipaddress.ip_address(address)
+        network = ipaddress.ip_network((address, _OWNERS_BITS[known.version]), strict=False)
     except ValueError:
         return "unknown"
     return hashlib.sha256(str(network).encode()).hexdigest()[:16]

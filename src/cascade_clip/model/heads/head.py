@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
@@ -15,15 +16,15 @@ SegmentationTerms = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Mask logits (B, C, h, w) and targets (B, H, W) to the weighted terms of the loss, by name."""
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """The levels of an image and text embeddings to `Output`: what is particular to a method."""
 
     classes_interact: ClassVar[bool] = False
     """Whether the logits of a class depend on which other classes are asked for."""
 
+    @abstractmethod
     def forward(self, levels: Levels, text: Tensor) -> Output:
         """Levels of B images and unit text embeddings (C, K, d), K prompts a class."""
-        raise NotImplementedError
 
     def loss_terms(
         self, output: Output, targets: Tensor, segmentation: SegmentationTerms
