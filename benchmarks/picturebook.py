@@ -1,7 +1,7 @@
 """The picture book as a benchmark of methods: `python -m benchmarks.picturebook`.
 
 Every method gets the same steps, the same search over learning rates (chosen on the validation
-split), a seen-score offset chosen on the calibration split, and the same test scenes; the numbers
+part), a seen-score offset chosen on the calibration part, and the same test scenes; the numbers
 are means and spreads over seeds. A control repeats the evaluation with the text embeddings of the
 unseen classes exchanged among each other, which must ruin the unseen classes and nothing else.
 
@@ -31,7 +31,7 @@ from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
-from cascade_clip.data.split import Split
+from cascade_clip.data.part import Part
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
@@ -65,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--search-steps", type=int, default=200, help="of the rates' trial runs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3])
-    parser.add_argument("--scenes", type=int, default=200, help="scenes of each split")
+    parser.add_argument("--scenes", type=int, default=200, help="scenes of each part")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
@@ -131,22 +131,22 @@ def train_one(
 
 
 def best_rate(arguments: argparse.Namespace, method: str) -> tuple[float, dict[float, float]]:
-    """The learning rate with the best hIoU on the validation split, and that hIoU for all rates."""
+    """The learning rate with the best hIoU on the validation part, and that hIoU for all rates."""
     search = {rate: validated(arguments, method, rate, seed=0) for rate in arguments.rates}
     best = max(search, key=lambda rate: search[rate])
-    print(f"{method}: hIoU on the validation split by learning rate {search}; takes {best}")
+    print(f"{method}: hIoU on the validation part by learning rate {search}; takes {best}")
     return best, search
 
 
 def validated(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> float:
-    """hIoU on the validation split, with the best offset there."""
+    """hIoU on the validation part, with the best offset there."""
     bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.search_steps))
     rows = by_offset(bundle.network, bundle.recipe, text_of(bundle), "val", arguments.scenes)
     return max(row["h"] for row in rows.values())
 
 
 def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> Row:
-    """The test split at the offset that the calibration split prefers, and the control."""
+    """The test part at the offset that the calibration part prefers, and the control."""
     bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.steps))
     scenes = arguments.scenes
     text, network, recipe = text_of(bundle), bundle.network, bundle.recipe
@@ -159,7 +159,7 @@ def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -
 
 
 def raw_clip(scenes: int, own_size: bool = False) -> Row:
-    """CLIP without training, on the test split; `own_size` shrinks the scenes to the size of its
+    """CLIP without training, on the test part; `own_size` shrinks the scenes to the size of its
     pretraining, where its patches are at their best but fewer. Windows shift in both."""
     recipe = load_recipe(METHODS["cascade"])
     clip = load_clip(recipe.model.clip)
@@ -193,12 +193,12 @@ def by_offset(
     network: nn.Module,
     recipe: Recipe,
     text: Tensor,
-    split: Split,
+    part: Part,
     scenes: int,
     offsets: Iterable[float] = OFFSETS,
 ) -> dict[float, Row]:
     """Metrics in percent for each seen-score offset, from one pass over the scenes."""
-    dataset = open_dataset(recipe.data, split, scenes)
+    dataset = open_dataset(recipe.data, part, scenes)
     classes = dataset.classes
     metrics = {offset: SegmentationMetrics(classes.names, classes.unseen) for offset in offsets}
     seen = torch.zeros(len(classes.names))

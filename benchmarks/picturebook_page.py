@@ -115,8 +115,8 @@ networks see windows of {crop} pixels; the embedded CLIP was pretrained at 96, a
 there. Scores of windows half a patch apart are averaged (`data.shifts`), for CLIP alone as well.
 
 Same for every method: {steps} steps of 8 scenes; the learning rate with the best hIoU among
-{rates} on the validation split (one seed, {search_steps} steps); the seen-score
-offset with the best hIoU on the calibration split; {scenes} test scenes that neither has seen.
+{rates} on the validation part (one seed, {search_steps} steps); the seen-score
+offset with the best hIoU on the calibration part; {scenes} test scenes that neither has seen.
 *Control U* is mIoU(U) after the text embeddings of the unseen classes were exchanged among each
 other: what remains then is chance.
 

@@ -99,7 +99,7 @@ def sentences(result: dict[str, Any]) -> str:
 
 def setup(result: dict[str, Any]) -> str:
     measured = result["setup"]
-    return f"{measured['pictures']} pictures of {measured['data']} ({measured['split']})"
+    return f"{measured['pictures']} pictures of {measured['data']} ({measured['part']})"
 
 
 def shown(command: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cascade_clip.batch.journal import Entry, Journal
+from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.segments import Segment
 from cascade_clip.io.results import without_results
 
@@ -14,7 +14,7 @@ ENDS_OF_LINES = "a\u2028b\u2029c\x85d\x0ce"
 
 def test_names_may_hold_what_looks_like_an_end_of_line(tmp_path: Path) -> None:
     source = f"/photos/{ENDS_OF_LINES}.png"
-    entry = Entry(ENDS_OF_LINES, source, "1-1", ("overlay",), 4, 4, 0.5, {})
+    entry = JournalEntry(ENDS_OF_LINES, source, "1-1", ("overlay",), 4, 4, 0.5, {})
     path = tmp_path / "segmented.jsonl"
     Journal(path, {"model": "m"}).add(entry)
     assert Journal(path, {"model": "m"}).entries == {ENDS_OF_LINES: entry}
@@ -27,7 +27,9 @@ def test_segments_are_kept_with_their_entries(tmp_path: Path) -> None:
         return Segment(0, 0.5, area, (0, 0, area, 1), {"size": [1, 9], "counts": "09"})
 
     path = tmp_path / "labelled.jsonl"
-    entries = [Entry(name, f"/{name}.png", "1-1", ("coco",), 4, 4, 0.5, {}) for name in "abc"]
+    entries = [
+        JournalEntry(name, f"/{name}.png", "1-1", ("coco",), 4, 4, 0.5, {}) for name in "abc"
+    ]
     first = Journal(path, {"model": "m"})
     for entry, segments in zip(entries, ([segment(1), segment(2)], [], None), strict=True):
         first.add(entry, segments)
@@ -43,6 +45,6 @@ def test_segments_are_kept_with_their_entries(tmp_path: Path) -> None:
 
 def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
-    entry = Entry(name, f"/{name}.png", "1-1", ("overlay",), 4, 4, 0.5, {})
+    entry = JournalEntry(name, f"/{name}.png", "1-1", ("overlay",), 4, 4, 0.5, {})
     Journal(tmp_path / "j", {"model": "m"}).add(entry)
     assert Journal(tmp_path / "j", {"model": "m"}).entries == {name: entry}

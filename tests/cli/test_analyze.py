@@ -114,7 +114,7 @@ def test_stages(place: CommandLine) -> None:
     assert "Without blocks 6-8, hIoU changes by" in words
     assert "hIoU of picturebook-inductive minus picturebook-single" in words
     assert "Expected calibration error" in words
-    assert "on other pictures (--split calibration) than" in words
+    assert "on other pictures (--part calibration) than" in words
     folder = place.folder / "staged"
     parts = ["stages", "weights", "gains", "confusion", "offsets", "reliability"]
     check_page(folder, "stages", [*parts, "pictures"])
@@ -163,10 +163,10 @@ def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:
         (["localization", "inductive", "--blocks", "0"], "block 0 doesn't exist"),
         (["stages", "inductive", "--data", "photos"], "photos is no data set"),
         (["stages", "inductive", "--out", "single/config.json"], "is a file; give a folder"),
-        (["stages", "inductive", "--split", "tset"], "unknown split 'tset'"),
+        (["stages", "inductive", "--part", "tset"], "unknown part 'tset'"),
         (
-            ["stages", "inductive", "--data", "drawn", "--split", "calibration"],
-            "no split 'calibration', only the picture book draws one",
+            ["stages", "inductive", "--data", "drawn", "--part", "calibration"],
+            "no part 'calibration', only the picture book draws one",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_training_and_evaluation_on_a_prepared_data_set(
     assert "S, U: mIoU of seen, unseen classes" in " ".join(out.split())
     result = json.loads((here.folder / "run/metrics.json").read_text())
     assert "bedclothes" in result["unseen"]
-    out = here.works("evaluate", "run", "-q", "--class-split", "standard")
+    out = here.works("evaluate", "run", "-q", "--split", "standard")
     assert "49 classes whose names were trained on" in " ".join(out.split())
 
 
@@ -119,7 +119,7 @@ def test_published_recipes_run_on_a_small_stand_in(
         (["--data", "voc20", "--root", "gone"], "run: cascade-clip prepare voc gone"),
         (["--root", "gone"], "--root is the folder of a prepared data set"),
         (["--data", "gone"], "gone is no data set"),
-        (["--class-split", "hard"], "unknown split 'hard' (data.split); there are standard"),
+        (["--split", "hard"], "unknown split 'hard' (data.split); there are standard"),
     ],
 )
 def test_mistakes(here: CommandLine, arguments: list[str], message: str) -> None:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cascade_clip.batch.journal import Entry, Journal
+from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
@@ -141,7 +141,7 @@ def test_a_folder_that_another_command_writes_into_or_that_vanishes(
     assert done.returncode == 2 and "another command writes into" in done.stderr
     add = Journal.add
 
-    def add_and_remove(self: Journal, entry: Entry, segments: object) -> None:
+    def add_and_remove(self: Journal, entry: JournalEntry, segments: object) -> None:
         add(self, entry, None)
         shutil.rmtree(out)
 

@@ -223,7 +223,7 @@ def test_published_settings(method: str, data: str, release: str, setting: str) 
     eight_per_gpu = (method, data, setting) == ("", "voc20", "transductive")
     assert train.batch_size == (4 * 8 if eight_per_gpu else 4 * 4)
     assert (train.lr, train.min_lr, train.power, train.weight_decay) == (2e-4, 1e-6, 0.9, 0.01)
-    assert (train.warmup_steps, train.warmup_ratio, train.precision) == (1500, 1e-6, "32")
+    assert (train.warmup_steps, train.warmup_ratio, train.precision) == (1500, 1e-6, "fp32")
     assert (recipe.loss.focal_weight, recipe.loss.dice_weight) == (100.0, 1.0)
     assert recipe.seen_score_offset == (0.1 if setting == "inductive" else 0.0)
 

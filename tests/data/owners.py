@@ -133,10 +133,10 @@ def context_merged(root: Path, segments: Mapping[str, Sequence[tuple[int, Labels
 
 def coco(root: Path) -> list[Path]:
     """`train2017.zip`, `val2017.zip` and `stuffthingmaps_trainval2017.zip`."""
-    splits = {"train2017": COCO_TRAIN, "val2017": COCO_VAL}
+    parts = {"train2017": COCO_TRAIN, "val2017": COCO_VAL}
     maps: Files = {}
     paths = []
-    for folder, names in splits.items():
+    for folder, names in parts.items():
         pictures = {f"{folder}/{name}.jpg": jpeg(name) for name in names}
         paths.append(write_zip(root / f"{folder}.zip", pictures))
         maps |= {f"{folder}/{name}.png": grey_png(coco_values(name)) for name in names}
@@ -198,8 +198,8 @@ def write_zip(path: Path, files: Files) -> Path:
 
 def _lists(folder: str, lists: Mapping[str, Sequence[str]]) -> Files:
     return {
-        f"{folder}/{split}.txt": "".join(f"{name}\n" for name in names).encode()
-        for split, names in lists.items()
+        f"{folder}/{part}.txt": "".join(f"{name}\n" for name in names).encode()
+        for part, names in lists.items()
     }
 
 

@@ -164,7 +164,7 @@ def test_calibration_pictures_are_for_nothing_else(root: Path) -> None:
     (root / "calibration.txt").write_text("b\n")
     report = run(root)
     assert not report.problems
-    assert {split: held.pictures for split, held in report.contents.items()} == {
+    assert {part: held.pictures for part, held in report.contents.items()} == {
         "train": 1, "val": 1, "calibration": 1
     }  # fmt: skip
     (root / "calibration.txt").write_text("")
@@ -183,9 +183,9 @@ def test_without_lists_the_split_is_that_of_training(tmp_path: Path) -> None:
     export_voc(tmp_path, count=40, seed=3, size=32)
     for path in (tmp_path / "ImageSets/Segmentation").iterdir():
         path.unlink()
-    splits = survey(tmp_path).splits
-    assert splits["train"] == FolderDataset(tmp_path, "train").pairs
-    assert splits["val"] == FolderDataset(tmp_path, "val").pairs
+    parts = survey(tmp_path).parts
+    assert parts["train"] == FolderDataset(tmp_path, "train").pairs
+    assert parts["val"] == FolderDataset(tmp_path, "val").pairs
     assert not run(tmp_path).problems
 
 
@@ -260,6 +260,6 @@ def test_the_command(root: Path) -> None:
     assert "Traceback" not in done.stderr
     content = json.loads((root / "report.json").read_text())
     assert [problem["kind"] for problem in content["problems"]] == ["unreadable picture"]
-    assert content["splits"]["val"]["classes"]["boat"] == {"pixels": 8, "pictures": 1}
+    assert content["parts"]["val"]["classes"]["boat"] == {"pixels": 8, "pictures": 1}
     rows = [line.split() for line in done.stdout.splitlines() if "boat" in line]
     assert rows and "33.33" in rows[0]

@@ -12,8 +12,8 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.drawn import SEED_OFFSET, PicturebookDataset
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.part import read_part
 from cascade_clip.data.samples import Sample, collate
-from cascade_clip.data.split import read_split
 from cascade_clip.data.stream import REPLACEMENTS, TrainStream
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN, SceneSettings, draw_scene
@@ -46,7 +46,7 @@ def test_no_split_shows_scenes_of_another() -> None:
     seeds = sorted(SEED_OFFSET.values())
     assert len(set(seeds)) == 4
     assert min(b - a for a, b in pairwise(seeds)) >= 10_000  # seeds are below
-    images = [PicturebookDataset(SMALL, split, 1)[0].image for split in SEED_OFFSET]
+    images = [PicturebookDataset(SMALL, part, 1)[0].image for part in SEED_OFFSET]
     assert not any(torch.equal(images[0], image) for image in images[1:])
 
 
@@ -57,9 +57,9 @@ def test_length_of_a_split() -> None:
 
 
 def test_split_names_are_checked() -> None:
-    assert read_split("calibration") == "calibration"
-    with pytest.raises(UserError, match="unknown split 'tset'; there are train, val"):
-        read_split("tset")
+    assert read_part("calibration") == "calibration"
+    with pytest.raises(UserError, match="unknown part 'tset'; there are train, val"):
+        read_part("tset")
 
 
 def test_the_endless_stream_never_repeats_and_depends_on_the_seed() -> None:

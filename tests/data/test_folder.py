@@ -75,9 +75,9 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
 
 
 def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
-    for split in ("val", "test"):
-        assert stems(FolderDataset(root, split)) == ["b"]
-    wanted = r"no split 'calibration', only the picture book draws one; .*calibration\.txt"
+    for part in ("val", "test"):
+        assert stems(FolderDataset(root, part)) == ["b"]
+    wanted = r"no part 'calibration', only the picture book draws one; .*calibration\.txt"
     with pytest.raises(UserError, match=wanted):
         FolderDataset(root, "calibration")
     settings = DataSettings(name="folder", root=root)
@@ -100,7 +100,7 @@ def test_hidden_files_are_no_pictures(root: Path) -> None:
     assert not surveyed.problems
     assert stems(FolderDataset(root, "train")) == ["b"]
     assert stems(FolderDataset(root, "val")) == ["p11"]
-    assert FolderDataset(root, "val").pairs == surveyed.splits["val"]
+    assert FolderDataset(root, "val").pairs == surveyed.parts["val"]
 
 
 def test_byte_order_marks_are_no_part_of_names(root: Path) -> None:
@@ -142,12 +142,12 @@ def test_names_from_yaml(root: Path) -> None:
 
 def test_splits_and_synonyms_by_name(root: Path) -> None:
     (root / "split.yaml").write_text("splits: {easy: {unseen: [cat]}, hard: {unseen: [sea, cat]}}")
-    assert FolderDataset(root, "train", class_split="hard").classes.unseen == ("sea", "cat")
+    assert FolderDataset(root, "train", split="hard").classes.unseen == ("sea", "cat")
     with pytest.raises(UserError, match=r"unknown split 'standard'.*; there are easy, hard"):
         FolderDataset(root, "train")
     (root / "classes.txt").unlink()
     (root / "classes.yaml").write_text("{names: [sea, boat, cat], synonyms: {sea: open sea}}")
-    classes = FolderDataset(root, "train", class_split="easy", synonyms=True).classes
+    classes = FolderDataset(root, "train", split="easy", synonyms=True).classes
     assert (classes.names[0], classes.prompts[0], classes.unseen) == ("sea", "open sea", ("cat",))
 
 
@@ -192,7 +192,7 @@ def remove(name: str) -> Change:
         (write("split.yaml", "unseen: ["), "not valid YAML"),
         (write("train.txt", ""), "no train pictures"),
         (write("train.txt", "zebra"), "names zebra, but"),
-        (remove("train.txt"), "list the picture names of both splits or none"),
+        (remove("train.txt"), "list the picture names of both train and val, or neither"),
         (remove("masks/a.png"), r"1 of 1 pictures have no mask, among them .*a\.png"),
     ],
 )

@@ -44,14 +44,14 @@ def test_unpacked_files_will_do(root: Path, maps: str) -> None:
     run(root)
     for archive in root.glob("*.zip"):
         archive.unlink()
-    for split in ("train2017", "val2017"):
-        (root / "images" / split).rename(root / split)
+    for part in ("train2017", "val2017"):
+        (root / "images" / part).rename(root / part)
         if maps != ".":
             (root / maps).mkdir(exist_ok=True)
-            (root / "annotations" / split).rename(root / maps / split)
+            (root / "annotations" / part).rename(root / maps / part)
         else:  # maps beside the pictures, as both archives unpack into one folder
-            for path in (root / "annotations" / split).iterdir():
-                path.rename(root / split / path.name)
+            for path in (root / "annotations" / part).iterdir():
+                path.rename(root / part / path.name)
     report = run(root)
     assert (report.made, report.kept, report.counts) == (0, 3, {"train": 2, "val": 1})
 

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from cascade_clip.data.pairs import read_mask
+from cascade_clip.data.part import Part
 from cascade_clip.data.prepare.archives import ArchiveFiles
 from cascade_clip.data.prepare.run import Report, prepare
 from cascade_clip.data.prepare.voc import VOC2012
 from cascade_clip.data.prepared import PreparedDataset
-from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from tests.data import owners
 
@@ -79,10 +79,10 @@ def test_masks_and_lists(root: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("split", "names"), [("train", TRAIN), ("test", owners.VOC_VAL)])
-def test_what_is_prepared_can_be_trained_on(root: Path, split: Split, names: list[str]) -> None:
+@pytest.mark.parametrize(("part", "names"), [("train", TRAIN), ("test", owners.VOC_VAL)])
+def test_what_is_prepared_can_be_trained_on(root: Path, part: Part, names: list[str]) -> None:
     run(root)
-    dataset = PreparedDataset(root, "voc20", split)
+    dataset = PreparedDataset(root, "voc20", part)
     assert [dataset[i].name for i in range(len(dataset))] == list(names)
     assert dataset[0].image.shape == (3, *owners.SIZE)
 

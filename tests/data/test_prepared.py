@@ -62,7 +62,7 @@ def test_the_split_of_the_classes(root: Path) -> None:
 
 
 def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
-    with pytest.raises(UserError, match="no split 'calibration', only the picture book draws one"):
+    with pytest.raises(UserError, match="no part 'calibration', only the picture book draws one"):
         PreparedDataset(root, "context59", "calibration")
     path = root / "cascade-clip" / "context59" / "calibration.txt"
     path.write_text("pictures/1.png\tmasks/1.png\n")

@@ -179,6 +179,6 @@ def test_results_as_json(recipe: Recipe, tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     assert content["metrics"]["x"]["miou_unseen"] is None
     assert content["metrics"]["x"]["iou_per_class"]["red"] == metrics.iou_per_class["red"]
-    assert content["split"] == "test"
+    assert content["part"] == "test"
     assert (content["seen"], content["unseen"]) == (["red", "green", "blue"], [])
     assert content["seen_score_offset"] == 0.25

@@ -6,7 +6,7 @@ import pytest
 
 from cascade_clip.cli.options import read_choices
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.split import read_split
+from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import read_format, read_precision
 from cascade_clip.support.messages import did_you_mean, nearest
@@ -31,7 +31,7 @@ def test_a_message_ends_with_it_or_as_it_was() -> None:
         (lambda: read_choices("coco, overley", "--save", ["overlay", "coco"]), "overlay"),
         (lambda: read_format("onx"), "onnx"),
         (lambda: read_precision("pf16"), "fp16"),
-        (lambda: read_split("tset"), "test"),
+        (lambda: read_part("tset"), "test"),
         (lambda: load_recipe("picturebook-inductiv"), "picturebook-inductive"),
     ],
 )

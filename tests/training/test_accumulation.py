@@ -142,7 +142,7 @@ def test_the_gradient_is_that_of_one_large_batch(
     assert largest_difference(step.gradients, expected) < 1e-5
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_pseudo_labels_are_counted_as_the_parts_find_them(
     clip: FrozenClip,
     tmp_path: Path,

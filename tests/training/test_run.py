@@ -18,7 +18,7 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.folder import FolderDataset
-from cascade_clip.data.split import Split
+from cascade_clip.data.part import Part
 from cascade_clip.errors import TrainingStopped, UserError
 from cascade_clip.picturebook import export_voc
 from cascade_clip.training import run
@@ -288,9 +288,9 @@ def test_each_part_of_the_data_set_is_opened_once(
     opened: list[str] = []
     open_folder = FolderDataset.__init__
 
-    def spy(self: FolderDataset, root: Path, split: Split, *rest: Any, **named: Any) -> None:
-        opened.append(split)
-        open_folder(self, root, split, *rest, **named)
+    def spy(self: FolderDataset, root: Path, part: Part, *rest: Any, **named: Any) -> None:
+        opened.append(part)
+        open_folder(self, root, part, *rest, **named)
 
     monkeypatch.setattr(FolderDataset, "__init__", spy)
     export_voc(tmp_path / "book", 20, seed=0, size=40)

@@ -21,7 +21,7 @@ def build(tmp_path: Path, **settings: object) -> None:
 
 
 def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="fp16 needs a GPU; use 32, or bf16"):
+    with pytest.raises(UserError, match="fp16 needs a GPU; use fp32, or bf16"):
         build(tmp_path, precision="fp16")
 
 
@@ -70,9 +70,9 @@ def test_bfloat16_that_is_slower_on_the_cpu(
     features: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "cpu_features", lambda: features)
-    with pytest.raises(UserError, match=r"train\.precision=bf16: bf16 is faster .*; use 32"):
+    with pytest.raises(UserError, match=r"train\.precision=bf16: bf16 is faster .*; use fp32"):
         build(tmp_path, precision="bf16")
-    build(tmp_path, precision="32")
+    build(tmp_path, precision="fp32")
 
 
 def test_training_in_bfloat16_learns_on_the_cpu(
@@ -80,7 +80,7 @@ def test_training_in_bfloat16_learns_on_the_cpu(
 ) -> None:
     monkeypatch.setattr(trainer, "cpu_features", lambda: {"avx512_bf16"})  # tiny, so slow will do
     runs = {}
-    for precision in ("32", "bf16"):
+    for precision in ("fp32", "bf16"):
         settings = [
             "train.steps=3",
             "train.sanity=false",
@@ -91,8 +91,8 @@ def test_training_in_bfloat16_learns_on_the_cpu(
         train(recipe, tmp_path / precision, quiet=True)
         lines = (tmp_path / precision / "metrics.csv").read_text().splitlines()[1:]
         runs[precision] = [float(line.split(",")[1]) for line in lines]
-    assert runs["bf16"] == pytest.approx(runs["32"], rel=0.05)
-    assert runs["bf16"] != runs["32"]
+    assert runs["bf16"] == pytest.approx(runs["fp32"], rel=0.05)
+    assert runs["bf16"] != runs["fp32"]
     assert runs["bf16"][-1] < runs["bf16"][0]
 
 

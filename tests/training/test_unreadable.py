@@ -38,9 +38,9 @@ def recipe_of(book: Path, overrides: list[str], *more: str) -> Recipe:
     return load_recipe("picturebook-inductive", settings)
 
 
-def damage(book: Path, split: str, count: int) -> list[Path]:
-    """Cuts the first pictures of a split in half."""
-    dataset = FolderDataset(book, "train" if split == "train" else "val")
+def damage(book: Path, part: str, count: int) -> list[Path]:
+    """Cuts the first pictures of a part in half."""
+    dataset = FolderDataset(book, "train" if part == "train" else "val")
     paths = [pair.picture for pair in dataset.pairs[:count]]
     for path in paths:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -55,16 +55,14 @@ class Setup:
 
     model: str
     data: str
-    split: str
+    part: str
     pictures: int
     embedded_clip: bool
 
     @property
     def lead(self) -> str:
         """First words of a page."""
-        words = (
-            f"{self.model} on {counted(self.pictures, 'picture')} of {self.data} ({self.split})."
-        )
+        words = f"{self.model} on {counted(self.pictures, 'picture')} of {self.data} ({self.part})."
         return f"{words} {CAUTION}" if self.embedded_clip else words
 
 

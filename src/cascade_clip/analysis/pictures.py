@@ -12,8 +12,8 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.folder import PLAIN, VOC
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.part import Part
 from cascade_clip.data.samples import Sample, SegmentationDataset
-from cascade_clip.data.split import Split
 from cascade_clip.io.find import find_pictures
 from cascade_clip.io.images import read_picture
 
@@ -35,7 +35,7 @@ class Pictures:
 
 
 def open_pictures(
-    settings: DataSettings, split: Split, length: int | None, out: Path
+    settings: DataSettings, part: Part, length: int | None, out: Path
 ) -> SegmentationDataset:
     """The data that `settings` name, or all pictures in a folder that has no masks; pictures in
     `out`, the folder of results, are left out.
@@ -45,7 +45,7 @@ def open_pictures(
     root = settings.root
     layouts = (PLAIN, VOC)
     if settings.name != "folder" or root is None:
-        return open_dataset(settings, split, length)
+        return open_dataset(settings, part, length)
     if any((root / layout.masks).is_dir() for layout in layouts):
-        return open_dataset(settings, split, length)
+        return open_dataset(settings, part, length)
     return Pictures(find_pictures([str(root)], out)[:length])

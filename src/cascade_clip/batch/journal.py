@@ -24,7 +24,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """A picture whose results are written."""
 
     name: str
@@ -97,7 +97,7 @@ class Journal:
         self.path.unlink(missing_ok=True)  # the last: a stopped run can be repeated
         return f"replaced: results of {count}, made with {self.difference}"
 
-    def done(self, item: Item, formats: Sequence[str]) -> Entry | None:
+    def done(self, item: Item, formats: Sequence[str]) -> JournalEntry | None:
         """The entry of a picture that need not be segmented again: the file is as it was, and its
         results in these formats are there."""
         entry = self.entries.get(item.name)
@@ -134,7 +134,7 @@ class Journal:
             self._begun = self._replaced = False
             self.begin()
 
-    def add(self, entry: Entry, segments: Sequence[Segment] | None = None) -> None:
+    def add(self, entry: JournalEntry, segments: Sequence[Segment] | None = None) -> None:
         """Keeps what is there of the picture in other formats; deletes it if the picture changed.
 
         Raises `UserError` if the folder can't be written to.
@@ -190,8 +190,8 @@ class Journal:
                     f"can't delete {self.folder / file}: {error.strerror or error}"
                 ) from error
 
-    def _read(self) -> tuple[Mapping[str, Any], dict[str, Entry]]:
-        entries: dict[str, Entry] = {}
+    def _read(self) -> tuple[Mapping[str, Any], dict[str, JournalEntry]]:
+        entries: dict[str, JournalEntry] = {}
         try:
             with self.path.open("rb") as file:
                 settings = dict(parse_json(file.readline(), "the head")["settings"])
@@ -206,11 +206,11 @@ class Journal:
         return settings, entries
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> JournalEntry | None:
     try:
         values = parse_json(line, "a line")
         values.pop("segments")
-        return Entry(**{**values, "formats": tuple(values["formats"])})
+        return JournalEntry(**{**values, "formats": tuple(values["formats"])})
     except (UserError, ValueError, KeyError, TypeError):
         return None  # the line that a killed run was at
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cascade_clip.batch.journal import Entry, Journal
+from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.segments import Segment
 from cascade_clip.batch.settings import settings_of
 from cascade_clip.batch.task import Task
@@ -23,7 +23,7 @@ class Labels:
     segments."""
 
     journal: Journal
-    entries: tuple[Entry, ...]
+    entries: tuple[JournalEntry, ...]
     left_out: frozenset[str] = frozenset()
     """Names of those that don't count."""
 
@@ -50,7 +50,7 @@ class Labels:
         """The segments of each entry; those of one are in memory at a time."""
         return (segments or () for segments in self.journal.segments(self.names))
 
-    def with_segments(self) -> Iterator[tuple[Entry, tuple[Segment, ...]]]:
+    def with_segments(self) -> Iterator[tuple[JournalEntry, tuple[Segment, ...]]]:
         """Each entry with its segments."""
         return zip(self.entries, self.segments(), strict=True)
 
@@ -66,7 +66,7 @@ class Labels:
         stale = {name: problem for name, problem in problems.items() if problem is not None}
         return self.without(stale), [*stale.values()]
 
-    def _problem(self, entry: Entry) -> str | None:
+    def _problem(self, entry: JournalEntry) -> str | None:
         now = file_stamp(Path(entry.source))
         if now == "missing":
             return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cascade_clip.batch.items import Failure, Item
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.segments import Segment, class_segments, find_segments
 from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
@@ -32,7 +32,7 @@ READ_AHEAD, WRITE_BEHIND = 4, 2
 class Done:
     """A picture whose results are in the folder."""
 
-    entry: Entry
+    entry: JournalEntry
     segments: tuple[Segment, ...] | None = None
     before: bool = False
     """An earlier run had done it."""
@@ -124,7 +124,7 @@ class Pipeline:
         assert result.confidence is not None
         covered = result.confidence[result.labels >= 0].astype(float)
         height, width = result.labels.shape
-        entry = Entry(
+        entry = JournalEntry(
             name=item.name,
             source=item.source,
             stamp=item.stamp,

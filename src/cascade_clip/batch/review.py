@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
 from cascade_clip.data.pairs import read_mask
@@ -46,7 +46,7 @@ def write_review(labels: Labels, path: Path, count: int) -> Path:
     return path
 
 
-def _card(entry: Entry, segments: tuple[Segment, ...] | None, labels: Labels) -> str:
+def _card(entry: JournalEntry, segments: tuple[Segment, ...] | None, labels: Labels) -> str:
     unsure = heapq.nsmallest(NAMED, segments or (), key=lambda segment: segment.confidence)
     named = ", ".join(f"{labels.classes[s.label]} {s.confidence:.2f}" for s in unsure)
     caption = f"{entry.name} · {entry.confidence:.2f} · {named or 'nothing found'}"
@@ -56,7 +56,7 @@ def _card(entry: Entry, segments: tuple[Segment, ...] | None, labels: Labels) ->
         return html.paragraph(f"{entry.name}: {error}")
 
 
-def _thumbnail(entry: Entry, labels: Labels) -> bytes:
+def _thumbnail(entry: JournalEntry, labels: Labels) -> bytes:
     """The picture under its mask, as a JPEG file."""
     image = Image.fromarray(read_picture(Path(entry.source)))
     scale = min(1.0, THUMBNAIL / max(image.size))

@@ -12,8 +12,8 @@ import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
 from cascade_clip.cli.evaluate import check_data, data_settings
-from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
-from cascade_clip.data.split import Split, read_split
+from cascade_clip.cli.options import Data, ModelArgument, PartName, Quiet, Root, Scenes, Seed
+from cascade_clip.data.part import Part, read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
 
@@ -68,7 +68,7 @@ def cka(
     root: Root = None,
     scenes: Scenes = None,
     seed: Seed = None,
-    split: SplitName = "test",
+    part: PartName = "test",
     blocks: Blocks = None,
     features: Annotated[
         FeatureKind,
@@ -82,7 +82,7 @@ def cka(
 
     Needs no masks: --data may be any folder of pictures.
     """
-    task = _open("cka", model, against, _DataOptions(data, root, scenes, seed, split), out)
+    task = _open("cka", model, against, _DataOptions(data, root, scenes, seed, part), out)
 
     from cascade_clip.analysis.cka.compute import block_cka, deal
     from cascade_clip.analysis.cka.report import write_cka
@@ -107,13 +107,13 @@ def localization(
     root: Root = None,
     scenes: Scenes = None,
     seed: Seed = None,
-    split: SplitName = "test",
+    part: PartName = "test",
     blocks: Blocks = None,
     out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """How well each block's patches tell an object from its surroundings."""
-    task = _open("localization", model, against, _DataOptions(data, root, scenes, seed, split), out)
+    task = _open("localization", model, against, _DataOptions(data, root, scenes, seed, part), out)
 
     from cascade_clip.analysis.localization.compute import localize, map_examples
     from cascade_clip.analysis.localization.report import write_localization
@@ -139,12 +139,12 @@ def stages(
     root: Root = None,
     scenes: Scenes = None,
     seed: Seed = None,
-    split: SplitName = "test",
+    part: PartName = "test",
     out: Out = None,
     quiet: Quiet = False,
 ) -> None:
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
-    task = _open("stages", model, against, _DataOptions(data, root, scenes, seed, split), out)
+    task = _open("stages", model, against, _DataOptions(data, root, scenes, seed, part), out)
 
     from cascade_clip.analysis.stages.compute import (
         level_weights,
@@ -185,7 +185,7 @@ class _DataOptions:
     root: Path | None
     scenes: int | None
     seed: int | None
-    split: str
+    part: str
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
     check_trained(model, "analyze")
     if against not in (NOTHING, UNTRAINED):
         check_trained(against, "analyze")
-    split = read_split(options.split)
+    part = read_part(options.part)
     check_data(options.data)
     if out is None:
         out = (Path(model) if Path(model).is_dir() else RUNS) / f"analysis-{command}"
@@ -219,12 +219,12 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
 
     bundle = load_bundle(model)
     settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
-    dataset = _open_dataset(command, settings, split, options.scenes, out)
+    dataset = _open_dataset(command, settings, part, options.scenes, out)
     subjects = open_subjects(bundle, settings, None if against == NOTHING else against)
     setup = Setup(
         model=f"{subjects[0].name} ({model})",
         data=str(settings.root) if settings.name == "folder" else settings.name,
-        split=options.split,
+        part=options.part,
         pictures=len(dataset),
         embedded_clip=bundle.recipe.model.clip.model == EMBEDDED,
     )
@@ -232,14 +232,14 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
 
 
 def _open_dataset(
-    command: str, settings: DataSettings, split: Split, scenes: int | None, out: Path
+    command: str, settings: DataSettings, part: Part, scenes: int | None, out: Path
 ) -> SegmentationDataset:
     from cascade_clip.analysis.pictures import open_pictures
     from cascade_clip.data.factory import open_dataset
 
     if command == "cka":
-        return open_pictures(settings, split, scenes, out)
-    return open_dataset(settings, split, scenes)
+        return open_pictures(settings, part, scenes, out)
+    return open_dataset(settings, part, scenes)
 
 
 def _choose(dataset: SegmentationDataset) -> list[Sample]:

@@ -16,7 +16,7 @@ from cascade_clip.io.find import each_once, find_pictures, read_list
 from cascade_clip.support.messages import Console, notice
 
 if TYPE_CHECKING:
-    from cascade_clip.batch.journal import Entry
+    from cascade_clip.batch.journal import JournalEntry
     from cascade_clip.batch.pipeline import Outcome
     from cascade_clip.io.folder_lock import HeldFolder
 
@@ -38,7 +38,7 @@ def find_files(pictures: Sequence[str], out: Path) -> list[Path]:
 class Tally:
     """What became of the pictures."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
     """Of those whose results are in the folder."""
     before: int = 0
     """How many of them an earlier run had done."""

@@ -93,7 +93,7 @@ def check(
     console = Console()
     if report.classes is not None:
         console.print(_class_table(report, report.classes))
-    console.print(_split_table(report))
+    console.print(_part_table(report))
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     problems = [f"{problem.kind}: {problem.message}" for problem in report.problems]
@@ -144,11 +144,11 @@ def _print_report(report: Report) -> None:
     table = Table("list", "pictures", "published")
     for column in table.columns[1:]:
         column.justify = "right"
-    for split, count in report.counts.items():
-        table.add_row(split, f"{count:,}", f"{report.expected[split]:,}")
+    for part, count in report.counts.items():
+        table.add_row(part, f"{count:,}", f"{report.expected[part]:,}")
     console.print(table)
     console.print(f"masks: {report.made:,} made, {report.kept:,} kept", highlight=False)
-    short = [split for split, count in report.counts.items() if count != report.expected[split]]
+    short = [part for part, count in report.counts.items() if count != report.expected[part]]
     if short:
         notice(f"warning: {' and '.join(short)}: not the number of pictures in published results")
     for note in report.notes:
@@ -170,17 +170,17 @@ def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -
         console.print(f"  ... and {len(lines) - shown:,} more", highlight=False)
 
 
-def _split_table(report: CheckReport) -> Table:
-    """One row a split: pictures, pixels, and the shares that are ignored and unlabelled."""
+def _part_table(report: CheckReport) -> Table:
+    """One row a part: pictures, pixels, and the shares that are ignored and unlabelled."""
     from rich.table import Table
 
-    table = Table("split", "pictures", "megapixels", "ignored %", "unlabelled %")
+    table = Table("part", "pictures", "megapixels", "ignored %", "unlabelled %")
     for column in table.columns[1:]:
         column.justify = "right"
-    for split, found in report.contents.items():
+    for part, found in report.contents.items():
         pixels = max(found.pixels, 1)
         table.add_row(
-            split,
+            part,
             f"{found.pictures:,}",
             f"{found.pixels / 1e6:,.2f}",
             f"{100 * found.ignored / pixels:.1f}",
@@ -190,18 +190,18 @@ def _split_table(report: CheckReport) -> Table:
 
 
 def _class_table(report: CheckReport, classes: ClassSet) -> Table:
-    """One row a class: its share of the pixels of a split, and the pictures it is in."""
+    """One row a class: its share of the pixels of a part, and the pictures it is in."""
     from rich.markup import escape
     from rich.table import Table
 
-    splits = {split: found for split, found in report.contents.items() if found.pictures}
+    parts = {part: found for part, found in report.contents.items() if found.pictures}
     table = Table("class", "")
-    for split in splits:
-        table.add_column(f"{split}: % of pixels", justify="right")
+    for part in parts:
+        table.add_column(f"{part}: % of pixels", justify="right")
         table.add_column("in pictures", justify="right")
     for name in classes.names:
         row = [escape(name), "unseen" if name in classes.unseen else ""]
-        for found in splits.values():
+        for found in parts.values():
             row.append(f"{100 * found.class_pixels[name] / max(found.pixels, 1):.2f}")
             row.append(f"{found.class_pictures[name]:,}")
         table.add_row(*row)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from cascade_clip.checkpoint.locate import check_trained
-from cascade_clip.cli.options import Data, ModelArgument, Quiet, Root, Scenes, Seed, SplitName
-from cascade_clip.data.split import read_split
+from cascade_clip.cli.options import Data, ModelArgument, PartName, Quiet, Root, Scenes, Seed
+from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
 from cascade_clip.support.messages import did_you_mean
@@ -32,10 +32,13 @@ def evaluate(
     root: Root = None,
     scenes: Scenes = None,
     seed: Seed = None,
-    split: SplitName = "test",
-    class_split: Annotated[
+    part: PartName = "test",
+    split: Annotated[
         str | None,
-        typer.Option(help="Split of the data's classes.", show_default="as trained, or standard"),
+        typer.Option(
+            help="Name of the seen/unseen split of the classes.",
+            show_default="as trained, or standard",
+        ),
     ] = None,
     templates: Annotated[
         Templates | None, typer.Option(help="Prompt templates.", show_default="as trained")
@@ -72,7 +75,7 @@ def evaluate(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     """
     check_trained(model, "evaluate")
-    read_split(split)
+    read_part(part)
     check_data(data)
     if out is not None:
         check_result(out)
@@ -89,7 +92,7 @@ def evaluate(
 
     bundle = load_bundle(model)
     trained = bundle.recipe.data
-    settings = data_settings(trained, data, root, class_split, seed)
+    settings = data_settings(trained, data, root, split, seed)
     if templates is not None:
         settings = settings.model_copy(update={"templates": templates.value})
     recipe = bundle.recipe.model_copy(update={"data": settings})
@@ -99,7 +102,7 @@ def evaluate(
         found = measure(
             bundle,
             recipe,
-            split=split,
+            part=part,
             pictures=scenes,
             raw_clip=raw_clip,
             workers=workers,
@@ -115,7 +118,7 @@ def evaluate(
     if out is None and Path(model).is_dir():
         out = Path(model) / _result_file(trained, settings)
     if out is not None:
-        write_metrics(out, found.rows, settings, split, classes, recipe.seen_score_offset)
+        write_metrics(out, found.rows, settings, part, classes, recipe.seen_score_offset)
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
         shown = f"{page}{replaced(page)}"
         write_run_report(page, found, run=Path(model))
@@ -150,7 +153,7 @@ def data_settings(
     trained: DataSettings,
     data: str | None,
     root: Path | None,
-    class_split: str | None,
+    split: str | None,
     seed: int | None,
 ) -> DataSettings:
     """The data that the options name, prepared as the model was trained."""
@@ -159,8 +162,8 @@ def data_settings(
         values = _named(data, trained)
     if root is not None:
         values["root"] = _checked_root(root, values.get("name", trained.name))
-    if class_split is not None:
-        values["split"] = class_split
+    if split is not None:
+        values["split"] = split
     if seed is not None:
         values["picturebook"] = trained.picturebook.model_copy(update={"seed": seed})
     return trained.model_copy(update=values)

@@ -41,10 +41,10 @@ Root = Annotated[
 ]
 Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
 Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
-SplitName = Annotated[
+PartName = Annotated[
     str,
     typer.Option(
-        "--split",
+        "--part",
         help="test, val or calibration (of the picture book, or of files with calibration.txt).",
     ),
 ]

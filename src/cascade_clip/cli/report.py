@@ -9,14 +9,14 @@ import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
 from cascade_clip.cli.evaluate import check_result, replaced
-from cascade_clip.cli.options import ModelArgument, Quiet, Scenes, SplitName
-from cascade_clip.data.split import read_split
+from cascade_clip.cli.options import ModelArgument, PartName, Quiet, Scenes
+from cascade_clip.data.part import read_part
 
 
 def report(
     model: ModelArgument,
     scenes: Scenes = None,
-    split: SplitName = "test",
+    part: PartName = "test",
     raw_clip: Annotated[
         bool, typer.Option("--raw-clip", help="Show CLIP without training next to it.")
     ] = False,
@@ -31,7 +31,7 @@ def report(
 ) -> None:
     """Write a page about a model: metrics, classes, worst and best pictures, curves, settings."""
     check_trained(model, "report")
-    read_split(split)
+    read_part(part)
     folder = Path(model) if Path(model).is_dir() else None
     if out is None:
         # A folder named like the embedded model would take its place.
@@ -45,7 +45,7 @@ def report(
 
     bundle = load_bundle(model)
     found = measure(
-        bundle, bundle.recipe, split=split, pictures=scenes, raw_clip=raw_clip, quiet=quiet
+        bundle, bundle.recipe, part=part, pictures=scenes, raw_clip=raw_clip, quiet=quiet
     )
     shown = f"{out}{replaced(out)}"
     write_run_report(out, found, folder)

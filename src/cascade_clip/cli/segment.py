@@ -28,7 +28,7 @@ from cascade_clip.support.messages import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cascade_clip.batch.journal import Entry
+    from cascade_clip.batch.journal import JournalEntry
     from cascade_clip.inference.query import Query
 
 
@@ -129,7 +129,7 @@ def _counts(done: Tally) -> str:
     return text
 
 
-def _table(entries: Sequence[Entry], query: Query) -> Table:
+def _table(entries: Sequence[JournalEntry], query: Query) -> Table:
     """Classes by their share of all pixels."""
     from rich.markup import escape
     from rich.table import Table

@@ -44,7 +44,7 @@ def class_table(rows: Mapping[str, Metrics], classes: ClassSet) -> Table:
 
 def seeds_table(summary: SeedSummary) -> Table:
     """One row per seed and one with mean ± spread, in percent."""
-    table = Table(title=f"percent, test split; {SPLIT_MEANING}; h: their harmonic mean")
+    table = Table(title=f"percent, test part; {SPLIT_MEANING}; h: their harmonic mean")
     table.add_column("seed")
     for column in ("pAcc", "mIoU", "S", "U", "h"):
         table.add_column(column, justify="right")

@@ -111,7 +111,7 @@ def _report(recipe: Recipe, out: Path, quiet: bool) -> Path:
 
     bundle = load_bundle(out)
     pictures = recipe.train.validation_pictures
-    found = measure(bundle, bundle.recipe, split="val", pictures=pictures, quiet=quiet)
+    found = measure(bundle, bundle.recipe, part="val", pictures=pictures, quiet=quiet)
     return write_run_report(out / "report.html", found, out)
 
 

@@ -31,11 +31,11 @@ class PicturebookSettings(Settings):
     """The drawn world; scenes are drawn while training, none is stored."""
 
     seed: Annotated[int, Field(ge=0, lt=10_000)] = 0
-    """Seed of the training scenes; the other splits are drawn from seeds 10,000 apart."""
+    """Seed of the training scenes; the other parts have seeds 10,000 apart."""
     size: Annotated[int, Field(gt=0, le=4096)] = 128
     """Side of a scene in pixels."""
     eval_scenes: Count = 300
-    """Scenes in the test split."""
+    """Scenes in the test part."""
     things: tuple[Few, Few] = (1, 3)
     """Fewest and most things in a scene."""
     thing_size: tuple[ThingSize, ThingSize] = (0.45, 0.82)

@@ -47,8 +47,8 @@ class TrainSettings(Settings):
     weight_decay: NonNegativeFloat = 0.01
     """AdamW's: the share of all trained weights that a step takes away, divided by the learning
     rate, from 0 on; 0: none."""
-    precision: Literal["32", "bf16", "fp16"] = "32"
-    """Numbers of the network: `32`, float32; `bf16`, or on GPUs `fp16`, mixed with float32.
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the computation: `fp32`; mixed with it `bf16` or, on GPUs, `fp16`.
     On CPUs without instructions for it, `bf16` is refused, as slower."""
     compile: Literal["auto"] | bool = "auto"
     """Whether the network goes through `torch.compile`; `auto`: on a GPU with Triton."""
@@ -74,7 +74,7 @@ class TrainSettings(Settings):
     validate_every: CountOrNone = 1000
     """Steps between validations; 0 never validates."""
     validation_pictures: Count = 100
-    """Pictures of the validation split that are looked at each time."""
+    """Pictures of the validation part that are looked at each time."""
     sample_pictures: CountOrNone = 4
     """Of these, so many are drawn with truth and prediction each time; 0 draws none."""
     sanity: bool = True

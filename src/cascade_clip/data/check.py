@@ -35,7 +35,7 @@ class Examined:
 
 @dataclass
 class Contents:
-    """What the masks of one split hold."""
+    """What the masks of one part hold."""
 
     pictures: int = 0
     pixels: int = 0
@@ -66,7 +66,7 @@ class CheckReport:
     root: Path
     classes: ClassSet | None
     contents: Mapping[str, Contents]
-    """By split."""
+    """By part."""
     problems: Sequence[DataProblem]
     notes: Sequence[str]
     """Worth knowing, but no hindrance."""
@@ -77,7 +77,7 @@ class CheckReport:
         return {
             "data": str(self.root),
             "classes": list(names),
-            "splits": {split: _plain(found, names) for split, found in self.contents.items()},
+            "parts": {part: _plain(found, names) for part, found in self.contents.items()},
             "problems": [{**asdict(found), "file": str(found.file)} for found in self.problems],
             "notes": list(self.notes),
         }
@@ -88,23 +88,23 @@ class CheckReport:
         write_text(path, text)
 
 
-def check(found: Survey, jobs: int, tell: Callable[[int, int], None]) -> CheckReport:
-    """Examines all files of a surveyed data set; `tell` hears how many pictures are done, of how
-    many."""
+def check(found: Survey, jobs: int, progress: Callable[[int, int], None]) -> CheckReport:
+    """Examines all files of a surveyed data set; `progress` takes how many pictures are done, and
+    of how many."""
     names = () if found.classes is None else found.classes.names
-    contents = {split: Contents() for split in found.splits}
+    contents = {part: Contents() for part in found.parts}
     problems = list(found.problems)
-    splits_of: dict[Pair, list[str]] = {}
-    for split, pairs in found.splits.items():
+    parts_of: dict[Pair, list[str]] = {}
+    for part, pairs in found.parts.items():
         for pair in pairs:
-            splits_of.setdefault(pair, []).append(split)
+            parts_of.setdefault(pair, []).append(part)
     function = partial(examine, None if found.classes is None else len(names))
-    with closing(in_processes(function, list(splits_of), jobs)) as results:
+    with closing(in_processes(function, list(parts_of), jobs)) as results:
         for done, examined in enumerate(results, 1):
             problems += examined.problems
-            for split in splits_of[examined.pair]:
-                contents[split].add(examined.pixels, names)
-            tell(done, len(splits_of))
+            for part in parts_of[examined.pair]:
+                contents[part].add(examined.pixels, names)
+            progress(done, len(parts_of))
     problems.sort(key=lambda problem: (problem.kind, str(problem.file), problem.message))
     notes = _notes(found.classes, contents)
     return CheckReport(found.root, found.classes, contents, problems, notes)
@@ -159,12 +159,12 @@ def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[
 
 def _notes(classes: ClassSet | None, contents: Mapping[str, Contents]) -> list[str]:
     notes = []
-    for split, found in contents.items():
+    for part, found in contents.items():
         absent = [] if classes is None else [c for c in classes.names if not found.class_pixels[c]]
-        if absent and found.pictures and split in LISTED:
-            notes.append(f"{split}: no pixel of {', '.join(absent)}")
+        if absent and found.pictures and part in LISTED:
+            notes.append(f"{part}: no pixel of {', '.join(absent)}")
         if found.without_class:
-            notes.append(f"{split}: {found.without_class} masks in which no pixel has a class")
+            notes.append(f"{part}: {found.without_class} masks in which no pixel has a class")
     return notes
 
 

@@ -6,32 +6,30 @@ from cascade_clip.config import DataSettings
 from cascade_clip.data.class_lists import STANDARD, ClassList
 from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.data.folder import FolderDataset
+from cascade_clip.data.part import Part
 from cascade_clip.data.prepared import PreparedDataset
 from cascade_clip.data.samples import SegmentationDataset
-from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN
 
 
 def open_dataset(
-    settings: DataSettings, split: Split, length: int | None = None
+    settings: DataSettings, part: Part, length: int | None = None
 ) -> SegmentationDataset:
-    """One split of the data set that `settings` name, at most `length` pictures of it.
+    """One part of the data set that `settings` name, at most `length` pictures of it.
 
     Raises `UserError` if files are missing or make no sense.
     """
     if settings.name == "picturebook":
         ClassList(CLASSES, {STANDARD: UNSEEN}).class_set(settings.split, settings.synonyms)
         return PicturebookDataset(
-            settings.picturebook, split, length or settings.picturebook.eval_scenes
+            settings.picturebook, part, length or settings.picturebook.eval_scenes
         )
-    root, class_split, synonyms = settings.root, settings.split, settings.synonyms
+    root, split, synonyms = settings.root, settings.split, settings.synonyms
     if settings.name != "folder":
-        return PreparedDataset(
-            root, settings.name, split, length, class_split=class_split, synonyms=synonyms
-        )
+        return PreparedDataset(root, settings.name, part, length, split=split, synonyms=synonyms)
     assert root is not None
-    return FolderDataset(root, split, length, class_split=class_split, synonyms=synonyms)
+    return FolderDataset(root, part, length, split=split, synonyms=synonyms)
 
 
 def has_calibration(settings: DataSettings) -> bool:

@@ -10,7 +10,7 @@ from typing import get_args
 from cascade_clip.class_names import composed
 from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
-from cascade_clip.data.split import Split
+from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import is_picture
 from cascade_clip.io.lines import read_lines
@@ -44,11 +44,11 @@ class FolderDataset(PairDataset):
       254 means unlabelled (in the transductive setting such pixels take pseudo-labels);
     - `train.txt` and `val.txt` (in VOC's layout under `ImageSets/Segmentation`), optional, list
       picture names without ending. Without them one picture in ten, told by its name, is held out;
-    - `calibration.txt`, optional beside these two, lists the pictures of the split `calibration`.
+    - `calibration.txt`, optional beside these two, lists the pictures of the part `calibration`.
 
     `test` is the pictures of `val.txt`, or those held out, as `val` is.
 
-    Raises `UserError` for missing files, empty lists, bad class names, and the split `calibration`
+    Raises `UserError` for missing files, empty lists, bad class names, and the part `calibration`
     without a list; `__getitem__` also for files that can't be read, masks of another size and
     labels beyond the classes.
     """
@@ -56,15 +56,15 @@ class FolderDataset(PairDataset):
     def __init__(
         self,
         root: Path,
-        split: Split,
+        part: Part,
         length: int | None = None,
         *,
-        class_split: str = STANDARD,
+        split: str = STANDARD,
         synonyms: bool = False,
     ) -> None:
         layout = find_layout(root)
-        classes = read_folder_classes(root).class_set(class_split, synonyms)
-        pictures = _pictures(root, layout, list_of(split))[:length]
+        classes = read_folder_classes(root).class_set(split, synonyms)
+        pictures = _pictures(root, layout, list_of(part))[:length]
         masks = root / layout.masks
         super().__init__([Pair(p, masks / f"{p.stem}.png") for p in pictures], classes)
 
@@ -133,7 +133,9 @@ def _pictures(root: Path, layout: Layout, kind: ListName) -> list[Path]:
     elif kind == "calibration":
         raise no_calibration(lists[kind])
     elif any(path.is_file() for path in lists.values()):
-        raise UserError(f"{lists[kind]} is missing; list the picture names of both splits or none")
+        raise UserError(
+            f"{lists[kind]} is missing; list the picture names of both train and val, or neither"
+        )
     else:
         names = [name for name in found if is_held_out(name) == (kind == "val")]
         source = f"{folder} (without lists, 1 picture in {HELD_OUT} is held out)"

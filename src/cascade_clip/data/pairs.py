@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.part import Part
 from cascade_clip.data.samples import Sample
-from cascade_clip.data.split import Split
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import RGBArray, open_picture, read_picture
 
@@ -118,15 +118,15 @@ def read_mask(path: Path) -> NDArray[np.integer]:
         return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
-def list_of(split: Split) -> ListName:
-    """The list that holds the pictures of a split: files have no test pictures besides `val`."""
-    return "val" if split == "test" else split
+def list_of(part: Part) -> ListName:
+    """The list that holds the pictures of a part: files have no test pictures besides `val`."""
+    return "val" if part == "test" else part
 
 
 def no_calibration(path: Path) -> UserError:
     """That there is no list of calibration pictures, which would lie at `path`."""
     return UserError(
-        "this data has no split 'calibration', only the picture book draws one; take test or val, "
+        "this data has no part 'calibration', only the picture book draws one; take test or val, "
         f"or list pictures that are in neither of train.txt and val.txt in {path}"
     )
 

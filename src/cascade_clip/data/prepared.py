@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import STANDARD, load_class_list
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
-from cascade_clip.data.split import Split
+from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 
@@ -49,7 +49,7 @@ class Preparation(BaseModel):
 
 
 class PreparedDataset(PairDataset):
-    """One split of a prepared data set; `test` is the pictures of `val.txt`, as `val` is.
+    """One part of a prepared data set; `test` is the pictures of `val.txt`, as `val` is.
 
     Raises `UserError` if the preparation is missing, incomplete or of another version, if files
     have gone since, for an unknown split of the classes, or for `calibration` without such a list.
@@ -59,19 +59,19 @@ class PreparedDataset(PairDataset):
         self,
         root: Path | None,
         name: PreparedName,
-        split: Split,
+        part: Part,
         length: int | None = None,
         *,
-        class_split: str = STANDARD,
+        split: str = STANDARD,
         synonyms: bool = False,
     ) -> None:
-        classes = load_class_list(name).class_set(class_split, synonyms)
+        classes = load_class_list(name).class_set(split, synonyms)
         if root is None:
             raise UserError(
                 f"data set {name} needs its folder: data.root=DIR, or --root DIR with `evaluate`; "
                 f"see `cascade-clip prepare {COMMANDS[name]} --help`"
             )
-        super().__init__(read_pairs(root, name, list_of(split))[:length], classes)
+        super().__init__(read_pairs(root, name, list_of(part))[:length], classes)
 
 
 def prepared_folder(root: Path, name: PreparedName) -> Path:

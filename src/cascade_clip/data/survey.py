@@ -61,8 +61,8 @@ class Survey:
     classes: ClassSet | None = None
     """With one of their splits; None if the class names are wrong: labels are then not held
     against them."""
-    splits: dict[str, list[Pair]] = field(default_factory=dict)
-    """Pictures that are there, with the masks they should have; one may be in several splits."""
+    parts: dict[str, list[Pair]] = field(default_factory=dict)
+    """Pictures that are there, with the masks they should have; one may be in several parts."""
     problems: list[DataProblem] = field(default_factory=list)
 
     def add(self, kind: Kind, file: Path, message: str) -> None:
@@ -93,11 +93,11 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
     lists: tuple[ListName, ...] = LISTED
     if calibration_list(root, name).is_file():
         lists = (*LISTED, "calibration")
-    for split in lists:
+    for part in lists:
         try:
-            found.splits[split] = read_pairs(root, name, split)
+            found.parts[part] = read_pairs(root, name, part)
         except UserError as error:
-            found.add("list", folder / f"{split}.txt", str(error))
+            found.add("list", folder / f"{part}.txt", str(error))
     _take_out_missing_pictures(found)
     _find_overlaps(found, folder)
     _find_masks_without_picture(found, folder / "masks")
@@ -116,18 +116,18 @@ def _survey_folder(root: Path, layout: Layout) -> Survey:
     pairs = _pairs_by_stem(found, root / layout.pictures, root / layout.masks)
     lists = list_files(root, layout)
     if any(path.is_file() for path in lists.values()):
-        for split, path in lists.items():
-            if split in LISTED or path.is_file():
-                found.splits[split] = list(_listed(found, path, pairs))
-        listed = {pair for listed in found.splits.values() for pair in listed}
+        for part, path in lists.items():
+            if part in LISTED or path.is_file():
+                found.parts[part] = list(_listed(found, path, pairs))
+        listed = {pair for listed in found.parts.values() for pair in listed}
         others = (pair for pair in pairs.values() if pair not in listed)
         if unlisted := [pair for pair in others if pair.mask.is_file()]:
-            found.splits[UNLISTED] = unlisted
+            found.parts[UNLISTED] = unlisted
         _find_overlaps(found, root / layout.lists)
     else:
-        for split in LISTED:
-            wanted = split == "val"
-            found.splits[split] = [p for stem, p in pairs.items() if is_held_out(stem) == wanted]
+        for part in LISTED:
+            wanted = part == "val"
+            found.parts[part] = [p for stem, p in pairs.items() if is_held_out(stem) == wanted]
     _find_empty(found)
     _find_masks_without_picture(found, root / layout.masks)
     return found
@@ -159,31 +159,31 @@ def _listed(found: Survey, path: Path, pairs: dict[str, Pair]) -> Iterator[Pair]
 
 
 def _take_out_missing_pictures(found: Survey) -> None:
-    for split, pairs in found.splits.items():
+    for part, pairs in found.parts.items():
         for pair in pairs:
             if not pair.picture.is_file():
                 found.add("missing picture", pair.picture, f"{pair.picture} is missing")
-        found.splits[split] = [pair for pair in pairs if pair.picture.is_file()]
+        found.parts[part] = [pair for pair in pairs if pair.picture.is_file()]
 
 
 def _find_overlaps(found: Survey, folder: Path) -> None:
     """Pictures to train on, to test on and to choose settings on must not be the same."""
     for one, other in combinations(USES, 2):
-        taken = set(found.splits.get(one, ()))
-        for pair in found.splits.get(other, ()):
+        taken = set(found.parts.get(one, ()))
+        for pair in found.parts.get(other, ()):
             if pair in taken:
                 message = f"{pair.picture.stem} is listed for {USES[one]} and for {USES[other]}"
                 found.add("list", folder / f"{other}.txt", message)
 
 
 def _find_empty(found: Survey) -> None:
-    for split, pairs in found.splits.items():
+    for part, pairs in found.parts.items():
         if not pairs:
-            found.add("list", found.root, f"{found.root} has no {split} pictures")
+            found.add("list", found.root, f"{found.root} has no {part} pictures")
 
 
 def _find_masks_without_picture(found: Survey, folder: Path) -> None:
-    wanted = {pair.mask.name for pairs in found.splits.values() for pair in pairs}
+    wanted = {pair.mask.name for pairs in found.parts.values() for pair in pairs}
     for mask in _masks(folder):
         if mask.name not in wanted:
             found.add("mask without picture", mask, f"{mask} belongs to no picture")

@@ -50,7 +50,7 @@ class Findings:
     judgement: Judgement
     """Which classes of the data count as seen."""
     dataset: SegmentationDataset
-    split: str
+    part: str
     text_embeddings: Tensor
     """(C, d), in the order of the classes"""
     accuracies: Accuracies

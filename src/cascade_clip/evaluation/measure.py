@@ -12,7 +12,7 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.factory import open_dataset
-from cascade_clip.data.split import read_split
+from cascade_clip.data.part import read_part
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.findings import Accuracies, Findings
 from cascade_clip.evaluation.methods import Method, raw_clip_method
@@ -31,7 +31,7 @@ def measure(
     bundle: Bundle,
     recipe: Recipe,
     *,
-    split: str = "test",
+    part: str = "test",
     pictures: int | None = None,
     raw_clip: bool = False,
     workers: int | None = None,
@@ -46,12 +46,12 @@ def measure(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     Processes of one group divide the pictures among themselves, and all find the same.
 
-    Raises `UserError` for an unknown split and data that can't be read.
+    Raises `UserError` for an unknown part and data that can't be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if workers is None:
         workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
-    dataset = open_dataset(recipe.data, read_split(split), pictures)
+    dataset = open_dataset(recipe.data, read_part(part), pictures)
     share = Share.of_this_process(dataset)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
     methods = {recipe.name: Method(bundle.network, recipe)}
@@ -83,7 +83,7 @@ def measure(
         rows=rows,
         judgement=judgement,
         dataset=dataset,
-        split=split,
+        part=part,
         text_embeddings=text,
         accuracies=Accuracies(share.gather(accuracies[recipe.name].values)),
         seconds=seconds,

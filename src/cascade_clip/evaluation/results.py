@@ -18,7 +18,7 @@ def write_metrics(
     path: Path,
     rows: Mapping[str, Metrics],
     data: DataSettings,
-    split: str,
+    part: str,
     classes: ClassSet,
     seen_score_offset: float,
 ) -> Path:
@@ -29,7 +29,7 @@ def write_metrics(
     """
     content = {
         "data": data.model_dump(mode="json"),
-        "split": split,
+        "part": part,
         "seen": classes.seen,
         "unseen": classes.unseen,
         "seen_score_offset": seen_score_offset,

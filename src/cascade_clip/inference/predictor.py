@@ -40,7 +40,7 @@ def check_max_windows(max_windows: object) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class InferencePlan:
     """How pictures of one size go through the network."""
 
     size: Size
@@ -70,9 +70,9 @@ class Predictor:
         self.data = data
         self.device = device
         self.max_windows = max_windows
-        self._plans: OrderedDict[Size, Plan] = OrderedDict()
+        self._plans: OrderedDict[Size, InferencePlan] = OrderedDict()
 
-    def plan(self, picture: Size) -> Plan:
+    def plan(self, picture: Size) -> InferencePlan:
         """The plan for pictures of a size (height, width); made once."""
         if picture not in self._plans:
             self._plans[picture] = self._make_plan(picture)
@@ -136,7 +136,7 @@ class Predictor:
         pixels = resize_bilinear(stacked.permute(0, 3, 1, 2), list(size))  # (B, 3, h, w)
         return normalise(pixels, self.data.mean, self.data.std)
 
-    def _make_plan(self, picture: Size) -> Plan:
+    def _make_plan(self, picture: Size) -> InferencePlan:
         height, width = short_side_size(picture, self.data.short_side)
         wanted = (height, width)
         size = self._fitting_size(wanted)
@@ -147,7 +147,7 @@ class Predictor:
                 f"{self.max_windows} windows; it is shrunk to {size[1]} x {size[0]} instead of "
                 f"{wanted[1]} x {wanted[0]} for the network"
             )
-        return Plan(size, self._windows(size), note)
+        return InferencePlan(size, self._windows(size), note)
 
     def _fitting_size(self, wanted: Size) -> Size:
         """As large as `max_windows` allow, but no larger than `wanted`."""

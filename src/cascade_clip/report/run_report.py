@@ -45,8 +45,8 @@ def write_run_report(path: Path, findings: Findings, run: Path | None) -> Path:
     recipe = findings.method.recipe
     classes = findings.judgement.classes
     lead = (
-        f"{name} on {len(findings.accuracies.values)} pictures of {recipe.data.name} (split "
-        f"{findings.split}), {len(classes.names)} classes. {findings.judgement.meaning}."
+        f"{name} on {len(findings.accuracies.values)} pictures of {recipe.data.name} "
+        f"({findings.part}), {len(classes.names)} classes. {findings.judgement.meaning}."
     )
     history = read_history(run / "metrics.csv") if run and (run / "metrics.csv").is_file() else []
     sections = [

@@ -41,7 +41,7 @@ Result = dict[str, float | None]
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """Results on the test split by seed, their mean, and their sample standard deviation."""
+    """Results on the test part by seed, their mean, and their sample standard deviation."""
 
     per_seed: dict[int, Result]
     mean: Result
@@ -53,7 +53,7 @@ def train_seeds(
     recipe: Recipe, out: Path, count: int, resume: bool = False, quiet: bool = False
 ) -> SeedSummary:
     """Trains `count` seeds from `recipe.train.seed` on, each in `out/seed-N`, evaluates each on the
-    test split and writes the summary to `out/seeds.json`.
+    test part and writes the summary to `out/seeds.json`.
 
     With `resume`, finished seeds are taken as they are and an unfinished one goes on.
 
@@ -69,7 +69,7 @@ def train_seeds(
     if is_first_process():
         content = {
             "recipe": recipe.name,
-            "split": "test",
+            "part": "test",
             "seeds": {str(seed): result for seed, result in results.items()},
             "mean": summary.mean,
             "spread": summary.spread,
@@ -119,7 +119,7 @@ def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
     dataset = Share.of_this_process(open_dataset(recipe.data, "test"))
     silent = quiet or not is_first_process()
     with Progress(console=Console(stderr=True), disable=silent) as progress:
-        task = progress.add_task(f"seed {recipe.train.seed}, test split", total=len(dataset))
+        task = progress.add_task(f"seed {recipe.train.seed}, test part", total=len(dataset))
         metrics = evaluate_bundle(
             load_bundle(folder), dataset, recipe, device, partial(progress.advance, task)
         )

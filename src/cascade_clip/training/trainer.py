@@ -25,7 +25,7 @@ from cascade_clip.training.checkpoints import CheckpointFile
 from cascade_clip.training.logs import build_loggers
 
 PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "32": "32-true",
+    "fp32": "32-true",
     "bf16": "bf16-mixed",
     "fp16": "16-mixed",
 }
@@ -108,10 +108,10 @@ def _strategy(settings: TrainSettings) -> DDPStrategy | str:
 def _check_precision_on_cpu(precision: str) -> None:
     if precision == "fp16":
         raise UserError(
-            "train.precision=fp16 needs a GPU; use 32, or bf16 on a CPU with instructions for it"
+            "train.precision=fp16 needs a GPU; use fp32, or bf16 on a CPU with instructions for it"
         )
     if reason := why_slower(precision, cpu_features()):
-        raise UserError(f"train.precision={precision}: {reason}; use 32")
+        raise UserError(f"train.precision={precision}: {reason}; use fp32")
 
 
 def _check_launcher(settings: TrainSettings) -> None:

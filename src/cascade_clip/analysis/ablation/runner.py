@@ -42,7 +42,7 @@ class AblationPlan:
     steps: int
     seeds: int
     pictures: int
-    """Pictures of the test split."""
+    """Pictures of the test part."""
     out: Path
     jobs: int
     """Trainings side by side; with several, each gets one thread."""
@@ -131,7 +131,7 @@ def train_and_measure(run: Run, jobs: int) -> Row:
 
 
 def measure(run: Run) -> Row:
-    """Metrics of a trained run on the test split, with the recipe's own seen-score offset."""
+    """Metrics of a trained run on the test part, with the recipe's own seen-score offset."""
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -145,7 +145,7 @@ def _offset_sentence(found: StageFindings) -> str:
         f"Over all seen-score offsets, hIoU is highest at {signed(best.offset)} "
         f"({percent(best.hiou)}; at the model's own {found.ours.offset:g}: {percent(own)}). That "
         "was found by looking at the truth; choose an offset on other pictures "
-        f"{'(--split calibration) ' if found.has_calibration else ''}than those it is reported on."
+        f"{'(--part calibration) ' if found.has_calibration else ''}than those it is reported on."
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment, without_holes
 from cascade_clip.io.files import write_whole
@@ -48,7 +48,7 @@ def _meta(labels: Labels) -> Xml.Element:
 
 
 def _image(
-    number: int, entry: Entry, segments: Sequence[Segment], classes: Sequence[str]
+    number: int, entry: JournalEntry, segments: Sequence[Segment], classes: Sequence[str]
 ) -> Xml.Element:
     image = Xml.Element(
         "image",

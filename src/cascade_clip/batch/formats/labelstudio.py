@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment, without_holes
 from cascade_clip.io.files import write_text, write_whole
@@ -40,7 +40,9 @@ def _write_tasks(labels: Labels, path: Path) -> None:
         file.write("\n]\n")
 
 
-def _task(entry: Entry, segments: Sequence[Segment], classes: Sequence[str]) -> dict[str, Any]:
+def _task(
+    entry: JournalEntry, segments: Sequence[Segment], classes: Sequence[str]
+) -> dict[str, Any]:
     results = []
     for number, segment in enumerate(segments):
         corners = without_holes(segment.rings)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
@@ -18,7 +18,7 @@ from cascade_clip.support.printable import plain_file_name
 Placement = Literal["copy", "link"]
 
 
-def picture_file(entry: Entry) -> str:
+def picture_file(entry: JournalEntry) -> str:
     """The picture's file name among the results, unique as its entry's name is."""
     return entry.name + plain_file_name(Path(entry.source).suffix.lower())
 

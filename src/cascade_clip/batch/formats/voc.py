@@ -27,8 +27,8 @@ def write(labels: Labels, out: Path, placement: Placement) -> None:
         mask.parent.mkdir(parents=True, exist_ok=True)
         write_whole(mask, partial(shutil.copyfile, labels.mask(name)))
     trained, held_out = split_by_name(labels.names)
-    for split, listed in (("train", trained), ("val", held_out)):
-        write_text(out / LISTS / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+    for part, listed in (("train", trained), ("val", held_out)):
+        write_text(out / LISTS / f"{part}.txt", "".join(f"{name}\n" for name in listed))
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in labels.classes))
     colours = zip(labels.classes, labels.colours, strict=True)
     lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours]

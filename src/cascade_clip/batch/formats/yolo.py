@@ -9,7 +9,7 @@ import yaml
 
 from cascade_clip.batch.formats.pictures import Placement, place_pictures, remove_left_out
 from cascade_clip.batch.formats.split import split_by_name
-from cascade_clip.batch.journal import Entry
+from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment, without_holes
 from cascade_clip.io.files import write_text
@@ -43,7 +43,7 @@ def _write_part(labels: Labels, out: Path, part: str, placement: Placement) -> N
         write_text(folder / f"{entry.name}.txt", _lines(entry, segments))
 
 
-def _lines(entry: Entry, segments: Sequence[Segment]) -> str:
+def _lines(entry: JournalEntry, segments: Sequence[Segment]) -> str:
     lines = []
     for segment in segments:
         corners = without_holes(segment.rings)

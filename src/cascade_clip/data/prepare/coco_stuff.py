@@ -12,27 +12,27 @@ EXPECTED = {"train": 118_287, "val": 5_000}
 HIGHEST = 181
 
 
-def pictures_of(split: str) -> Source:
-    """COCO's pictures of one split."""
+def pictures_of(part: str) -> Source:
+    """COCO's pictures of one part."""
     return Source(
-        archive=f"{split}2017.zip",
-        inside=f"{split}2017",
-        folders=(f"images/{split}2017", f"{split}2017"),
+        archive=f"{part}2017.zip",
+        inside=f"{part}2017",
+        folders=(f"images/{part}2017", f"{part}2017"),
         sign="*.jpg",
         page="https://cocodataset.org/#download",
     )
 
 
-def maps_of(split: str) -> Source:
-    """COCO-Stuff's maps of one split."""
+def maps_of(part: str) -> Source:
+    """COCO-Stuff's maps of one part."""
     return Source(
         archive="stuffthingmaps_trainval2017.zip",
-        inside=f"{split}2017",
+        inside=f"{part}2017",
         folders=(
-            f"annotations/{split}2017",
-            f"stuffthingmaps/{split}2017",
-            f"stuffthingmaps_trainval2017/{split}2017",
-            f"{split}2017",
+            f"annotations/{part}2017",
+            f"stuffthingmaps/{part}2017",
+            f"stuffthingmaps_trainval2017/{part}2017",
+            f"{part}2017",
         ),
         sign="*.png",
         page="https://github.com/nightrome/cocostuff#downloads",
@@ -40,22 +40,22 @@ def maps_of(split: str) -> Source:
 
 
 def plan(root: Path, progress: Progress) -> Plan:
-    """All pictures of the splits that are there. Raises `UserError`."""
-    splits: dict[str, list[Entry]] = {}
+    """All pictures of the parts that are there. Raises `UserError`."""
+    parts: dict[str, list[Entry]] = {}
     archives: list[ArchiveFiles] = []
     missing: list[str] = []
-    for split in EXPECTED:
-        both = ArchiveFiles(root, pictures_of(split)), ArchiveFiles(root, maps_of(split))
-        lacking = [shelf.source.expected for shelf in both if not shelf.found]
+    for part in EXPECTED:
+        both = ArchiveFiles(root, pictures_of(part)), ArchiveFiles(root, maps_of(part))
+        lacking = [files.source.expected for files in both if not files.found]
         missing += lacking
-        splits[split] = [] if lacking else _entries(*both)
+        parts[part] = [] if lacking else _entries(*both)
         archives += [] if lacking else both
     if not archives:
         raise nothing_found(root, "COCO-Stuff", list(dict.fromkeys(missing)))
     return Plan(
         name="coco-stuff",
         made_from="stuffthingmaps_trainval2017",
-        splits=splits,
+        parts=parts,
         expected=EXPECTED,
         table=label_table(load_class_list("coco-stuff").raw_ids, HIGHEST),
         archives=archives,

@@ -76,7 +76,7 @@ class Segments:
 
 
 def plan(root: Path, progress: Progress) -> Plan:
-    """The pictures and the split of `trainval_merged.json`, or else those that VOC 2010 lists for
+    """The pictures and the parts of `trainval_merged.json`, or else those that VOC 2010 lists for
     its main task, with `trainval/*.mat`. Raises `UserError`."""
     voc, mats = ArchiveFiles(root, VOC2010), ArchiveFiles(root, MATS)
     merged = [path for folder in VOC2010.folders if (path := root / folder / MERGED).is_file()]
@@ -85,15 +85,15 @@ def plan(root: Path, progress: Progress) -> Plan:
         raise nothing_found(root, "PASCAL Context", [VOC2010.expected, annotations])
     if merged:
         progress(f"reading {MERGED}", 0, None)
-        splits = _from_merged(merged[0], voc.folder)
+        parts = _from_merged(merged[0], voc.folder)
         progress(f"reading {MERGED}", 1, 1)
     else:
-        splits = _from_mats(voc, mats, progress)
+        parts = _from_mats(voc, mats, progress)
     made_from = MERGED if merged else MATS.archive
     return Plan(
         name="context59",
         made_from=made_from,
-        splits=splits,
+        parts=parts,
         expected=PICTURES[made_from],
         table=label_table(load_class_list("context59").raw_ids, HIGHEST),
         archives=(voc,) if merged else (voc, mats),
@@ -105,13 +105,13 @@ def plan(root: Path, progress: Progress) -> Plan:
 
 def _from_mats(voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress) -> dict[str, list[Entry]]:
     names_file = mats.folder / "labels.txt"
-    lists = {split: voc.folder / f"ImageSets/Main/{split}.txt" for split in ("train", "val")}
+    lists = {part: voc.folder / f"ImageSets/Main/{part}.txt" for part in ("train", "val")}
     voc.require(lists.values(), progress)
     mats.obtain([names_file], progress)
     if names_file.is_file():
         _check_names(names_file)
     return {
-        split: [
+        part: [
             Entry(
                 name,
                 voc.folder / f"JPEGImages/{name}.jpg",
@@ -119,7 +119,7 @@ def _from_mats(voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress) -> dic
             )
             for name in read_ids(path)
         ]
-        for split, path in lists.items()
+        for part, path in lists.items()
     }
 
 
@@ -145,12 +145,12 @@ def _from_merged(path: Path, pictures: Path) -> dict[str, list[Entry]]:
             code = segment["segmentation"]
             of_picture[segment["image_id"]].append((int(segment["category_id"]), code))
         return {
-            split: [
+            part: [
                 _merged_entry(path, pictures / "JPEGImages", image, of_picture[image["image_id"]])
                 for image in images
-                if image["phase"] == split
+                if image["phase"] == part
             ]
-            for split in ("train", "val")
+            for part in ("train", "val")
         }
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -60,10 +60,10 @@ class Plan:
     name: PreparedName
     made_from: str
     """The annotations; masks made from others are made anew."""
-    splits: Mapping[str, Sequence[Entry]]
+    parts: Mapping[str, Sequence[Entry]]
     """Entries of `train` and `val`."""
     expected: Mapping[str, int]
-    """Pictures of each split in the published protocol."""
+    """Pictures of each part in the published protocol."""
     table: LabelTable
     archives: Sequence[ArchiveFiles]
     """Where files that are not there may be unpacked from."""
@@ -72,8 +72,8 @@ class Plan:
 
     @property
     def entries(self) -> list[Entry]:
-        """Those of all splits."""
-        return [entry for entries in self.splits.values() for entry in entries]
+        """Those of all parts."""
+        return [entry for entries in self.parts.values() for entry in entries]
 
 
 def label_table(raw_ids: Sequence[int], highest: int) -> LabelTable:

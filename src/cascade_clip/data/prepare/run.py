@@ -124,10 +124,10 @@ def _write_lists(root: Path, writer: MaskWriter, plan: Plan, sound: set[str]) ->
     """`train.txt` and `val.txt` of the sound entries, then the summary; returns their counts."""
     counts = {}
     folder = writer.folder.parent
-    for split, entries in plan.splits.items():
+    for part, entries in plan.parts.items():
         kept = [entry for entry in entries if entry.name in sound]
-        counts[split] = len(kept)
-        _write_if_new(folder / f"{split}.txt", (_line(root, writer, entry) for entry in kept))
+        counts[part] = len(kept)
+        _write_if_new(folder / f"{part}.txt", (_line(root, writer, entry) for entry in kept))
     summary = Preparation(name=plan.name, version=VERSION, counts=counts)
     _write_if_new(folder / SUMMARY_FILE, [summary.model_dump_json(indent=2)])
     return counts

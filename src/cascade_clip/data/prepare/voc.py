@@ -56,7 +56,7 @@ def plan(root: Path, progress: Progress) -> Plan:
     voc, sbd = ArchiveFiles(root, VOC2012), ArchiveFiles(root, SBD)
     if not voc.found:
         raise nothing_found(root, "VOC 2012", [VOC2012.expected, SBD.expected])
-    lists = {split: voc.folder / f"ImageSets/Segmentation/{split}.txt" for split in EXPECTED}
+    lists = {part: voc.folder / f"ImageSets/Segmentation/{part}.txt" for part in EXPECTED}
     voc.require(lists.values(), progress)
     train, val = (read_ids(path) for path in lists.values())
     augmentation = sorted(set(_sbd_ids(sbd, progress)) - {*train, *val}) if sbd.found else []
@@ -73,7 +73,7 @@ def plan(root: Path, progress: Progress) -> Plan:
     return Plan(
         name="voc20",
         made_from="VOC 2012 and SBD",
-        splits={
+        parts={
             "train": [*map(voc_entry, train), *map(sbd_entry, augmentation)],
             "val": [*map(voc_entry, val)],
         },
