@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_clip.inference.softmax import SoftmaxScores
 from cascade_clip.inference.tiles import Axis, best_by_tiles
 from cascade_clip.inference.windows import Size, Windows
 from cascade_clip.ops.argmax import RunningArgmax
@@ -30,6 +31,10 @@ class WindowLogits:
     output_size: Size
     offsets: Tensor
     """(C,): added to the score of each class."""
+    logit_scale: float | None = None
+    """Scores are a softmax over the classes of logits times this; None: sigmoids of the logits."""
+    guides: Tensor | None = None
+    """(B, 3, H, W): with a softmax, pictures by whose edges logits are refined; None: not."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -38,6 +43,9 @@ class WindowLogits:
 
     def best(self, index: int) -> RunningArgmax:
         """The best class of every pixel of picture `index`."""
+        if self.logit_scale is not None:
+            with torch.autocast(self.logits.device.type, enabled=False):
+                return self._softmax(index, self.logit_scale).best()
         if self.logits.device.type != "cpu":
             return self.best_by_classes(index)
         with torch.autocast("cpu", enabled=False):
@@ -68,8 +76,21 @@ class WindowLogits:
         )
         return rows, columns
 
+    def _softmax(self, index: int, scale: float) -> SoftmaxScores:
+        rows, columns = self._axes()
+        guide = None
+        if self.guides is not None:
+            guide = _resize_bilinear(self.guides[index].to(self.dtype), self.output_size)
+        cosines = self.logits[:, index].to(self.dtype)
+        return SoftmaxScores(cosines, rows, columns, scale, self.offsets, guide)
+
     def scores(self, index: int) -> Iterator[tuple[int, Tensor]]:
-        """(first class, scores (k, H0, W0)) of picture `index`, a few classes at a time."""
+        """(first class, scores (k, H0, W0)) of picture `index`, a few classes at a time; those of a
+        softmax all at once."""
+        if self.logit_scale is not None:
+            with torch.autocast(self.logits.device.type, enabled=False):
+                yield 0, self._softmax(index, self.logit_scale).scores()
+            return
         upsample = self._resize(self.logit_size or self.padded)
         if self.logit_size is None:
             upsample = upsample.cut(*self.windows.size)

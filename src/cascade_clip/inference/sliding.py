@@ -7,8 +7,9 @@ beyond those logits does not grow with the number of classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Required, TypedDict, Unpack
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal, Required, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from cascade_clip.errors import UserError
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.windows import Size, Windows, windows
 from cascade_clip.model.protocol import MaskNetwork
+
+Remainder = Literal["pad", "cut", "squeeze"]
 
 
 class WindowOptions(TypedDict, total=False):
@@ -41,6 +44,16 @@ class ScoreOptions(TypedDict, total=False):
     offsets: Tensor | None
     """(C,), added to the scores of the classes; None, the default: nothing. The released code adds
     -0.1 to those of seen classes in the inductive setting."""
+    logit_scale: float | None
+    """Factor on the logits before a softmax over the classes, which training-free methods take once
+    logits have been averaged over windows and brought to `output_size`. None, the default: scores
+    are sigmoids of the logits, averaged over windows."""
+    refine: bool
+    """Refines logits by PAMR (arXiv 2005.08104) before that softmax; default False."""
+    remainder: Remainder
+    """What becomes of windows whose sides are no multiples of the patch: `pad`, the default,
+    repeats the border; with `cut` the last pixels are not seen, with `squeeze` zeros are added, and
+    in both the patch grid is taken to cover the window (as in SCLIP's and MaskCLIP's code)."""
     logit_size: Size | None
     """Size to which logits are upsampled before the sigmoid; the scores are then resized to the
     window. The released code does so with its training size. None, the default: the window's size,
@@ -68,15 +81,13 @@ def sliding_scores(
 
     Args:
         network: in evaluation mode; image and text embeddings are on its device.
-        image: (B, 3, H, W), normalised, of any size: windows whose sides are no multiples of the
-            patch are padded at the right and the bottom by repeating the border, and their logits
-            are cut again.
+        image: (B, 3, H, W), normalised, of any size.
         text_embeddings: (C, d) or, of K prompts a class, (C, K, d), L2-normalised.
         options: see `SlidingOptions`.
 
     Returns:
-        (B, C, H0, W0) float32 (float64 for a network in float64): sigmoid scores in [0, 1],
-        averaged over windows, plus the offsets.
+        (B, C, H0, W0) float32 (float64 for a network in float64): scores in [0, 1] plus the
+        offsets.
 
     Raises `UserError` for wrong shapes and sizes.
     """
@@ -151,14 +162,16 @@ def predict_windows(
     *,
     output_size: Size,
     offsets: Tensor | None = None,
+    logit_scale: float | None = None,
+    refine: bool = False,
+    remainder: Remainder = "pad",
     logit_size: Size | None = None,
     window_batch: int = 8,
 ) -> WindowLogits:
     """The network's mask logits in all windows of the pictures (B, 3, H, W); see `sliding_scores`,
     which chooses the windows itself."""
-    patch = network.patch_size
     height, width = places.size
-    padding = (-height % patch[0], -width % patch[1])
+    fit, covered = _fit_to_patches(places.size, network.patch_size, remainder)
     per_pass = max(1, window_batch // len(image))
     passes = []
     for first in range(0, len(places.origins), per_pass):
@@ -168,20 +181,38 @@ def predict_windows(
                 for top, left in places.origins[first : first + per_pass]
             ]
         )  # (windows of this pass * B, 3, height, width)
-        if any(padding):
-            crops = F.pad(crops, (0, padding[1], 0, padding[0]), mode="replicate")
-        part = network(crops, text_embeddings).mask_logits
+        part = network(fit(crops), text_embeddings).mask_logits
         passes.append(part.unflatten(0, (-1, len(image))))  # (windows of this pass, B, C, h, w)
     logits = torch.cat(passes)
     return WindowLogits(
         logits=logits,
         windows=places,
         picture=(image.shape[2], image.shape[3]),
-        padded=(height + padding[0], width + padding[1]),
+        padded=covered,
         logit_size=logit_size,
         output_size=output_size,
         offsets=logits.new_zeros(logits.shape[2]) if offsets is None else offsets.to(logits.device),
+        logit_scale=logit_scale,
+        guides=image if refine else None,
     )
+
+
+def _fit_to_patches(
+    size: Size, patch: Size, remainder: Remainder
+) -> tuple[Callable[[Tensor], Tensor], Size]:
+    """What makes windows (B, 3, *size) fit the patches, and the size that their grid covers."""
+    missing = [-side % length for side, length in zip(size, patch, strict=True)]
+    padding = (0, missing[1], 0, missing[0])
+    if not any(missing):
+        return lambda crops: crops, size
+    if remainder == "pad":
+        covered = (size[0] + missing[0], size[1] + missing[1])
+        return partial(F.pad, pad=padding, mode="replicate"), covered
+    if remainder == "squeeze":
+        return partial(F.pad, pad=padding), size
+    seen = [max(side - side % length, length) for side, length in zip(size, patch, strict=True)]
+    short = (0, max(0, seen[1] - size[1]), 0, max(0, seen[0] - size[0]))  # not even one patch
+    return lambda crops: F.pad(crops[..., : seen[0], : seen[1]], short, mode="replicate"), size
 
 
 def _check(image: Tensor, text_embeddings: Tensor, output_size: Size) -> None:

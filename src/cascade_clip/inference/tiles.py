@@ -8,7 +8,7 @@ way, and what is left is computed exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,7 +65,7 @@ class WindowSpan:
     patches: slice
     """Those of its patches that count."""
     before: Tensor
-    """(S, patches): from these patches to what the sigmoid sees."""
+    """(S, patches): from these patches to what the sigmoid sees, if there is one."""
     after: Tensor | None
     """(pixels, S): from there to the pixels; None: it sees the pixels themselves."""
 
@@ -92,7 +92,7 @@ def best_by_tiles(logits: Tensor, offsets: Tensor, rows: Axis, columns: Axis) ->
     """
     size = (rows.output, columns.output)
     best = RunningArgmax(size, dtype=logits.dtype, device=logits.device)
-    for row, column in _tiles(rows, columns, logits):
+    for row, column in tiles(rows, columns, logits):
         tile = Tile(logits, offsets, row, column, len(columns.starts))
         place = best.part(row.output, column.output)
         for classes in tile.contenders().split(tile.classes_at_once()):
@@ -100,7 +100,7 @@ def best_by_tiles(logits: Tensor, offsets: Tensor, rows: Axis, columns: Axis) ->
     return best
 
 
-def _tiles(rows: Axis, columns: Axis, logits: Tensor) -> Iterator[tuple[TileSpan, TileSpan]]:
+def tiles(rows: Axis, columns: Axis, logits: Tensor) -> Iterator[tuple[TileSpan, TileSpan]]:
     """All tiles, of which only the spans of the shorter axis are held."""
     spans = partial(tile_spans, dtype=logits.dtype, device=logits.device)
     if rows.output >= columns.output:
@@ -120,6 +120,8 @@ class Tile:
     row: TileSpan
     column: TileSpan
     windows_per_row: int
+    sigmoid: bool = True
+    """Whether windows give the sigmoid of their logits, or the logits."""
 
     def contenders(self) -> Tensor:
         """The classes, ascending, that may be the best one somewhere in the tile."""
@@ -162,7 +164,9 @@ class Tile:
 
     def _window_scores(self, row: WindowSpan, column: WindowSpan, classes: Tensor) -> Tensor:
         cells = self._logits_of(row, column)[classes][:, row.patches, column.patches]
-        scores = BilinearResize(row.before, column.before)(cells).sigmoid_()
+        scores = BilinearResize(row.before, column.before)(cells)
+        if self.sigmoid:
+            scores.sigmoid_()
         if row.after is None or column.after is None:
             return scores
         return BilinearResize(row.after, column.after)(scores)
@@ -178,6 +182,15 @@ def tile_spans(
     axis: Axis, length: int, *, dtype: torch.dtype, device: torch.device
 ) -> Iterator[TileSpan]:
     """One axis cut into tiles of `length` pixels of the result."""
+    starts = range(0, axis.output, length)
+    parts = (slice(first, min(first + length, axis.output)) for first in starts)
+    return axis_spans(axis, parts, dtype=dtype, device=device)
+
+
+def axis_spans(
+    axis: Axis, parts: Iterable[slice], *, dtype: torch.dtype, device: torch.device
+) -> Iterator[TileSpan]:
+    """Some parts of an axis, each a range of pixels of the result."""
     matrix = partial(interpolation_matrix, dtype=dtype, device=device)
     upsampled = axis.upsampled or axis.padded
     before = matrix(axis.patches, upsampled)
@@ -185,8 +198,7 @@ def tile_spans(
     overlaps = torch.zeros(axis.picture, dtype=dtype, device=device)
     for start in axis.starts:
         overlaps[start : start + axis.window] += 1
-    for first in range(0, axis.output, length):
-        output = slice(first, min(first + length, axis.output))
+    for output in parts:
         source, resize = output, None
         if axis.output != axis.picture:
             source, resize = interpolation_rows(

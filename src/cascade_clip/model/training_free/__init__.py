@@ -1,0 +1,1 @@
+"""Segmentation by a CLIP as it is, without any training: a module for each method."""
