@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cascade_clip.cli.evaluate import data_settings
+from cascade_clip.config import DataSettings
 from cascade_clip.config.recipes import recipe_names
 from tests.cli.test_train import CommandLine
 from tests.data.trees import write_prepared
@@ -90,6 +92,16 @@ def test_training_and_evaluation_on_a_prepared_data_set(
     assert "bedclothes" in result["unseen"]
     out = here.works("evaluate", "run", "-q", "--split", "standard")
     assert "49 classes whose names were trained on" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("data", "synonyms", "names"),
+    [("voc21", True, "sclip"), ("ade20k", False, "sclip"), ("picturebook", False, "label")],
+)
+def test_names_go_over_to_data_that_has_such_lists(data: str, synonyms: bool, names: str) -> None:
+    trained = DataSettings(name="voc20", synonyms=True, names="sclip")
+    settings = data_settings(trained, data, None, None, None)
+    assert (settings.name, settings.synonyms, settings.names) == (data, synonyms, names)
 
 
 @pytest.mark.parametrize("method", ["", "zegclip-"])

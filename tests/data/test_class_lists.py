@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from cascade_clip.data.class_lists import (
 from cascade_clip.errors import UserError
 
 BUILT_IN = {"voc20": 20, "context59": 59, "coco-stuff": 171}
+PUBLISHED = {
+    "voc20": (20, 30), "voc21": (21, 56), "context59": (59, 59), "context60": (60, 60),
+    "coco-object": (81, 113), "coco-stuff": (171, 171), "cityscapes": (19, 19),
+    "ade20k": (150, 150),
+}  # fmt: skip
+"""Classes and names in SCLIP's lists."""
 
 
 @pytest.mark.parametrize(("name", "classes"), BUILT_IN.items())
@@ -75,6 +82,57 @@ def test_context_labels_among_the_459() -> None:
     assert (by_name["aeroplane"], by_name["pottedplant"], by_name["wood"]) == (2, 308, 458)
 
 
+@pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())
+def test_published_names_of_methods_without_training(name: str, counts: tuple[int, int]) -> None:
+    listed = load_class_list(name)
+    sclip, clearclip = listed.class_set(names="sclip"), listed.class_set(names="clearclip")
+    assert (len(sclip.groups), len(sclip.class_of_name)) == counts
+    assert len(clearclip.class_of_name) == counts[0] == len(listed.raw_ids)  # one name each
+    assert sclip.names == listed.names == sclip.prompts  # trained models keep theirs
+    assert sclip.background == ("background" in listed.names)
+    assert listed.class_set().groups == tuple((name,) for name in listed.names)
+
+
+def test_names_that_several_classes_share_and_glued_ones() -> None:
+    coco = load_class_list("coco-object").class_set(names="sclip")
+    asked = [name for group in coco.groups for name in group]
+    beds = [coco.names[c] for name, c in zip(asked, coco.class_of_name, strict=True)
+            if name == "bed"]  # fmt: skip
+    assert beds == ["background", "bed"]
+    assert coco.groups[1][-2:] == ("person in jacket", "body")
+    glued = {"cityscapes": "trafficsign", "ade20k": "chestofdrawers", "coco-stuff": "stopsign"}
+    for name, word in glued.items():
+        assert (word,) in load_class_list(name).class_set(names="sclip").groups
+    assert "hot dog" in asked  # COCO-Object's names aren't glued
+    assert load_class_list("voc20").class_set(names="clearclip").groups[3] == ("ship",)
+
+
+@pytest.mark.parametrize(
+    ("background", "plain", "labels"),
+    [
+        ("voc21", "voc20", range(21)),
+        ("context60", "context59", [0, *load_class_list("context59").raw_ids]),
+        ("coco-object", "coco-stuff", [255, *load_class_list("coco-stuff").raw_ids[:80]]),
+    ],
+)
+def test_background_comes_before_the_classes(
+    background: str, plain: str, labels: Sequence[int]
+) -> None:
+    listed, others = load_class_list(background), load_class_list(plain).names
+    assert listed.background
+    assert listed.names == ("background", *others[: len(listed.names) - 1])
+    assert list(listed.raw_ids) == list(labels)
+
+
+def test_labels_of_cityscapes_and_ade20k() -> None:
+    city, ade = load_class_list("cityscapes"), load_class_list("ade20k")
+    by_name = dict(zip(city.names, city.raw_ids, strict=True))
+    assert (by_name["road"], by_name["pole"], by_name["bus"], by_name["train"]) == (7, 17, 28, 31)
+    assert city.names.index("bicycle") == 18 and by_name["bicycle"] == 33
+    assert ade.raw_ids == tuple(range(1, 151))
+    assert (ade.names[0], ade.names[12], ade.names[149]) == ("wall", "person", "flag")
+
+
 def test_a_plain_list_and_the_full_form(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text("[sea, motor boat, cat]")
@@ -83,8 +141,14 @@ def test_a_plain_list_and_the_full_form(tmp_path: Path) -> None:
         "names: [sea, boat, cat]\n"
         "splits: {standard: {unseen: [cat]}, hard: {unseen: [sea, boat]}}\n"
         "synonyms: {sea: sea water}\n"
+        "vocabularies: {many: {sea: [sea, Ocean]}}\n"
+        "background: true\n"
     )
     listed = read_class_list(path)
+    assert listed.class_set(names="many").groups == (("sea", "Ocean"), ("boat",), ("cat",))
+    assert listed.class_set(names="many").class_of_name == (0, 0, 1, 2)
+    assert listed.class_set(synonyms=True).groups == (("sea water",), ("boat",), ("cat",))
+    assert listed.class_set().background
     assert listed.class_set().unseen == ("cat",)
     classes = listed.class_set("hard", synonyms=True)
     assert (classes.seen, classes.prompts) == (("cat",), ("sea water", "boat", "cat"))
@@ -103,6 +167,13 @@ def test_an_unknown_split_lists_those_there_are() -> None:
         load_class_list("context59").class_set("hard")
 
 
+def test_unknown_names_list_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"'sclpi' \(data\.names\).* label, sclip, clearclip; did"):
+        load_class_list("voc21").class_set(names="sclpi")
+    with pytest.raises(UserError, match=r"'sclip' \(data\.names\); .* has label$"):
+        ClassList(("a", "b")).class_set(names="sclip")
+
+
 def test_synonyms_that_are_not_there_are_an_error() -> None:
     with pytest.raises(UserError, match="has none"):
         ClassList(("a", "b")).class_set(synonyms=True)
@@ -116,6 +187,11 @@ def test_synonyms_that_are_not_there_are_an_error() -> None:
         ("names: [a, b]\nsplits: {x: {seen: [a]}}", "splits.x.unseen is missing"),
         ("names: [a, b]\nsynonyms: {c: d}", "synonyms for c: not among the classes a, b"),
         ("names: [a, b]\nsynonyms: {a: B}", "names in prompts must not repeat, got 'B' and 'b'"),
+        ("names: [a, b]\nvocabularies: {x: {c: [d]}}", "vocabulary 'x' for c: not among"),
+        ("names: [a, b]\nvocabularies: {x: {a: []}}", "vocabulary 'x': .* a name or more for"),
+        ("names: [a, b]\nvocabularies: {x: {a: [' ']}}", "vocabulary 'x': .* not be empty"),
+        ("names: [a, b]\nvocabularies: {x: {a: [c, C]}}", "names of one class must not repeat"),
+        ("names: [a, b]\nvocabularies: {label: {a: [c]}}", "can't be called 'label'"),
         ("names: [a, b]\nraw_ids: [1, 1]", "one label for each of 2 classes, got 1"),
         ("names: [a, 1]", "expected text"),
         ("name: [a]", r"classes\.yaml must hold a list of names"),

@@ -61,6 +61,14 @@ def test_the_split_of_the_classes(root: Path) -> None:
         open_dataset(DataSettings(split="released"), "train")  # the picture book has one split
 
 
+def test_the_names_of_methods_without_training(tmp_path: Path) -> None:
+    write_prepared(tmp_path, "voc21")
+    classes = open_dataset(DataSettings(name="voc21", root=tmp_path, names="sclip"), "val").classes
+    assert (len(classes.names), len(classes.class_of_name), classes.background) == (21, 56, True)
+    with pytest.raises(UserError, match=r"unknown names 'sclip' \(data\.names\)"):
+        open_dataset(DataSettings(names="sclip"), "val")  # the picture book has its own alone
+
+
 def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
     with pytest.raises(UserError, match="no part 'calibration', only the picture book draws one"):
         PreparedDataset(root, "context59", "calibration")

@@ -172,16 +172,25 @@ def data_settings(
 def _named(data: str, trained: DataSettings) -> dict[str, Any]:
     """Settings of the data called `data`: a name of `data.name`, or a folder."""
     from cascade_clip.config import PreparedName
+    from cascade_clip.data.class_lists import OWN_NAMES, STANDARD, load_class_list
 
+    plain = {"root": None, "split": STANDARD, "synonyms": False, "names": OWN_NAMES}
     prepared = data in get_args(PreparedName)
     if data == trained.name and (prepared or data == "picturebook"):
         return {}
-    if prepared or data == "picturebook":
-        synonyms = trained.synonyms and prepared
-        return {"name": data, "root": None, "split": "standard", "synonyms": synonyms}
+    if prepared:
+        known = load_class_list(data)
+        return {
+            **plain,
+            "name": data,
+            "synonyms": trained.synonyms and bool(known.synonyms),
+            "names": trained.names if trained.names in known.vocabularies else OWN_NAMES,
+        }
+    if data == "picturebook":
+        return {**plain, "name": data}
     if (trained.name, trained.root) == ("folder", Path(data)):
         return {}
-    return {"name": "folder", "root": Path(data), "split": "standard", "synonyms": False}
+    return {**plain, "name": "folder", "root": Path(data)}
 
 
 def _checked_root(root: Path, name: str) -> Path:

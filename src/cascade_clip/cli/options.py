@@ -32,7 +32,8 @@ ModelOption = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="picturebook, voc20, context59, coco-stuff, or a folder of one's own.",
+        help="picturebook, a prepared data set (voc20, context59, ade20k, ...), or a folder of "
+        "one's own.",
         show_default="as trained",
     ),
 ]

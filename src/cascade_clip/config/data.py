@@ -21,7 +21,10 @@ Factor = Annotated[float, Field(gt=0.0, le=16.0)]
 ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
 Few = Annotated[int, Field(ge=0, le=100)]
 FewOrOne = Annotated[int, Field(gt=0, le=100)]
-PreparedName = Literal["voc20", "context59", "coco-stuff"]
+PreparedName = Literal[
+    "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
+    "ade20k",
+]  # fmt: skip
 
 IMAGENET_MEAN: RGB = (123.675 / 255, 116.28 / 255, 103.53 / 255)
 IMAGENET_STD: RGB = (58.395 / 255, 57.12 / 255, 57.375 / 255)
@@ -99,6 +102,9 @@ class DataSettings(Settings):
     synonyms: bool = False
     """Prompts say `potted plant` instead of the label's name `pottedplant`, where the class list
     has such synonyms. The papers' prompts use the labels' names."""
+    names: str = "label"
+    """Whose names methods without training ask for: `label`, those of the labels, or a list of the
+    data's `vocabularies`: `sclip` (also of NACLIP, ResCLIP and SC-CLIP) or `clearclip`."""
     templates: Literal["single", "many"] = "single"
     """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
     crop: Pixels = 512

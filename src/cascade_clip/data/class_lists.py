@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -21,11 +22,13 @@ from cascade_clip.class_names import composed
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.messages import did_you_mean, some_of
 from cascade_clip.support.plain_values import read_yaml
 
 STANDARD = "standard"
 """Name of the split that is meant when none is named."""
+OWN_NAMES = "label"
+"""The vocabulary that is meant when none is named: what prompts say."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class ClassList:
     """The classes of a data set, before one split of them is chosen.
 
     Raises `UserError` if names are empty or repeated (apart from case, also with their synonyms),
-    if a split or a synonym names a class that there is not, or if a split leaves no class seen.
+    if a split, a synonym or a vocabulary names a class that there is not, or if a split leaves no
+    class seen.
     """
 
     names: tuple[str, ...]
@@ -44,13 +48,22 @@ class ClassList:
     """What prompts may say instead of a name: `pottedplant` -> `potted plant`."""
     raw_ids: tuple[int, ...] = ()
     """The label of each class in the owner's annotations; empty where they are 0, 1, ..."""
+    vocabularies: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Published lists of names for methods without training, by whose they are: the names of each
+    class that has others there than its own."""
+    background: bool = False
+    """Whether class 0 is all that belongs to no other class."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.synonyms if name not in self.names]
-        if unknown:
-            raise UserError(
-                f"synonyms for {', '.join(unknown)}: not among the classes {', '.join(self.names)}"
-            )
+        _check_known("synonyms", self.synonyms, self.names)
+        for vocabulary, renamed in self.vocabularies.items():
+            _check_known(f"vocabulary '{vocabulary}'", renamed, self.names)
+            try:
+                ClassSet(self.names, vocabulary=self._vocabulary(vocabulary))
+            except UserError as error:
+                raise UserError(f"vocabulary '{vocabulary}': {error}") from error
+        if OWN_NAMES in self.vocabularies:
+            raise UserError(f"a vocabulary can't be called '{OWN_NAMES}': so are the label's names")
         for split, unseen in self.splits.items():
             try:
                 classes = ClassSet(self.names, unseen, self.prompts)
@@ -74,10 +87,13 @@ class ClassList:
         """Names as prompts say them, with synonyms, in label order."""
         return tuple(self.synonyms.get(name, name) for name in self.names)
 
-    def class_set(self, split: str = STANDARD, synonyms: bool = False) -> ClassSet:
-        """The classes with one split; prompts use synonyms or the plain names.
+    def class_set(
+        self, split: str = STANDARD, synonyms: bool = False, names: str = OWN_NAMES
+    ) -> ClassSet:
+        """The classes with one split; prompts use synonyms or the plain names, and methods without
+        training the vocabulary called `names`.
 
-        Raises `UserError` for an unknown split, or if there are no synonyms to use.
+        Raises `UserError` for an unknown split or vocabulary, or if there are no synonyms to use.
         """
         if split not in self.splits:
             raise UserError(
@@ -86,11 +102,32 @@ class ClassList:
             )
         if synonyms and not self.synonyms:
             raise UserError("data.synonyms is true, but the class list of this data has none")
-        return ClassSet(self.names, self.splits[split], self.prompts if synonyms else ())
+        known = (OWN_NAMES, *self.vocabularies)
+        if names not in known:
+            raise UserError(
+                f"unknown names '{names}' (data.names); the class list of this data has "
+                f"{', '.join(known)}{did_you_mean(names, known)}"
+            )
+        return ClassSet(
+            self.names,
+            self.splits[split],
+            self.prompts if synonyms else (),
+            () if names == OWN_NAMES else self._vocabulary(names),
+            self.background,
+        )
+
+    def _vocabulary(self, vocabulary: str) -> tuple[tuple[str, ...], ...]:
+        renamed = self.vocabularies[vocabulary]
+        return tuple(renamed.get(name, (name,)) for name in self.names)
+
+
+def _check_known(what: str, named: Iterable[str], names: Sequence[str]) -> None:
+    if unknown := [name for name in named if name not in names]:
+        raise UserError(f"{what} for {', '.join(unknown)}: not among the classes {some_of(names)}")
 
 
 def load_class_list(name: str) -> ClassList:
-    """The class list of a built-in data set: `voc20`, `context59` or `coco-stuff`."""
+    """The class list of a benchmark, called as in `config.PreparedName`."""
     path = Path(str(files("cascade_clip"))) / "data" / "splits" / f"{name}.yaml"
     return read_class_list(path)
 
@@ -101,6 +138,7 @@ def read_class_list(path: Path) -> ClassList:
         names: [sea, boat, cat]
         splits: {standard: {unseen: [cat]}}
         synonyms: {sea: sea water}
+        vocabularies: {many: {sea: [sea, ocean], boat: [boat, ship]}}
 
     Raises `UserError` naming the file if it can't be read or doesn't make sense.
     """
@@ -114,6 +152,8 @@ def read_class_list(path: Path) -> ClassList:
             splits=_unseen_names(content.splits) or {STANDARD: ()},
             synonyms=content.synonyms,
             raw_ids=content.raw_ids,
+            vocabularies=content.vocabularies,
+            background=content.background,
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -151,6 +191,8 @@ class _ListFile(_Strict):
     splits: dict[StrictStr, _Split] = {}
     synonyms: dict[Name, Name] = {}
     raw_ids: tuple[StrictInt, ...] = ()
+    vocabularies: dict[StrictStr, dict[Name, tuple[Name, ...]]] = {}
+    background: StrictBool = False
 
 
 class _SplitFile(_Strict):

@@ -16,13 +16,19 @@ class ClassSet:
     """All classes of a data set, in label order, and the names withheld from training.
 
     Raises `UserError` if a name is empty, very long, repeated (apart from case and spaces) or holds
-    characters that can't be seen, or if an unseen name is not among `names`.
+    characters that can't be seen, or if an unseen name is not among `names`. Only names of
+    `vocabulary` may be those of several classes, as in published lists.
     """
 
     names: tuple[str, ...]
     unseen: tuple[str, ...] = ()
     in_prompts: tuple[str, ...] = ()
     """What prompts say for each class; empty: its name."""
+    vocabulary: tuple[tuple[str, ...], ...] = ()
+    """The names that methods without training ask for, one or more a class; empty: what prompts
+    say."""
+    background: bool = False
+    """Whether class 0 is all that belongs to no other class."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -31,10 +37,19 @@ class ClassSet:
             raise UserError(f"{len(self.prompts)} prompt names for {len(self.names)} classes")
         if any(map(is_blank, (*self.names, *self.prompts))):
             raise UserError(f"class names must not be empty, got {list(self.names)}")
-        check_characters((*self.names, *self.prompts))
+        if len(self.groups) != len(self.names) or not all(self.groups):
+            raise UserError(
+                f"the vocabulary must hold a name or more for each of {len(self.names)} classes"
+            )
+        asked = tuple(name for group in self.groups for name in group)
+        if any(map(is_blank, asked)):
+            raise UserError("names of the vocabulary must not be empty")
+        check_characters((*self.names, *self.prompts, *asked))
         _check_apart("class names", self.names)
         _check_apart("names in prompts", self.prompts)
         _check_apart("unseen names", self.unseen)
+        for group in self.groups:
+            _check_apart("names of one class", group)
         missing = [name for name in self.unseen if name not in self.names]
         if missing:
             raise UserError(
@@ -45,6 +60,16 @@ class ClassSet:
     def prompts(self) -> tuple[str, ...]:
         """What prompts say for each class, in label order."""
         return self.in_prompts or self.names
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """For each class, in label order, the names that methods without training ask for."""
+        return self.vocabulary or tuple((name,) for name in self.prompts)
+
+    @property
+    def class_of_name(self) -> tuple[int, ...]:
+        """For each of the K names of `groups`, class by class, the label of its class."""
+        return tuple(index for index, group in enumerate(self.groups) for _ in group)
 
     @property
     def trained_names(self) -> tuple[str, ...]:

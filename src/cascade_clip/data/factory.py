@@ -21,15 +21,19 @@ def open_dataset(
     Raises `UserError` if files are missing or make no sense.
     """
     if settings.name == "picturebook":
-        ClassList(CLASSES, {STANDARD: UNSEEN}).class_set(settings.split, settings.synonyms)
+        drawn = ClassList(CLASSES, {STANDARD: UNSEEN})
+        drawn.class_set(settings.split, settings.synonyms, settings.names)
         return PicturebookDataset(
             settings.picturebook, part, length or settings.picturebook.eval_scenes
         )
-    root, split, synonyms = settings.root, settings.split, settings.synonyms
+    root, names = settings.root, settings.names
+    split, synonyms = settings.split, settings.synonyms
     if settings.name != "folder":
-        return PreparedDataset(root, settings.name, part, length, split=split, synonyms=synonyms)
+        return PreparedDataset(
+            root, settings.name, part, length, split=split, synonyms=synonyms, names=names
+        )
     assert root is not None
-    return FolderDataset(root, part, length, split=split, synonyms=synonyms)
+    return FolderDataset(root, part, length, split=split, synonyms=synonyms, names=names)
 
 
 def has_calibration(settings: DataSettings) -> bool:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import get_args
 
 from cascade_clip.class_names import composed
-from cascade_clip.data.class_lists import STANDARD, ClassList, read_class_list, read_splits
+from cascade_clip.data.class_lists import (
+    OWN_NAMES,
+    STANDARD,
+    ClassList,
+    read_class_list,
+    read_splits,
+)
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
@@ -61,9 +67,10 @@ class FolderDataset(PairDataset):
         *,
         split: str = STANDARD,
         synonyms: bool = False,
+        names: str = OWN_NAMES,
     ) -> None:
         layout = find_layout(root)
-        classes = read_folder_classes(root).class_set(split, synonyms)
+        classes = read_folder_classes(root).class_set(split, synonyms, names)
         pictures = _pictures(root, layout, list_of(part))[:length]
         masks = root / layout.masks
         super().__init__([Pair(p, masks / f"{p.stem}.png") for p in pictures], classes)

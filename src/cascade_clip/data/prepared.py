@@ -1,5 +1,4 @@
-"""VOC 2012 (20 classes), PASCAL Context (59) and COCO-Stuff (171), as `cascade-clip prepare` leaves
-them.
+"""The benchmarks of `config.PreparedName`, as `cascade-clip prepare` leaves them.
 
 The pictures stay where their owner's archives put them, below a folder ROOT (`data.root`).
 Preparation adds one folder, `ROOT/cascade-clip/NAME/`, and writes nothing elsewhere:
@@ -20,7 +19,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import PreparedName
-from cascade_clip.data.class_lists import STANDARD, load_class_list
+from cascade_clip.data.class_lists import OWN_NAMES, STANDARD, load_class_list
 from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
 from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
@@ -31,6 +30,11 @@ COMMANDS: dict[PreparedName, str] = {
     "voc20": "voc",
     "context59": "context",
     "coco-stuff": "coco-stuff",
+    "voc21": "voc21",
+    "context60": "context60",
+    "coco-object": "coco-object",
+    "cityscapes": "cityscapes",
+    "ade20k": "ade20k",
 }
 """What comes after `cascade-clip prepare` for each data set."""
 
@@ -64,8 +68,9 @@ class PreparedDataset(PairDataset):
         *,
         split: str = STANDARD,
         synonyms: bool = False,
+        names: str = OWN_NAMES,
     ) -> None:
-        classes = load_class_list(name).class_set(split, synonyms)
+        classes = load_class_list(name).class_set(split, synonyms, names)
         if root is None:
             raise UserError(
                 f"data set {name} needs its folder: data.root=DIR, or --root DIR with `evaluate`; "
