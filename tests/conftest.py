@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, build_clip
+from cascade_clip.clip.build import build_clip
+from cascade_clip.clip.load import WEIGHTS_FILE
+from cascade_clip.clip.source import CONFIG_FILE
 
 torch.set_num_threads(1)  # tensors here are so small that threads cost more than they give
 

@@ -15,7 +15,7 @@ from benchmarks.reference.network import ReferenceNetwork, reference_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.config import EncoderSettings, LossSettings, ModelSettings
 from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.inference.sliding import sliding_labels

@@ -13,13 +13,9 @@ from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
-from cascade_clip.clip.load import (
-    CONFIG_FILE,
-    VOCABULARY_FILE,
-    WEIGHTS_FILE,
-    build_clip,
-    load_tokenizer,
-)
+from cascade_clip.clip.build import build_clip
+from cascade_clip.clip.load import VOCABULARY_FILE, WEIGHTS_FILE, load_tokenizer
+from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES
 from cascade_clip.picturebook.palette import NAMED

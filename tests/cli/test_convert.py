@@ -16,7 +16,8 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
 from cascade_clip.checkpoint.released.convert import data_of, to_folder
 from cascade_clip.cli.app import main
-from cascade_clip.clip.load import build_clip, load_clip
+from cascade_clip.clip.build import build_clip
+from cascade_clip.clip.load import load_clip
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_scores

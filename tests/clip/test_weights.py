@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cascade_clip.clip import hub, load
-from cascade_clip.clip.load import build_clip, load_clip
+from cascade_clip.clip.build import build_clip
+from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.torchscript import read_torchscript
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError
@@ -291,7 +292,7 @@ def test_without_a_connection_nothing_is_tried_again_and_again(
     [
         ("Tiny", "clip.pt", "neither a weights file nor published weights"),
         ("ViT-B-16", "openay", "there are openai"),
-        ("Tiny-pooled", None, "needs weights"),
+        ("Tiny", None, "needs weights"),
         ("RN50", "openai", "another form"),
         ("ViT-B-16-SigLIP", "webli", "another form"),
     ],

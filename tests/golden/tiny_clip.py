@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 
 WIDTH, EMBED_DIM, DEPTH, GRID = 128, 64, 12, 14
 VISION = {"image_size": 224, "layers": DEPTH, "width": WIDTH, "head_width": 64, "patch_size": 16}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.config import EncoderSettings, ModelSettings
 from cascade_clip.model.network import SegmentationNetwork
 

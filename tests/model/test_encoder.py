@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.errors import UserError
 from cascade_clip.model.encoder import ImageEncoder
 from cascade_clip.model.fast.blocks import fast_block

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.config import EncoderSettings, ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE

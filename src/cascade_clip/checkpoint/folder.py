@@ -24,10 +24,11 @@ from torch import Tensor
 from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.stored_clip import store_clip
-from cascade_clip.clip.load import LOCAL_DIR, FrozenClip, load_clip
+from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.clip.weights import fingerprint
 from cascade_clip.config import ClipSettings, Recipe, Settings
+from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet

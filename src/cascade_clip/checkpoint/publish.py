@@ -8,8 +8,8 @@ from pathlib import Path
 from cascade_clip.checkpoint.card import model_card
 from cascade_clip.checkpoint.folder import Bundle, save_model
 from cascade_clip.checkpoint.hub import upload_model
-from cascade_clip.clip.load import LOCAL_DIR
 from cascade_clip.config import ClipSettings
+from cascade_clip.config.model import LOCAL_DIR
 
 
 def save_with_card(

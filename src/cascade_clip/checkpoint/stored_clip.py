@@ -9,7 +9,9 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
-from cascade_clip.clip.load import CONFIG_FILE, WEIGHTS_FILE, FrozenClip, build_clip
+from cascade_clip.clip.build import build_clip
+from cascade_clip.clip.load import WEIGHTS_FILE, FrozenClip
+from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import has_quick_gelu
 

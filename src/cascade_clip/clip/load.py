@@ -1,38 +1,37 @@
-"""Loads a frozen CLIP. The only module that imports open_clip."""
+"""Loads a frozen CLIP: embedded, from a folder or a file, or published weights of open_clip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cascade_clip.clip.hub import find_on_hub
-from cascade_clip.clip.text import TextEncoder
-from cascade_clip.clip.weights import (
-    choose_activation,
-    describe_differences,
-    fingerprint,
-    read_weights,
+from cascade_clip.clip.architectures import (
+    OTHER_FORM,
+    check_form,
+    describe_architecture,
+    fitting_architecture,
+    published_weights,
 )
+from cascade_clip.clip.build import fill_clip, sketch_clip
+from cascade_clip.clip.hub import FILES, find_on_hub
+from cascade_clip.clip.source import CONFIG_FILE
+from cascade_clip.clip.text import TextEncoder
+from cascade_clip.clip.weights import choose_activation, fingerprint, read_weights
 from cascade_clip.config import ClipSettings
+from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
 from cascade_clip.errors import UserError, first_line
 from cascade_clip.support.plain_values import named, read_json
 
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
+WEIGHTS_FILE = FILES[0]
 VOCABULARY_FILE = "vocabulary.bpe.gz"
-LOCAL_DIR = "local-dir:"
 
 RGB = tuple[float, float, float]
 
@@ -41,10 +40,6 @@ OPENAI_PREPROCESSING = {
     "std": open_clip.OPENAI_DATASET_STD,
 }
 """Normalisation of OpenAI's CLIPs."""
-OTHER_FORM = (
-    "has another form than CLIP's own: vision transformers with a class token (ViT-B-16, ViT-L-14, "
-    "ViT-H-14, ...) are supported"
-)
 
 
 @dataclass
@@ -74,6 +69,11 @@ class FrozenClip:
         visual: nn.Module = self.model.visual
         return visual
 
+    @property
+    def logit_scale(self) -> float:
+        """What CLIP multiplies cosines by: 100 for most."""
+        return float(self.model.logit_scale.exp())
+
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """Class names in templates to text embeddings (C, d)."""
@@ -85,81 +85,53 @@ class FrozenClip:
         return fingerprint(self.model.state_dict())
 
 
-def build_clip(
-    embed_dim: int,
-    vision: Mapping[str, Any],
-    text: Mapping[str, Any],
-    quick_gelu: bool = False,
-    init_logit_bias: float | None = None,
-) -> CLIP:
-    """A CLIP with random weights.
-
-    `vision` and `text` hold fields of open_clip's `CLIPVisionCfg` and `CLIPTextCfg`, for example
-    `dict(layers=12, width=768, head_width=64, patch_size=16, image_size=224)` and
-    `dict(context_length=77, vocab_size=49408, width=512, heads=8, layers=12)`.
-    """
-    vision_cfg, text_cfg = CLIPVisionCfg(**vision), CLIPTextCfg(**text)
-    return CLIP(
-        embed_dim, vision_cfg, text_cfg, quick_gelu=quick_gelu, init_logit_bias=init_logit_bias
-    )
-
-
 def load_clip(settings: ClipSettings) -> FrozenClip:
     """The CLIP that `settings` name: embedded, a local folder, or any of open_clip's.
 
     Raises `UserError` for an unknown architecture, unreadable weights or weights of other sizes.
     """
-    if settings.model == "picturebook":
-        return load_clip_folder(Path(str(files("cascade_clip.clip.tiny"))), name="picturebook")
+    if settings.model == EMBEDDED_CLIP:
+        return load_clip_folder(Path(str(files("cascade_clip.clip.tiny"))), name=EMBEDDED_CLIP)
     if settings.model.startswith(LOCAL_DIR):
-        folder = Path(settings.model.removeprefix(LOCAL_DIR))
+        folder = Path(settings.model.removeprefix(LOCAL_DIR)).expanduser()
         return load_clip_folder(folder, name=settings.model)
     return _load_open_clip(settings)
 
 
 def load_clip_folder(folder: Path, name: str) -> FrozenClip:
-    """A CLIP from a folder in open_clip's own layout (config JSON and safetensors).
+    """A CLIP from a folder in open_clip's own layout (config JSON and a weights file).
 
-    Raises `UserError` for missing or damaged files and for text encoders of other kinds than CLIP's
-    own.
+    Raises `UserError` for missing or damaged files and for CLIPs of other forms.
     """
-    missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / file).is_file()]
-    if missing:
+    weights = next((folder / file for file in FILES if (folder / file).is_file()), None)
+    if weights is None or not (folder / CONFIG_FILE).is_file():
+        missing = CONFIG_FILE if weights is not None else WEIGHTS_FILE
         raise UserError(
-            f"no CLIP in {folder}: {missing[0]} is missing; expected {CONFIG_FILE} and "
-            f"{WEIGHTS_FILE}"
+            f"no CLIP in {folder}: {missing} is missing; expected {CONFIG_FILE} and {WEIGHTS_FILE}"
         )
-    config = named(read_json(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
-    try:
-        state = load_file(folder / WEIGHTS_FILE)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"the CLIP in {folder} can't be read: {error}") from error
+    return _load_described(weights, name)
+
+
+def _load_described(weights: Path, name: str) -> FrozenClip:
+    """The CLIP in a weights file with open_clip's configuration beside it."""
+    folder, path = weights.parent, weights.parent / CONFIG_FILE
+    config = named(read_json(path), str(path))
+    state = read_weights(weights).state
     try:
         model_cfg, preprocess = config["model_cfg"], config["preprocess_cfg"]
-        if model_cfg.get("custom_text") or "hf_model_name" in model_cfg["text_cfg"]:
-            raise UserError(
-                f"the CLIP in {folder} has another text encoder than CLIP's own, which folders "
-                "can't bring; name it as open_clip does (model.clip.model, model.clip.pretrained)"
-            )
+        check_form(model_cfg, f"the CLIP in {folder}")
         for part in ("vision_cfg", "text_cfg"):
             if model_cfg[part].get("layers", 0) > len(state):
-                raise UserError(
-                    f"{folder / CONFIG_FILE} describes more layers than {WEIGHTS_FILE} has weights"
-                )
-        model = build_clip(
-            model_cfg["embed_dim"],
-            model_cfg["vision_cfg"],
-            model_cfg["text_cfg"],
-            quick_gelu=model_cfg.get("quick_gelu", False),
-            init_logit_bias=model_cfg.get("init_logit_bias"),
-        )
+                raise UserError(f"{path} describes more layers than {weights.name} has weights")
+        model = sketch_clip(model_cfg)
     except KeyError as error:
-        raise UserError(f"{folder / CONFIG_FILE} lacks {error}") from error
+        raise UserError(f"{path} lacks {error}") from error
     except (TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise UserError(f"{folder / CONFIG_FILE} describes no CLIP: {first_line(error)}") from error
-    _load_strictly(model, state, source=str(folder / WEIGHTS_FILE))
+        raise UserError(f"{path} describes no CLIP: {first_line(error)}") from error
+    fill_clip(model, state, str(weights), "its CLIP")
     text_cfg = model_cfg["text_cfg"]
-    tokenizer = load_tokenizer(folder, text_cfg["context_length"], text_cfg.get("vocab_size"))
+    context_length = text_cfg.get("context_length", 77)
+    tokenizer = load_tokenizer(folder, context_length, text_cfg.get("vocab_size"))
     return freeze_clip(model, name, tokenizer, preprocess)
 
 
@@ -188,71 +160,40 @@ def load_tokenizer(
 
 
 def _load_open_clip(settings: ClipSettings) -> FrozenClip:
-    config = _architecture(settings.model)
+    config = describe_architecture(settings.model) if settings.model != FROM_WEIGHTS else None
     if settings.pretrained is None:
         tags = open_clip.list_pretrained_tags_by_model(settings.model)
         raise UserError(
             f"CLIP '{settings.model}' needs weights: set pretrained to a file or to one of "
             f"{', '.join(tags) or '(no published tags)'}"
         )
-    tag, _, revision = settings.pretrained.partition("@")
-    published = open_clip.get_pretrained_cfg(settings.model, tag)
-    if published:
-        known = bool(published.get("quick_gelu", config.get("quick_gelu", False)))
-        config["quick_gelu"] = choose_activation(settings, config, known)  # before the download
-        path = find_on_hub(published["hf_hub"], known, revision or None)
-        weights = read_weights(path)
-    else:
-        path = _weights_file(settings.model, settings.pretrained)
-        weights = read_weights(path)
-        config["quick_gelu"] = choose_activation(settings, config, weights.quick_gelu)
-    model = _build(config, settings.model)
-    _load_strictly(model, weights.state, source=str(path), name=settings.model)
-    return freeze_clip(
-        model,
-        f"{settings.model}/{settings.pretrained}",
-        _tokenizer(settings.model),
-        published or OPENAI_PREPROCESSING,
-    )
+    published = published_weights(settings.model, settings.pretrained) if config else None
+    if config is None or published is None:
+        return _load_file(settings, Path(settings.pretrained).expanduser(), config)
+    known = bool(published.get("quick_gelu", config.get("quick_gelu", False)))
+    config["quick_gelu"] = choose_activation(settings, config, known)  # before the download
+    tokenize = _tokenizer(settings.model)
+    revision = settings.pretrained.partition("@")[2] or None
+    path = find_on_hub(published["hf_hub"], known, revision)
+    model = fill_clip(sketch_clip(config), read_weights(path).state, str(path), settings.model)
+    return freeze_clip(model, f"{settings.model}/{settings.pretrained}", tokenize, published)
 
 
-def _architecture(name: str) -> dict[str, Any]:
-    """open_clip's configuration of an architecture that can be used here."""
-    known = open_clip.list_models()
-    if name not in known:
-        nearest = get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"; near it: {', '.join(nearest)}" if nearest else ""
-        raise UserError(f"unknown CLIP '{name}'{hint}; or 'picturebook'")
-    config: dict[str, Any] = open_clip.get_model_config(name)
-    vision = config["vision_cfg"]
-    if "timm_model_name" in vision or isinstance(vision["layers"], list):
-        raise UserError(f"the image encoder of '{name}' {OTHER_FORM}")
-    return config
-
-
-def _weights_file(model: str, pretrained: str) -> Path:
-    path = Path(pretrained).expanduser()
-    if path.is_file():
-        return path
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    nearest = get_close_matches(pretrained, tags, n=3, cutoff=0.4) or tags
-    raise UserError(
-        f"'{pretrained}' is neither a weights file nor published weights of CLIP '{model}'; there "
-        f"are {', '.join(nearest) or 'none'}"
-    )
-
-
-def _build(config: Mapping[str, Any], name: str) -> nn.Module:
-    """The architecture of `config`, with random weights."""
-    values = dict(config)
-    text = dict(values["text_cfg"])
-    own_text_encoder = values.pop("custom_text", False) or "hf_model_name" in text
-    if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
-    try:
-        return (CustomTextCLIP if own_text_encoder else CLIP)(**{**values, "text_cfg": text})
-    except (OSError, RuntimeError, ImportError, TypeError) as error:
-        raise UserError(f"CLIP '{name}' can't be built: {first_line(error)}") from error
+def _load_file(
+    settings: ClipSettings, path: Path, config: dict[str, Any] | None = None
+) -> FrozenClip:
+    """The CLIP in a weights file; without `config`, of the architecture that its sizes tell."""
+    weights = read_weights(path)
+    name = settings.model
+    if config is None and (path.parent / CONFIG_FILE).is_file():
+        return _load_described(path, str(path))
+    if config is None:
+        name, config = fitting_architecture(weights.state, str(path))
+        settings = settings.model_copy(update={"model": name})
+    config["quick_gelu"] = choose_activation(settings, config, weights.quick_gelu)
+    model = fill_clip(sketch_clip(config), weights.state, str(path), name)
+    preprocess = weights.preprocess or OPENAI_PREPROCESSING
+    return freeze_clip(model, f"{name}/{settings.pretrained}", _tokenizer(name), preprocess)
 
 
 def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
@@ -263,20 +204,6 @@ def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
             f"the tokenizer of CLIP '{name}' can't be loaded: {first_line(error)}"
         ) from error
     return tokenizer
-
-
-def _load_strictly(
-    model: nn.Module, state: Mapping[str, Tensor], source: str, name: str = "its CLIP"
-) -> None:
-    expected = model.state_dict()
-    state = dict(state)
-    for scalar in ("logit_scale", "logit_bias"):  # a number, or a row of one number
-        if scalar in state and scalar in expected and state[scalar].numel() == 1:
-            state[scalar] = state[scalar].reshape(expected[scalar].shape)
-    different = describe_differences(state, expected, name)
-    if different:
-        raise UserError(f"{source} does not fit {name}: {different}")
-    model.load_state_dict(state)
 
 
 def freeze_clip(

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.clip.torchscript import is_torchscript, read_torchscript
 from cascade_clip.clip.transformers_format import from_transformers, is_transformers
 from cascade_clip.config import ClipSettings
@@ -31,6 +32,8 @@ class Weights:
     state: dict[str, Tensor]
     quick_gelu: bool | None
     """Whether they were trained with QuickGELU; None: the file doesn't show it."""
+    preprocess: Mapping[str, Any] | None = None
+    """`mean` and `std`, where open_clip's configuration in the same folder gives them."""
 
 
 def read_weights(path: Path) -> Weights:
@@ -51,7 +54,7 @@ def read_weights(path: Path) -> Weights:
     if is_transformers(state):
         state = from_transformers(state)
     state = {name: value for name, value in state.items() if name not in DERIVED}
-    return Weights(state, True if torchscript else _activation_beside(path))
+    return Weights(state, True if torchscript else _activation_beside(path), _preprocess(path))
 
 
 def describe_differences(
@@ -108,8 +111,8 @@ def choose_activation(
     if chosen is None and not by_name:
         notice(
             f"{settings.pretrained}: weights don't show their activation; GELU is assumed, as "
-            f"'{settings.model}' has it. For weights that OpenAI trained set "
-            "model.clip.quick_gelu=true"
+            f"'{settings.model}' has it. For weights of OpenAI, DFN or MetaCLIP take "
+            f"{settings.model}-quickgelu, or set model.clip.quick_gelu=true"
         )
     return by_name if chosen is None else chosen
 
@@ -140,17 +143,26 @@ def _read_state(path: Path) -> Mapping[str, Any]:
 
 def _activation_beside(path: Path) -> bool | None:
     """What open_clip's or transformers' configuration in the same folder says."""
-    for name in ("open_clip_config.json", "config.json"):
-        try:
-            config = read_json(path.parent / name)
-        except UserError:
-            continue
-        if isinstance(config, dict) and isinstance(config.get("model_cfg"), dict):
+    for name in (CONFIG_FILE, "config.json"):
+        config = _config_beside(path, name)
+        if isinstance(config.get("model_cfg"), dict):
             return bool(config["model_cfg"].get("quick_gelu", False))
-        vision = config.get("vision_config") if isinstance(config, dict) else None
-        if isinstance(vision, dict):
-            return vision.get("hidden_act", "quick_gelu") == "quick_gelu"
+        if isinstance(config.get("vision_config"), dict):
+            return config["vision_config"].get("hidden_act", "quick_gelu") == "quick_gelu"
     return None
+
+
+def _preprocess(path: Path) -> Mapping[str, Any] | None:
+    found = _config_beside(path, CONFIG_FILE).get("preprocess_cfg")
+    return found if isinstance(found, dict) and {"mean", "std"} <= found.keys() else None
+
+
+def _config_beside(path: Path, name: str) -> dict[str, Any]:
+    try:
+        config = read_json(path.parent / name)
+    except UserError:
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _size(value: Tensor) -> str:

@@ -9,12 +9,20 @@ from pydantic import Field, NonNegativeInt, model_validator
 from cascade_clip.config.base import Probability, Settings
 from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings
 
+EMBEDDED_CLIP = "picturebook"
+"""The CLIP within the package."""
+LOCAL_DIR = "local-dir:"
+"""Before the path of a folder in open_clip's layout."""
+FROM_WEIGHTS = "auto"
+"""Architecture of a weights file whose sizes tell it."""
+
 
 class ClipSettings(Settings):
     """Which CLIP to stand on."""
 
-    model: str = "picturebook"
-    """`picturebook` (the embedded tiny CLIP) or any open_clip architecture, e.g. `ViT-B-16`."""
+    model: str = EMBEDDED_CLIP
+    """`picturebook` (the embedded tiny CLIP), any open_clip architecture, e.g. `ViT-B-16`,
+    `local-dir:FOLDER` (open_clip's folder layout), or `auto`: as the sizes in the file tell."""
     pretrained: str | None = None
     """open_clip tag (`openai`, `laion2b_s34b_b88k`, ...), with `@REVISION` at a branch, tag or
     commit of its repository on the Hugging Face hub; or a path to a weights file."""
@@ -24,12 +32,14 @@ class ClipSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> ClipSettings:
-        whole = self.model == "picturebook" or self.model.startswith("local-dir:")
+        whole = self.model == EMBEDDED_CLIP or self.model.startswith(LOCAL_DIR)
         if whole and (self.pretrained is not None or self.quick_gelu is not None):
             raise ValueError(
                 f"'{self.model}' comes with its weights; leave pretrained and quick_gelu out, or "
                 "set model to an architecture, e.g. ViT-B-16"
             )
+        if self.model == FROM_WEIGHTS and self.pretrained is None:
+            raise ValueError(f"'{FROM_WEIGHTS}' needs a weights file: set pretrained to its path")
         return self
 
 

@@ -10,7 +10,7 @@ from tests.model.build import build_network, build_settings, random_text
 from torch import Tensor, nn
 
 from cascade_clip.checkpoint.folder import load_bundle
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import BFloat16Linear
 from cascade_clip.model.fast.precision import (

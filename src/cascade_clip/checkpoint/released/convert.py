@@ -8,8 +8,9 @@ from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.checkpoint.locate import check_new
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
 from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, load_released
-from cascade_clip.clip.load import LOCAL_DIR, OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
+from cascade_clip.clip.load import OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import Recipe
+from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet

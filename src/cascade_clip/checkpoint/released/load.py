@@ -27,7 +27,7 @@ from cascade_clip.checkpoint.released.keys import (
     to_native,
     to_native_text,
 )
-from cascade_clip.clip.load import build_clip
+from cascade_clip.clip.build import build_clip
 from cascade_clip.config import ModelSettings
 from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError

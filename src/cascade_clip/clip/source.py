@@ -1,0 +1,67 @@
+"""Which CLIP a text names, as options and functions take it. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cascade_clip.config import ClipSettings
+from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
+from cascade_clip.errors import UserError
+
+CONFIG_FILE = "open_clip_config.json"
+FORMS = (
+    "a CLIP is ARCHITECTURE/TAG of open_clip (ViT-B-16/openai), a weights file, ARCHITECTURE:FILE, "
+    f"or {LOCAL_DIR}FOLDER"
+)
+_WEIGHTS_ENDINGS = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
+
+
+def parse_clip(source: str) -> ClipSettings:
+    """The CLIP that `source` names, in one of these forms:
+
+    - `ViT-B-16/openai`: architecture and tag of open_clip, perhaps with `@REVISION`;
+    - `weights.pt`: a file, whose sizes tell the architecture; `ViT-B-16:weights.pt` says which;
+    - `local-dir:FOLDER`, or a folder alone: open_clip's folder layout;
+    - `picturebook`: the embedded one.
+
+    Files are looked for here; whether an architecture and a tag exist is seen when they are loaded.
+
+    Raises `UserError` for a text of another form and for a file that isn't there.
+    """
+    source = source.strip()
+    path = Path(source).expanduser()
+    if source == EMBEDDED_CLIP:
+        return ClipSettings()
+    if source.startswith(LOCAL_DIR):
+        return ClipSettings(model=source)
+    if path.is_dir() and (path / CONFIG_FILE).is_file():
+        return ClipSettings(model=f"{LOCAL_DIR}{path}")
+    if path.is_file():
+        return ClipSettings(model=FROM_WEIGHTS, pretrained=str(path))
+    name, colon, file = source.partition(":")
+    if colon and name and file:
+        return ClipSettings(model=name, pretrained=str(_existing(Path(file).expanduser())))
+    if path.suffix in _WEIGHTS_ENDINGS or path.is_absolute() or source.startswith("."):
+        _existing(path)
+    return _published(source)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}; {FORMS}")
+    return path
+
+
+def _published(source: str) -> ClipSettings:
+    name, at, revision = source.partition("@")
+    model, _, tag = name.rpartition("/")
+    if not model or tag.isdigit():  # ViT-B-16, or ViT-B/16 as OpenAI wrote it
+        model, tag = name, ""
+    model = model.replace("/", "-")
+    if model and not tag:
+        raise UserError(
+            f"'{source}' names no weights; with those of OpenAI it is {model}/openai. {FORMS}"
+        )
+    if not model or (at and not revision):
+        raise UserError(f"'{source}' names no CLIP; {FORMS}")
+    return ClipSettings(model=model, pretrained=f"{tag}{at}{revision}")
