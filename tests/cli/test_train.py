@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from cascade_clip.cli.app import main
+from cascade_clip.data.folder import FolderDataset
+from cascade_clip.data.part import Part
+from cascade_clip.picturebook.export import export_voc
 
 COMMAND = [sys.executable, "-m", "cascade_clip"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -127,6 +130,27 @@ def test_training_on_a_folder(here: CommandLine, tiny_overrides: list[str]) -> N
     out = here.works("evaluate", "run", "--data", "book", "-q")
     assert "unseen" in out
     assert json.loads((here.folder / "run/metrics.json").read_text())["data"]["root"] == "book"
+
+
+def test_each_part_of_the_data_set_is_opened_once(
+    here: CommandLine, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    open_folder = FolderDataset.__init__
+
+    def spy(self: FolderDataset, root: Path, part: Part, *rest: Any, **named: Any) -> None:
+        opened.append(part)
+        open_folder(self, root, part, *rest, **named)
+
+    monkeypatch.setattr(FolderDataset, "__init__", spy)
+    export_voc(here.folder / "book", 20, seed=0, size=40)
+    here.works(
+        "train", "picturebook-inductive", "train.steps=1", *tiny_overrides,
+        "data.name=folder", "data.root=book", "--out", "run", "-q",
+        "train.validate_every=1", "train.validation_pictures=2", "train.sample_pictures=1",
+    )  # fmt: skip
+    assert all((here.folder / "run" / name).is_file() for name in ("sanity.json", "report.html"))
+    assert sorted(opened) == ["train", "val"]
 
 
 def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str]) -> None:

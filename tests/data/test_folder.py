@@ -74,7 +74,7 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
     assert 8 <= len(val) <= 35
 
 
-def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
+def test_calibration_takes_a_list_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("val", "test"):
         assert stems(FolderDataset(root, part)) == ["b"]
     wanted = r"no part 'calibration', only the picture book draws one; .*calibration\.txt"
@@ -86,6 +86,7 @@ def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
         (root / folder / "c.png").write_bytes((root / folder / "a.png").read_bytes())
     (root / "calibration.txt").write_text("c\n")
     assert stems(FolderDataset(root, "calibration")) == ["c"]
+    monkeypatch.delattr(FolderDataset, "__init__")  # it isn't opened to be asked
     assert has_calibration(settings)
 
 

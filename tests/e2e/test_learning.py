@@ -66,7 +66,7 @@ def start(embedded: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     settings = [*SMALL, "train.steps=30", f"train.start_from={start}"]
     recipe = load_recipe("picturebook-inductive", settings)
-    return load_bundle(train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True))
+    return load_bundle(train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True).folder)
 
 
 def test_a_short_training_segments_seen_and_unseen_classes(start: Path, trained: Bundle) -> None:

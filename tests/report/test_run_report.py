@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.examples import Example
 from cascade_clip.evaluation.findings import Accuracies
 from cascade_clip.evaluation.measure import RAW_CLIP, measure
@@ -30,7 +31,8 @@ def test_accuracies_follow_the_order_of_the_pictures() -> None:
 
 
 def test_the_page_holds_metrics_pictures_and_settings(bundle: Bundle, tmp_path: Path) -> None:
-    found = measure(bundle, bundle.recipe, pictures=4, raw_clip=True, quiet=True)
+    pictures = open_dataset(bundle.recipe.data, "test", 4)
+    found = measure(bundle, bundle.recipe, pictures, raw_clip=True, quiet=True)
     assert list(found.rows) == [bundle.recipe.name, RAW_CLIP]
     assert len(found.accuracies.values) == 4
     run = tmp_path / "run"

@@ -17,10 +17,7 @@ from safetensors.torch import load_file
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.data.folder import FolderDataset
-from cascade_clip.data.part import Part
 from cascade_clip.errors import TrainingStopped, UserError
-from cascade_clip.picturebook import export_voc
 from cascade_clip.training import run
 from cascade_clip.training.checkpoints import newest_checkpoint
 from cascade_clip.training.module import TrainingModule
@@ -280,23 +277,3 @@ def test_training_works_outside_the_main_thread(tmp_path: Path, tiny_overrides: 
     thread.start()
     thread.join()
     assert (tmp_path / "run" / "model" / "config.json").exists()
-
-
-def test_each_part_of_the_data_set_is_opened_once(
-    tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[str] = []
-    open_folder = FolderDataset.__init__
-
-    def spy(self: FolderDataset, root: Path, part: Part, *rest: Any, **named: Any) -> None:
-        opened.append(part)
-        open_folder(self, root, part, *rest, **named)
-
-    monkeypatch.setattr(FolderDataset, "__init__", spy)
-    export_voc(tmp_path / "book", 20, seed=0, size=40)
-    data = ["data.name=folder", f"data.root={tmp_path / 'book'}", "train.steps=1"]
-    looks = ["train.validate_every=1", "train.validation_pictures=2", "train.sample_pictures=1"]
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *data, *looks])
-    train(recipe, tmp_path / "run", quiet=True)
-    assert (tmp_path / "run" / "sanity.json").is_file()
-    assert sorted(opened) == ["train", "val"]

@@ -60,7 +60,7 @@ def expected(
 ) -> dict[str, torch.Tensor]:
     """The weights of a run without any stop."""
     recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
-    model = train(recipe, tmp_path_factory.mktemp("runs") / "whole", quiet=True)
+    model = train(recipe, tmp_path_factory.mktemp("runs") / "whole", quiet=True).folder
     return load_file(model / "model.safetensors")
 
 
@@ -85,7 +85,7 @@ def test_a_stopped_process_resumes_to_the_same_weights(
     if name in STEPS_DONE:
         assert newest_checkpoint(folder / name)[1] == STEPS_DONE[name]
     recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
-    model = train(recipe, folder / name, resume=True, quiet=True)
+    model = train(recipe, folder / name, resume=True, quiet=True).folder
     weights = load_file(model / "model.safetensors")
     assert weights.keys() == expected.keys()
     assert [key for key in weights if not torch.equal(weights[key], expected[key])] == []
@@ -125,7 +125,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
             train(recipe, run, quiet=True)
     assert newest_checkpoint(run)[1] == kept
     (run / "metrics.csv").unlink()
-    weights = load_file(train(recipe, run, resume=True, quiet=True) / "model.safetensors")
+    weights = load_file(train(recipe, run, resume=True, quiet=True).folder / "model.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
 
 

@@ -103,7 +103,7 @@ def run_demo(out: Path, settings: DemoSettings, quiet: bool = False) -> DemoResu
     for name, recipe_name in METHODS.items():
         recipe = _recipe(recipe_name, settings)
         with clock.measure(f"training {name} ({recipe.train.steps} steps)"):
-            bundles[name] = load_bundle(train(recipe, _fresh_run(out / name), quiet=quiet))
+            bundles[name] = load_bundle(train(recipe, _fresh_run(out / name), quiet=quiet).folder)
     cascade = bundles["cascade"]
     recipe, classes = cascade.recipe, cascade.classes
     methods = {name: trained_method(bundle) for name, bundle in bundles.items()}

@@ -75,7 +75,7 @@ def evaluate(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     """
     check_trained(model, "evaluate")
-    read_part(part)
+    wanted = read_part(part)
     check_data(data)
     if out is not None:
         check_result(out)
@@ -84,6 +84,7 @@ def evaluate(
 
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.cli.tables import class_table, summary_table
+    from cascade_clip.data.factory import open_dataset
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.results import write_metrics
     from cascade_clip.evaluation.share import group_of_torchrun
@@ -102,8 +103,8 @@ def evaluate(
         found = measure(
             bundle,
             recipe,
-            part=part,
-            pictures=scenes,
+            open_dataset(settings, wanted, scenes),
+            part=wanted,
             raw_clip=raw_clip,
             workers=workers,
             quiet=quiet or number > 0,

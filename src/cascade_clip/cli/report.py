@@ -31,7 +31,7 @@ def report(
 ) -> None:
     """Write a page about a model: metrics, classes, worst and best pictures, curves, settings."""
     check_trained(model, "report")
-    read_part(part)
+    wanted = read_part(part)
     folder = Path(model) if Path(model).is_dir() else None
     if out is None:
         # A folder named like the embedded model would take its place.
@@ -39,14 +39,14 @@ def report(
     check_result(out)  # mistakes show before the heavy imports
 
     from cascade_clip.checkpoint.folder import load_bundle
+    from cascade_clip.data.factory import open_dataset
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.report.run_report import write_run_report
     from cascade_clip.support.messages import Console
 
     bundle = load_bundle(model)
-    found = measure(
-        bundle, bundle.recipe, part=part, pictures=scenes, raw_clip=raw_clip, quiet=quiet
-    )
+    dataset = open_dataset(bundle.recipe.data, wanted, scenes)
+    found = measure(bundle, bundle.recipe, dataset, part=wanted, raw_clip=raw_clip, quiet=quiet)
     shown = f"{out}{replaced(out)}"
     write_run_report(out, found, folder)
     Console().print(f"written: {shown}", highlight=False, markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from cascade_clip.cli.options import Quiet
 
 if TYPE_CHECKING:
     from cascade_clip.config import Recipe
+    from cascade_clip.training.run import TrainedModel
 
 RUNS = Path("runs")
 
@@ -93,25 +94,25 @@ def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: boo
         if is_first_process():
             Console().print(f"{out} is finished; model: {out / 'model'}", highlight=False)
         return
-    model = train(recipe, out, resume=resume, quiet=quiet)
+    trained = train(recipe, out, resume=resume, quiet=quiet)
     leave_group()
     if is_first_process():
         console = Console()
-        console.print(f"model: {model}", highlight=False)
+        console.print(f"model: {trained.folder}", highlight=False)
         if report:
-            console.print(f"report: {_report(recipe, out, quiet)}", highlight=False)
+            console.print(f"report: {_report(trained, out, quiet)}", highlight=False)
         console.print(f"next: cascade-clip evaluate {out}", highlight=False)
 
 
-def _report(recipe: Recipe, out: Path, quiet: bool) -> Path:
+def _report(trained: TrainedModel, out: Path, quiet: bool) -> Path:
     """A first look at the model, on the pictures that validation looked at."""
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.report.run_report import write_run_report
 
     bundle = load_bundle(out)
-    pictures = recipe.train.validation_pictures
-    found = measure(bundle, bundle.recipe, part="val", pictures=pictures, quiet=quiet)
+    pictures = trained.validation_pictures
+    found = measure(bundle, bundle.recipe, pictures, part="val", quiet=quiet)
     return write_run_report(out / "report.html", found, out)
 
 

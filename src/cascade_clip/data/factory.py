@@ -5,11 +5,10 @@ from __future__ import annotations
 from cascade_clip.config import DataSettings
 from cascade_clip.data.class_lists import STANDARD, ClassList
 from cascade_clip.data.drawn import PicturebookDataset
-from cascade_clip.data.folder import FolderDataset
+from cascade_clip.data.folder import FolderDataset, find_layout, list_files
 from cascade_clip.data.part import Part
-from cascade_clip.data.prepared import PreparedDataset
+from cascade_clip.data.prepared import PreparedDataset, calibration_list
 from cascade_clip.data.samples import SegmentationDataset
-from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN
 
 
@@ -38,9 +37,15 @@ def open_dataset(
 
 def has_calibration(settings: DataSettings) -> bool:
     """Whether the data that `settings` name has pictures for choosing settings such as the
-    seen-score offset, besides those that results are reported on."""
-    try:
-        open_dataset(settings, "calibration", 1)
-    except UserError:
-        return False
-    return True
+    seen-score offset, besides those that results are reported on.
+
+    Opens no data set: files have a list of these pictures, or none.
+
+    Raises `UserError` if a folder is no data set.
+    """
+    root = settings.root
+    if settings.name == "picturebook" or root is None:
+        return settings.name == "picturebook"
+    if settings.name != "folder":
+        return calibration_list(root, settings.name).is_file()
+    return list_files(root, find_layout(root))["calibration"].is_file()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.part import Part
 from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.examples import Rows
 from cascade_clip.evaluation.methods import Method
@@ -50,7 +51,7 @@ class Findings:
     judgement: Judgement
     """Which classes of the data count as seen."""
     dataset: SegmentationDataset
-    part: str
+    part: Part
     text_embeddings: Tensor
     """(C, d), in the order of the classes"""
     accuracies: Accuracies

@@ -11,8 +11,8 @@ from rich.progress import Progress
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
-from cascade_clip.data.factory import open_dataset
-from cascade_clip.data.part import read_part
+from cascade_clip.data.part import Part
+from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.evaluate import evaluate
 from cascade_clip.evaluation.findings import Accuracies, Findings
 from cascade_clip.evaluation.methods import Method, raw_clip_method
@@ -30,15 +30,15 @@ WORKERS = 4
 def measure(
     bundle: Bundle,
     recipe: Recipe,
+    dataset: SegmentationDataset,
     *,
-    part: str = "test",
-    pictures: int | None = None,
+    part: Part = "test",
     raw_clip: bool = False,
     workers: int | None = None,
     quiet: bool = False,
 ) -> Findings:
-    """Evaluates `bundle` as `recipe` says (its data, seen-score offset and templates), on at most
-    `pictures` pictures, with a progress bar unless `quiet`.
+    """Evaluates `bundle` as `recipe` says (its seen-score offset and templates) on `dataset`, the
+    `part` of its data, with a progress bar unless `quiet`.
 
     `workers` processes read the pictures, or this one if 0; by default several where there is a
     GPU, which would wait for them. On a CPU they would only take cores from the network.
@@ -46,12 +46,11 @@ def measure(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     Processes of one group divide the pictures among themselves, and all find the same.
 
-    Raises `UserError` for an unknown part and data that can't be read.
+    Raises `UserError` for data that can't be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if workers is None:
         workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
-    dataset = open_dataset(recipe.data, read_part(part), pictures)
     share = Share.of_this_process(dataset)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
     methods = {recipe.name: Method(bundle.network, recipe)}

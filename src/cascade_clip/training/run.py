@@ -53,8 +53,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The disk is full, or the share of it that a user or a process may take."""
 
 
-def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) -> Path:
-    """Trains as `recipe` says, in the run folder `out`; returns the folder of the trained model.
+@dataclass(frozen=True)
+class TrainedModel:
+    """The folder of a trained model, and the pictures that validation looked at."""
+
+    folder: Path
+    validation_pictures: SegmentationDataset
+
+
+def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) -> TrainedModel:
+    """Trains as `recipe` says, in the run folder `out`.
 
     The run folder holds `recipe.yaml` (all settings), `versions.json`, `sanity.json`,
     `metrics.csv`, TensorBoard events, `samples/`, `checkpoints/` and at the end `model/`. With
@@ -68,7 +76,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
         return _train(recipe, out, resume, quiet)
 
 
-def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
+def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> TrainedModel:
     check_run_folder(recipe, out, resume)
     parts = _build(recipe)
     recipe = parts.recipe
@@ -93,7 +101,7 @@ def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> Path:
     problem = trainer.strategy.broadcast(problem)
     if problem:
         raise TrainingFailed(f"{problem}; what was trained lies in {out / 'checkpoints'}")
-    return model
+    return TrainedModel(model, parts.validation_pictures)
 
 
 def _begin(recipe: Recipe, parts: _Parts, out: Path, quiet: bool) -> None:
