@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
+
+import huggingface_hub.constants
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -24,6 +28,10 @@ class Hub:
     created: list[dict[str, Any]] = field(default_factory=list)
     gated: set[str] = field(default_factory=set)
     refuses_uploads: bool = False
+    asked: list[str] = field(default_factory=list)
+    """Every request: its method and path, and the range of bytes it asks for, if any."""
+    breaks_at: int | None = None
+    """Large files break off at this byte."""
 
 
 @contextmanager
@@ -39,6 +47,19 @@ def run_hub() -> Iterator[Hub]:
         server.server_close()
 
 
+@contextmanager
+def only_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Hub]:
+    """A hub in the place of the real one, with a cache of its own for what is fetched."""
+    with run_hub() as hub:
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield hub
+
+
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -48,7 +69,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.look_up()
 
         def look_up(self) -> None:
+            wanted = self.headers.get("Range", "")
+            hub.asked.append(f"{self.command} {self.path} {wanted}".strip())
             parts = self.path.split("?")[0].strip("/").split("/")
+            if parts[0] == "large":
+                return self.answer_large(parts[1], wanted)
             name = "/".join(parts[2:4] if parts[0] == "api" else parts[:2])
             files = hub.repositories.get(name)
             if files is None:
@@ -56,7 +81,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if name in hub.gated:
                 return self.refuse(403, "GatedRepo")
             if parts[0] != "api":  # NAME/NAME/resolve/REVISION/FILE
-                return self.answer_file(files["/".join(parts[4:])])
+                path = "/".join(parts[4:])
+                if path not in files:
+                    return self.refuse(404, "EntryNotFound")
+                return self.answer_file(files[path], path.endswith((".safetensors", ".bin")))
             if parts[4] == "revision" and parts[5] not in ("main", "v1", COMMIT):
                 return self.refuse(404, "RevisionNotFound")
             if parts[4] == "revision":
@@ -99,8 +127,26 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def answer(self, value: object) -> None:
             self.send(json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-        def answer_file(self, data: bytes) -> None:
-            self.send(data, {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": COMMIT})
+        def answer_file(self, data: bytes, large: bool) -> None:
+            headers = {"ETag": f'"{_digest(data)}"', "X-Repo-Commit": COMMIT}
+            if not large:
+                return self.send(data, headers)
+            digest = hashlib.sha256(data).hexdigest()
+            headers["X-Linked-Etag"], headers["X-Linked-Size"] = f'"{digest}"', str(len(data))
+            host = hub.url.replace("127.0.0.1", "localhost")  # they lie elsewhere
+            return self.send(b"", {**headers, "Location": f"{host}/large/{digest}"}, 302)
+
+        def answer_large(self, digest: str, wanted: str) -> None:
+            everything = [data for files in hub.repositories.values() for data in files.values()]
+            data = next(one for one in everything if hashlib.sha256(one).hexdigest() == digest)
+            start = int(wanted.removeprefix("bytes=").rstrip("-") or 0)
+            end = len(data) if hub.breaks_at is None else hub.breaks_at
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(len(data) - start))
+            if wanted:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.end_headers()
+            self.wfile.write(data[start:end])
 
         def refuse(self, status: int, code: str) -> None:
             self.send(b"{}", {"X-Error-Code": code, "Content-Type": "application/json"}, status)

@@ -20,7 +20,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.picturebook import CLASSES, UNSEEN, draw_scene
 from cascade_clip.segmenter import Segmenter
-from tests.checkpoint.hub_server import COMMIT, Hub, run_hub
+from tests.checkpoint.hub_server import COMMIT, Hub, only_hub
 
 PICTURE = draw_scene(3, 0, (40, 48)).image
 
@@ -28,13 +28,7 @@ PICTURE = draw_scene(3, 0, (40, 48)).image
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """A hub, an empty cache, and somebody who is logged in."""
-    with run_hub() as hub:
-        constants = huggingface_hub.constants
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with only_hub(monkeypatch, tmp_path / "cache") as hub:
         monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
         monkeypatch.chdir(tmp_path)
         yield hub
