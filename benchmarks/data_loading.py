@@ -30,7 +30,7 @@ from PIL import Image, features
 from torch import Tensor, nn
 from torchvision import tv_tensors
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import IMAGENET, Recipe
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.data.stream import TrainStream
@@ -76,8 +76,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(dataset: FolderDataset, root: Path, rounds: int) -> dict[str, Any]:
     """Pictures per second of both pipelines, round by round, and what our steps take."""
-    settings = DataSettings(name="folder", root=root, crop=CROP)
-    transform = TrainTransform(settings, dataset.classes, "full")
+    values = {
+        "name": "loading",
+        "data": {"name": "folder", "root": root},
+        "inference": {"crop": CROP},
+    }
+    recipe = Recipe.model_validate(values | {"train": {"setting": "full"}})
+    transform = TrainTransform(recipe, dataset.classes, IMAGENET.mean)
     stream = TrainStream(dataset, transform, seed=0, endless=False)
     plain = PlainPipeline(dataset)
     count = len(dataset)

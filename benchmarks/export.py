@@ -87,7 +87,7 @@ def random_vit() -> Bundle:
 
 def measure(bundle: Bundle, rounds: int) -> dict[str, Any]:
     """Times, ratios and agreement of every way, for one window of the model's size."""
-    crop = bundle.recipe.data.crop
+    crop = bundle.recipe.inference.crop
     picture = random_pictures(1, (crop, crop), CPU)
     text = bundle.clip.text_encoder(bundle.classes.prompts, bundle.templates)  # (C, d)
     network = bundle.network.eval()

@@ -24,16 +24,16 @@ from typing import Any
 
 import torch
 from benchmarks.picturebook_page import Row, markdown
-from torch import Tensor, nn
+from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import load_clip
-from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.part import Part
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
+from cascade_clip.evaluation.methods import Method, trained_method
 from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.inference.sliding import sliding_scores, window_options
@@ -91,7 +91,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         key: getattr(arguments, key)
         for key in ("steps", "search_steps", "seeds", "rates", "scenes")
     }
-    settings["crop"] = load_recipe(METHODS["cascade"]).data.crop
+    settings["crop"] = load_recipe(METHODS["cascade"]).inference.crop
     return {
         "settings": settings,
         "machine": {
@@ -141,7 +141,7 @@ def best_rate(arguments: argparse.Namespace, method: str) -> tuple[float, dict[f
 def validated(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> float:
     """hIoU on the validation part, with the best offset there."""
     bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.search_steps))
-    rows = by_offset(bundle.network, bundle.recipe, text_of(bundle), "val", arguments.scenes)
+    rows = by_offset(trained_method(bundle), text_of(bundle), "val", arguments.scenes)
     return max(row["h"] for row in rows.values())
 
 
@@ -149,12 +149,12 @@ def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -
     """The test part at the offset that the calibration part prefers, and the control."""
     bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.steps))
     scenes = arguments.scenes
-    text, network, recipe = text_of(bundle), bundle.network, bundle.recipe
-    calibration = by_offset(network, recipe, text, "calibration", scenes)
+    text, model = text_of(bundle), trained_method(bundle)
+    calibration = by_offset(model, text, "calibration", scenes)
     offset = max(calibration, key=lambda value: calibration[value]["h"])
-    row = by_offset(network, recipe, text, "test", scenes, [offset])[offset]
+    row = by_offset(model, text, "test", scenes, [offset])[offset]
     exchanged = exchange_unseen(text, bundle.classes.unseen_indices)
-    control = by_offset(network, recipe, exchanged, "test", scenes, [offset])[offset]
+    control = by_offset(model, exchanged, "test", scenes, [offset])[offset]
     return row | {"offset": offset, "control S": control["S"], "control U": control["U"]}
 
 
@@ -165,15 +165,16 @@ def raw_clip(scenes: int, own_size: bool = False) -> Row:
     clip = load_clip(recipe.model.clip)
     if own_size:
         side = clip.image_size
-        room = recipe.data.short_side - recipe.data.crop
-        sizes = [f"data.crop={side}", f"data.stride={side}", f"data.short_side={side + room}"]
-        recipe = load_recipe(METHODS["cascade"], sizes)
+        room = recipe.inference.short_side - recipe.inference.crop
+        sizes = {"crop": side, "stride": side, "short_side": side + room}
+        overrides = [f"inference.{key}={size}" for key, size in sizes.items()]
+        recipe = load_recipe(METHODS["cascade"], overrides)
     names = open_dataset(recipe.data, "test").classes.names
-    network, text = RawClip(clip.visual), clip.text_encoder(names)
-    its_recipe = raw_clip_recipe(recipe, clip)
-    row = by_offset(network, its_recipe, text, "test", scenes, [0.0])[0.0]
+    model = Method(RawClip(clip.visual), raw_clip_recipe(recipe), clip.normalisation)
+    text = clip.text_encoder(names)
+    row = by_offset(model, text, "test", scenes, [0.0])[0.0]
     exchanged = exchange_unseen(text, open_dataset(recipe.data, "test").classes.unseen_indices)
-    control = by_offset(network, its_recipe, exchanged, "test", scenes, [0.0])[0.0]
+    control = by_offset(model, exchanged, "test", scenes, [0.0])[0.0]
     return row | {"offset": 0.0, "control S": control["S"], "control U": control["U"]}
 
 
@@ -190,25 +191,24 @@ def exchange_unseen(text: Tensor, unseen: tuple[int, ...]) -> Tensor:
 
 
 def by_offset(
-    network: nn.Module,
-    recipe: Recipe,
+    method: Method,
     text: Tensor,
     part: Part,
     scenes: int,
     offsets: Iterable[float] = OFFSETS,
 ) -> dict[float, Row]:
     """Metrics in percent for each seen-score offset, from one pass over the scenes."""
-    dataset = open_dataset(recipe.data, part, scenes)
-    classes = dataset.classes
+    dataset = open_dataset(method.recipe.data, part, scenes)
+    classes, inference = dataset.classes, method.recipe.inference
     metrics = {offset: SegmentationMetrics(classes.names, classes.unseen) for offset in offsets}
     seen = torch.zeros(len(classes.names))
     seen[list(classes.seen_indices)] = 1.0
     for batch in DatasetBatches(dataset, batch_size=16):
         scores = sliding_scores(
-            network,
-            prepare(batch.images, recipe.data),
+            method.network,
+            prepare(batch.images, inference.short_side, method.normalisation),
             text,
-            **window_options(recipe.data),
+            **window_options(inference),
             output_size=(batch.labels.shape[1], batch.labels.shape[2]),
         )  # (B, C, H, W)
         for offset, metric in metrics.items():

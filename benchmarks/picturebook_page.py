@@ -112,7 +112,8 @@ brick are withheld from training. All methods stand on the embedded CLIP, which 
 all classes but no mask. Numbers are percent of mIoU over seen (S) and unseen (U) classes and their
 harmonic mean (h), mean ± standard deviation over {seeds} seeds. The
 networks see windows of {crop} pixels; the embedded CLIP was pretrained at 96, and is at its best
-there. Scores of windows half a patch apart are averaged (`data.shifts`), for CLIP alone as well.
+there. Scores of windows half a patch apart are averaged (`inference.shifts`), for CLIP alone as
+well.
 
 Same for every method: {steps} steps of 8 scenes; the learning rate with the best hIoU among
 {rates} on the validation part (one seed, {search_steps} steps); the seen-score

@@ -16,10 +16,11 @@ from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.config import ClipSettings, PicturebookSettings, Recipe
+from cascade_clip.config import ClipSettings, PicturebookSettings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.evaluation.evaluate import DatasetBatches
+from cascade_clip.evaluation.methods import Method
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.picturebook import CLASSES, THINGS
 from picturebook import by_offset
@@ -45,9 +46,10 @@ def main() -> None:
 def segmentation(clip: FrozenClip, names: Tensor, scenes: int) -> dict[str, float]:
     """mIoU in percent at the CLIP's own picture size."""
     side = clip.image_size
-    sizes = [f"data.{key}={side}" for key in ("crop", "stride", "short_side", "picturebook.size")]
-    recipe: Recipe = raw_clip_recipe(load_recipe("picturebook-inductive", sizes), clip)
-    row = by_offset(RawClip(clip.visual), recipe, names, "test", scenes, [0.0])[0.0]
+    sizes = [f"inference.{key}={side}" for key in ("crop", "stride", "short_side")]
+    recipe = load_recipe("picturebook-inductive", [*sizes, f"data.picturebook.size={side}"])
+    method = Method(RawClip(clip.visual), raw_clip_recipe(recipe), clip.normalisation)
+    row = by_offset(method, names, "test", scenes, [0.0])[0.0]
     return {key: round(value, 1) for key, value in row.items()}
 
 

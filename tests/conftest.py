@@ -25,9 +25,9 @@ TINY_CLIP: dict[str, Any] = {
 
 TINY_OVERRIDES = [
     "data.picturebook.size=32",
-    "data.crop=32",
-    "data.stride=32",
-    "data.short_side=32",
+    "inference.crop=32",
+    "inference.stride=32",
+    "inference.short_side=32",
     "data.picturebook.eval_scenes=4",
     "train.batch_size=4",
     "train.warmup_steps=2",

@@ -74,12 +74,9 @@ def test_a_model_is_asked_with_the_words_of_its_training(seg: Segmenter) -> None
 def test_trained_names_carry_the_offset_and_the_legend_says_so(seg: Segmenter) -> None:
     plain = seg(PICTURE, "Houses, zebra")
     assert [entry.seen for entry in plain.legend] == [("Houses",), ()]
-    lowered = Segmenter(
-        seg.network,
-        seg.clip,
-        seg.trained_classes,
-        seg.recipe.model_copy(update={"seen_score_offset": 1.0}),
-    )
+    inference = seg.recipe.inference.model_copy(update={"seen_score_offset": 1.0})
+    recipe = seg.recipe.model_copy(update={"inference": inference})
+    lowered = Segmenter(seg.network, seg.clip, seg.trained_classes, recipe)
     assert (lowered(PICTURE, "Houses, zebra").labels == 1).all()
     cat = lowered(PICTURE, "cat, zebra")  # a class of the data set, but an unseen one
     assert cat.legend[0].seen == ()

@@ -94,7 +94,10 @@ class Segmenter:
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
-        self.predictor = Predictor(self.network, recipe.data, self.device, max_windows)
+        normalisation = recipe.data.normalisation(clip.normalisation)
+        self.predictor = Predictor(
+            self.network, recipe.inference, normalisation, self.device, max_windows
+        )
 
     @classmethod
     def from_pretrained(
@@ -204,7 +207,7 @@ class Segmenter:
             self.default_classes if classes is None else parse_classes(classes),
             trained=self.trained_classes.trained_names,
             trained_templates=self.templates,
-            seen_score_offset=self.recipe.seen_score_offset,
+            seen_score_offset=self.recipe.inference.seen_score_offset,
             device=self.device,
             **options,
         )

@@ -93,10 +93,10 @@ def test_versions_of_a_network_in_one_pass(
     views = {ALL: (0, 1, 2), "first": (0,), "last": (2,)}
     seen = seen_mask(classes, text.device)
     found = list(best_pixels(model, images, text, seen, list(views.values())))
-    offset = model.recipe.seen_score_offset
+    offset = model.recipe.inference.seen_score_offset
     networks = (model.network, StageView(model.network, 0), StageView(model.network, 2))  # type: ignore[arg-type]
     for view, network in enumerate(networks):
-        alone = predict(network, images, text, classes, model.recipe)
+        alone = predict(network, images, text, classes, model.recipe, model.normalisation)
         assert torch.equal(torch.stack([each[view].labels(offset) for each in found]), alone)
 
 
@@ -105,10 +105,13 @@ def test_measured_as_evaluation_measures(
 ) -> None:
     model = subjects[0]
     found = measure(model, scenes, scenes.classes, stage_views(model))
-    single = evaluate(model.network, scenes, model.text(scenes.classes), model.recipe)
+    text = model.text(scenes.classes)
+    single = evaluate(model.network, scenes, text, model.recipe, model.normalisation)
     assert found.metrics[ALL].iou_per_class == pytest.approx(single.iou_per_class, nan_ok=True)
     assert len(found.metrics) == 7
-    own = next(p for p in found.curve.points() if p.offset == model.recipe.seen_score_offset)
+    own = next(
+        p for p in found.curve.points() if p.offset == model.recipe.inference.seen_score_offset
+    )
     assert own.hiou == pytest.approx(single.hiou)
     assert own.pixel_accuracy == pytest.approx(single.pixel_accuracy)
     hits = found.counts[:, 0, 0].sum().item()

@@ -12,7 +12,7 @@ from cascade_clip.analysis.pictures import open_pictures
 from cascade_clip.analysis.subjects import Subject, open_subjects, parse_blocks
 from cascade_clip.analysis.windows import window_side
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.config import DataSettings
+from cascade_clip.config import DataSettings, InferenceSettings
 from cascade_clip.errors import UserError
 
 
@@ -66,19 +66,19 @@ def test_the_other_network(bundle: Bundle, model_folder: Path) -> None:
     twice = open_subjects(bundle, data, str(model_folder))
     assert [s.name for s in twice] == ["picturebook-inductive", "picturebook-inductive (model)"]
     raw = open_subjects(bundle, data, "raw-clip")[1]
-    assert raw.recipe.data.mean == bundle.clip.mean
+    assert raw.normalisation == bundle.clip.normalisation
     assert raw.network.encoder.visual is not bundle.network.encoder.visual
     with pytest.raises(UserError, match="no model in nowhere"):
         open_subjects(bundle, data, "nowhere")
 
 
 def test_the_window_fits_every_patch() -> None:
-    settings = DataSettings(crop=512, stride=426, short_side=448)
+    settings = InferenceSettings(crop=512, stride=426, short_side=448)
     assert window_side(settings, [16]) == 448
     assert window_side(settings, [16, 14]) == 448
     assert window_side(settings, [32, 14]) == 448
-    assert window_side(DataSettings(crop=100, stride=50), [32]) == 96
-    assert window_side(DataSettings(crop=10, stride=5), [16]) == 16
+    assert window_side(InferenceSettings(crop=100, stride=50), [32]) == 96
+    assert window_side(InferenceSettings(crop=10, stride=5), [16]) == 16
 
 
 def test_pictures_need_no_masks(tmp_path: Path) -> None:

@@ -85,10 +85,10 @@ def test_windows_split_and_offset_are_remembered(
         bundle.network,
         values[f"{setting}.slide.image"],
         values["text_embeddings"],
-        crop=bundle.recipe.data.crop,
-        stride=bundle.recipe.data.stride,
+        crop=bundle.recipe.inference.crop,
+        stride=bundle.recipe.inference.stride,
         output_size=(expected.shape[2], expected.shape[3]),
-        offsets=bundle.classes.score_offsets(bundle.recipe.seen_score_offset),
+        offsets=bundle.classes.score_offsets(bundle.recipe.inference.seen_score_offset),
     )
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
 
@@ -177,8 +177,8 @@ def test_options_say_what_the_checkpoint_does_not(run: Callable[..., Any], tmp_p
     code, out, error = run(tmp_path / "bare.pth", tmp_path / "model", *arguments)
     assert (code, error) == (0, ""), out
     bundle = load_bundle(tmp_path / "model")
-    assert bundle.recipe.seen_score_offset == 0.2
-    assert (bundle.recipe.data.crop, bundle.recipe.data.stride) == (64, 48)
+    assert bundle.recipe.inference.seen_score_offset == 0.2
+    assert (bundle.recipe.inference.crop, bundle.recipe.inference.stride) == (64, 48)
     assert len(bundle.templates) == 15
     model = golden("cascade_small").model
     assert bundle.recipe.model.head == model.settings.head

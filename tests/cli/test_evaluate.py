@@ -30,7 +30,7 @@ def place(
     VOC and COCO-Stuff in `data`."""
     with pytest.MonkeyPatch.context() as patch:
         line = CommandLine(tmp_path_factory.mktemp("place"), patch)
-        settings = ["train.steps=1", "seen_score_offset=0.1", *tiny_overrides]
+        settings = ["train.steps=1", "inference.seen_score_offset=0.1", *tiny_overrides]
         line.works("train", "picturebook-inductive", *settings, "-q", "--no-report", "--out", "run")
         write_prepared(line.folder / "data", "voc20")
         write_prepared(line.folder / "data", "coco-stuff")
@@ -46,7 +46,7 @@ def test_on_another_data_set(place: CommandLine) -> None:
     result = json.loads((place.folder / "run/metrics-coco-stuff.json").read_text())
     assert len(result["seen"]) + len(result["unseen"]) == 171
     assert {"car", "tree", "umbrella", "boat"} & set(result["seen"]) == {"car", "tree"}
-    assert result["seen_score_offset"] == 0.1
+    assert result["inference"]["seen_score_offset"] == 0.1
     assert result["data"]["name"] == "coco-stuff"
 
 
@@ -57,7 +57,7 @@ def test_offset_and_templates_of_the_published_comparison(place: CommandLine) ->
     assert "replaced" not in first and "(an earlier page was replaced)" in " ".join(again.split())
     plain = json.loads((place.folder / "run/metrics-voc20.json").read_text())
     other = json.loads((place.folder / "other.json").read_text())
-    assert (plain["seen_score_offset"], other["seen_score_offset"]) == (0.1, 0.0)
+    assert [each["inference"]["seen_score_offset"] for each in (plain, other)] == [0.1, 0.0]
     assert (plain["data"]["templates"], other["data"]["templates"]) == ("single", "many")
     assert plain["metrics"] != other["metrics"]
 
@@ -121,7 +121,7 @@ def test_published_recipes_run_on_a_small_stand_in(
     here.works("evaluate", "second", "-q")
     result = json.loads((here.folder / "second/metrics.json").read_text())
     assert result["unseen"] == ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
-    assert result["seen_score_offset"] == 0.0
+    assert result["inference"]["seen_score_offset"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from tests.data.trees import write_prepared
 from tests.golden.synthetic import Sizes, synthetic
 
 SMALL = [
-    "data.root=data", "data.crop=32", "data.stride=32", "data.short_side=32", "train.steps=2",
-    "train.batch_size=2", "train.workers=0", "train.warmup_steps=0", "train.validate_every=0",
-    "train.accelerator=cpu", "-q", "--no-report",
+    "data.root=data", "inference.crop=32", "inference.stride=32", "inference.short_side=32",
+    "train.steps=2", "train.batch_size=2", "train.workers=0", "train.warmup_steps=0",
+    "train.validate_every=0", "train.accelerator=cpu", "-q", "--no-report",
 ]  # fmt: skip
 
 

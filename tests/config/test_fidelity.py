@@ -17,7 +17,7 @@ from tests.training.test_module import build as build_module
 from torch import Tensor
 from torchvision import tv_tensors
 
-from cascade_clip.config import RELEASED
+from cascade_clip.config import IMAGENET, RELEASED
 from cascade_clip.config.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.data.augment import RandomClassCrop, visible_classes
 from cascade_clip.data.classes import ClassSet
@@ -148,7 +148,12 @@ def test_settings_of_a_stored_recipe_contradict_it(tmp_path: Path) -> None:
 
 
 def test_training_pictures_follow_it() -> None:
-    size = ["data.short_side=360", "data.crop=360", "data.stride=360", "data.augment.scale=[1,1]"]
+    size = [
+        "inference.short_side=360",
+        "inference.crop=360",
+        "inference.stride=360",
+        "data.augment.scale=[1,1]",
+    ]
     labels = torch.arange(333).expand(333, 333).remainder(200).to(torch.uint8)
     expected = released.resize_nearest(labels.numpy(), (360, 360))
     found = {}
@@ -156,7 +161,7 @@ def test_training_pictures_follow_it() -> None:
         recipe = load_recipe(
             "voc20-inductive", [*size, "data.augment.flip=0", f"fidelity={fidelity}"]
         )
-        transform = TrainTransform(recipe.data, CLASSES, "inductive")
+        transform = TrainTransform(recipe, CLASSES, IMAGENET.mean)
         image = tv_tensors.Image(labels.expand(3, 333, 333))
         found[fidelity] = transform(Sample(image, labels, "mask")).labels.numpy()
     assert np.array_equal(found["released"], expected)

@@ -44,7 +44,8 @@ def untrained(kind: str, clip_folder: Path, stages: list[list[int]]) -> Bundle:
                 "encoder": {"prompts": 2},
                 "head": {"kind": kind, "stages": stages},
             },
-            "data": {"crop": 32, "stride": 32, "short_side": 32, "picturebook": {"size": 32}},
+            "data": {"picturebook": {"size": 32}},
+            "inference": {"crop": 32, "stride": 32, "short_side": 32},
         }
     )
     clip = load_clip(recipe.model.clip)
@@ -117,7 +118,9 @@ def test_equals_its_naive_twin(network: SegmentationNetwork) -> None:
 
 
 def test_the_loss_reaches_every_trained_parameter_and_no_other(fresh: Bundle) -> None:
-    module = TrainingModule(fresh.network.train(), fresh.recipe, CLASSES, text(5))
+    module = TrainingModule(
+        fresh.network.train(), fresh.recipe, CLASSES, text(5), fresh.normalisation
+    )
     labels = torch.randint(0, 5, (2, 3 * PATCH, 5 * PATCH))
     terms = module.loss_terms(*module.predict_for_loss(images(), labels))
     assert all(term.ndim == 0 and term.isfinite() for term in terms.values())

@@ -19,8 +19,8 @@ from cascade_clip.training.run import train
 
 SMALL = [
     "data.picturebook.size=96",
-    "data.crop=96",
-    "data.short_side=96",
+    "inference.crop=96",
+    "inference.short_side=96",
     "train.batch_size=4",
     "train.warmup_steps=10",
     "train.accelerator=cpu",
@@ -38,7 +38,7 @@ def measure(bundle: Bundle, exchanged: bool = False) -> Metrics:
     if exchanged:
         unseen = list(bundle.classes.unseen_indices)
         text[unseen] = text[[*unseen[1:], unseen[0]]]
-    return evaluate(bundle.network, dataset, text, bundle.recipe)
+    return evaluate(bundle.network, dataset, text, bundle.recipe, bundle.normalisation)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,9 @@ def test_a_short_training_segments_seen_and_unseen_classes(start: Path, trained:
 def test_the_embedded_model_beats_clip_without_masks(embedded: Bundle) -> None:
     dataset = open_dataset(embedded.recipe.data, "test", SCENES)
     text = embedded.clip.text_encoder(embedded.classes.names, embedded.templates)
-    recipe = raw_clip_recipe(embedded.recipe, embedded.clip)
-    raw = evaluate(RawClip(embedded.clip.visual), dataset, text, recipe)
+    recipe = raw_clip_recipe(embedded.recipe)
+    network = RawClip(embedded.clip.visual)
+    raw = evaluate(network, dataset, text, recipe, embedded.clip.normalisation)
     ours = measure(embedded)
     assert ours.miou_seen > raw.miou_seen + 0.02
     assert ours.miou_unseen > raw.miou_unseen

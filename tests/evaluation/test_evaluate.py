@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.config import ClipSettings, Recipe
+from cascade_clip.config import IMAGENET, ClipSettings, Normalisation, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.samples import Batch, Sample
@@ -21,6 +21,7 @@ from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.model.output import Output
 
+HALF = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 COLOURS = torch.eye(3)
 
 
@@ -61,12 +62,17 @@ def recipe(tiny_overrides: list[str]) -> Recipe:
     return load_recipe("picturebook-inductive", tiny_overrides)
 
 
+def with_offset(recipe: Recipe, offset: float) -> Recipe:
+    inference = recipe.inference.model_copy(update={"seen_score_offset": offset})
+    return recipe.model_copy(update={"inference": inference})
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_a_perfect_network_scores_one(recipe: Recipe, batch_size: int) -> None:
     done: list[int] = []
     network = Colours().train()
     metrics = evaluate(
-        network, Flags(), COLOURS, recipe, batch_size=batch_size, advance=done.append
+        network, Flags(), COLOURS, recipe, HALF, batch_size=batch_size, advance=done.append
     )
     assert metrics.pixel_accuracy == metrics.miou == metrics.hiou == 1.0
     assert metrics.iou_per_class == {"red": 1.0, "green": 1.0, "blue": 1.0}
@@ -76,7 +82,7 @@ def test_a_perfect_network_scores_one(recipe: Recipe, batch_size: int) -> None:
 
 def test_wrong_predictions_count_by_pixel(recipe: Recipe) -> None:
     # Red and green change places: only the blue picture (index 2, 32 x 32) is right.
-    metrics = evaluate(Colours(), Flags(), COLOURS[[1, 0, 2]], recipe)
+    metrics = evaluate(Colours(), Flags(), COLOURS[[1, 0, 2]], recipe, HALF)
     pixels = [h * w - 2 for h, w in Flags.sizes]
     assert metrics.pixel_accuracy == pytest.approx(pixels[2] / sum(pixels))
     assert metrics.iou_per_class == {"red": 0.0, "green": 0.0, "blue": 1.0}
@@ -117,7 +123,7 @@ def test_worker_processes_give_the_same_batches() -> None:
 
 def test_the_error_of_a_worker_is_told_as_it_is(recipe: Recipe) -> None:
     with pytest.raises(UserError, match=r"^picture 0 is torn$"):
-        evaluate(Colours(), Torn(), COLOURS, recipe, workers=1)
+        evaluate(Colours(), Torn(), COLOURS, recipe, HALF, workers=1)
 
 
 def test_reading_draws_no_random_number_of_the_process() -> None:
@@ -136,9 +142,9 @@ def test_the_offset_lowers_seen_classes(recipe: Recipe) -> None:
     grey = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)
     classes = Flags.classes
     network = Colours().eval()
-    assert predict(network, grey, COLOURS, classes, recipe).unique().tolist() == [0]
-    lowered = recipe.model_copy(update={"seen_score_offset": 0.1})
-    assert predict(network, grey, COLOURS, classes, lowered).unique().tolist() == [2]
+    assert predict(network, grey, COLOURS, classes, recipe, HALF).unique().tolist() == [0]
+    lowered = with_offset(recipe, 0.1)
+    assert predict(network, grey, COLOURS, classes, lowered, HALF).unique().tolist() == [2]
 
 
 @pytest.fixture
@@ -164,21 +170,28 @@ def test_raw_clip_agrees_with_clip_itself(clip: FrozenClip) -> None:
 def test_raw_clip_uses_its_own_normalisation_and_no_offset(
     recipe: Recipe, clip: FrozenClip
 ) -> None:
-    other = recipe.model_copy(update={"seen_score_offset": 0.3})
-    own = raw_clip_recipe(other, clip)
-    assert (own.data.mean, own.data.std, own.seen_score_offset) == (clip.mean, clip.std, 0.0)
+    data = recipe.data.model_copy(update={"normalise": "imagenet"})
+    other = with_offset(recipe, 0.3).model_copy(update={"data": data})
+    own = raw_clip_recipe(other)
+    assert other.data.normalisation(clip.normalisation) == IMAGENET
+    assert own.data.normalisation(clip.normalisation) == clip.normalisation != IMAGENET
+    assert own.inference == with_offset(recipe, 0.0).inference
 
 
 def test_results_as_json(recipe: Recipe, tmp_path: Path) -> None:
     no_unseen = ClassSet(Flags.classes.names)
-    metrics = evaluate(Colours(), Flags(), COLOURS, recipe, classes=no_unseen)
+    metrics = evaluate(Colours(), Flags(), COLOURS, recipe, HALF, classes=no_unseen)
     assert math.isnan(metrics.miou_unseen)
     path = write_metrics(
-        tmp_path / "new" / "metrics.json", {"x": metrics}, recipe.data, "test", no_unseen, 0.25
+        tmp_path / "new" / "metrics.json",
+        {"x": metrics},
+        with_offset(recipe, 0.25),
+        "test",
+        no_unseen,
     )
     content = json.loads(path.read_text())
     assert content["metrics"]["x"]["miou_unseen"] is None
     assert content["metrics"]["x"]["iou_per_class"]["red"] == metrics.iou_per_class["red"]
     assert content["part"] == "test"
     assert (content["seen"], content["unseen"]) == (["red", "green", "blue"], [])
-    assert content["seen_score_offset"] == 0.25
+    assert content["inference"]["seen_score_offset"] == 0.25

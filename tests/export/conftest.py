@@ -85,7 +85,7 @@ def bundle_of(clip_of_3_blocks: Path) -> Callable[..., Bundle]:
                 *TINY_OVERRIDES,
                 "model.head.stages=[[1,2],[3]]",
                 "model.head.decoder_layers=2",
-                "seen_score_offset=0.1",
+                "inference.seen_score_offset=0.1",
                 *overrides,
             ],
         )

@@ -78,9 +78,9 @@ def test_onnx_with_fixed_classes(fixed_onnx_model: tuple[Bundle, Path]) -> None:
     assert facts["classes"] == [["cat"], ["grass", "lawn"], ["houses"]]
     assert facts["offsets"] == pytest.approx([0, -0.1, 0, -0.1])  # cat is unseen
     assert (facts["patch_size"], facts["precision"]) == ([8, 8], "fp32")
-    data = facts["model"]["recipe"]["data"]
-    assert (data["crop"], data["stride"], data["short_side"]) == (32, 32, 32)
-    assert (data["mean"], data["std"]) == ([0.5] * 3, [0.5] * 3)
+    sizes = facts["model"]["recipe"]["inference"]
+    assert (sizes["crop"], sizes["stride"], sizes["short_side"]) == (32, 32, 32)
+    assert facts["normalisation"] == {"mean": [0.5] * 3, "std": [0.5] * 3}  # the CLIP's own
 
     image = torch.randn(2, 3, 24, 40)
     text = bundle.clip.text_encoder(("houses", "cat"), bundle.templates)
@@ -126,11 +126,11 @@ def test_the_check_notices_other_weights(bundle_of: BundleOf, tmp_path: Path) ->
     export_model(bundle, file, format="torch-export")
     text = bundle.clip.text_encoder(("cat", "dog"), bundle.templates)
     exported, offsets = open_exported(file, CPU), torch.tensor([0.1, 0.0])
-    check_exported(exported, bundle.network, text, offsets, bundle.recipe.data)
+    check_exported(exported, bundle.network, text, offsets, 32, bundle.normalisation)
     with torch.no_grad():
         bundle.network.head.decoders[0].scores.query.bias[0] += 0.05
     with pytest.raises(UserError, match="differs from the network"):
-        check_exported(exported, bundle.network, text, offsets, bundle.recipe.data)
+        check_exported(exported, bundle.network, text, offsets, 32, bundle.normalisation)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"PK\x05\x06" + bytes(18)])

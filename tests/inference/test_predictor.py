@@ -10,15 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import IMAGENET, InferenceSettings
 from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import PLANS, Predictor
 from cascade_clip.inference.windows import windows
 
 
-def build_predictor(max_windows: int = 64, **data: Any) -> Predictor:
+def build_predictor(max_windows: int = 64, **settings: Any) -> Predictor:
     network: Any = SimpleNamespace(patch_size=(8, 8))
-    return Predictor(network, DataSettings(**data), torch.device("cpu"), max_windows)
+    inference = InferenceSettings(**settings)
+    return Predictor(network, inference, IMAGENET, torch.device("cpu"), max_windows)
 
 
 @given(

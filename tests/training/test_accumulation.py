@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.config import Recipe
+from cascade_clip.config import IMAGENET, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch
@@ -78,11 +78,12 @@ def build(clip: FrozenClip, overrides: list[str]) -> TrainingModule:
     torch.manual_seed(0)
     network = SegmentationNetwork(copy.deepcopy(clip.visual), recipe.model)
     classes = open_dataset(recipe.data, "train").classes
-    return TrainingModule(network, recipe, classes, clip.text_encoder(classes.names))
+    text = clip.text_encoder(classes.names)
+    return TrainingModule(network, recipe, classes, text, clip.normalisation)
 
 
 def steps(recipe: Recipe) -> PartsOfSteps:
-    return train_loader(recipe, open_dataset(recipe.data, "train"), 0, 0, 1)
+    return train_loader(recipe, open_dataset(recipe.data, "train"), IMAGENET.mean, 0, 0, 1)
 
 
 def one_step(module: TrainingModule, folder: Path) -> Watch:

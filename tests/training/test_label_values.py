@@ -10,7 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cascade_clip.config import AugmentSettings, DataSettings, Setting
+from cascade_clip.config import (
+    IMAGENET,
+    AugmentSettings,
+    DataSettings,
+    InferenceSettings,
+    Recipe,
+    Setting,
+)
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.labels import IGNORE, UNLABELLED, full_targets
 from cascade_clip.data.samples import collate
@@ -24,7 +31,7 @@ SIDE = 16
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> DataSettings:
+def recipe(tmp_path: Path) -> Recipe:
     """Pictures whose red channel repeats their mask, smaller than the crop along one side."""
     draws = np.random.default_rng(0)
     for folder in ("images", "masks"):
@@ -37,39 +44,43 @@ def data(tmp_path: Path) -> DataSettings:
     (tmp_path / "classes.txt").write_text("sea\nboat\nsky\ncat\n")
     (tmp_path / "split.yaml").write_text("unseen: [boat, cat]\n")
     as_it_is = AugmentSettings(scale=(1.0, 1.0), photometric=False)
-    return DataSettings(
-        name="folder", root=tmp_path, crop=SIDE, stride=SIDE, short_side=12, augment=as_it_is
+    return Recipe(
+        name="x",
+        data=DataSettings(name="folder", root=tmp_path, augment=as_it_is),
+        inference=InferenceSettings(crop=SIDE, stride=SIDE, short_side=12),
     )
 
 
-def batch(data: DataSettings, setting: Setting) -> tuple[Tensor, Tensor]:
+def batch(recipe: Recipe, setting: Setting) -> tuple[Tensor, Tensor]:
     """Labels of a training batch, and what its pictures say the labels were (padding: ignored)."""
-    dataset = open_dataset(data, "train")
-    transform = TrainTransform(data, dataset.classes, setting)
+    dataset = open_dataset(recipe.data, "train")
+    train = recipe.train.model_copy(update={"setting": setting})
+    recipe = recipe.model_copy(update={"train": train})
+    transform = TrainTransform(recipe, dataset.classes, IMAGENET.mean)
     stream = TrainStream(dataset, transform, seed=0, endless=False)
     images, labels, _ = collate([stream[position] for position in range(8)])
     red, green = images[:, 0].long(), images[:, 1]
     return labels, red.masked_fill(green > 0, IGNORE)  # padding is grey, pictures have no green
 
 
-def test_labels_move_with_their_pixels(data: DataSettings) -> None:
-    labels, truth = batch(data, "inductive")
+def test_labels_move_with_their_pixels(recipe: Recipe) -> None:
+    labels, truth = batch(recipe, "inductive")
     assert labels.shape == (8, SIDE, SIDE)
     assert torch.equal(labels.long(), truth)
     assert set(labels.unique().tolist()) == set(VALUES)
     assert (labels[:, 12:] == IGNORE).all()  # padding
 
 
-def test_inductive_training_sees_seen_labels_alone(data: DataSettings) -> None:
-    labels, truth = batch(data, "inductive")
+def test_inductive_training_sees_seen_labels_alone(recipe: Recipe) -> None:
+    labels, truth = batch(recipe, "inductive")
     targets = inductive_targets(labels, SEEN)
     expected = torch.full_like(truth, IGNORE)
     expected[truth == 0], expected[truth == 2] = 0, 1
     assert torch.equal(targets, expected)
 
 
-def test_pseudo_labels_go_to_unseen_and_unlabelled_pixels_alone(data: DataSettings) -> None:
-    labels, truth = batch(data, "transductive")
+def test_pseudo_labels_go_to_unseen_and_unlabelled_pixels_alone(recipe: Recipe) -> None:
+    labels, truth = batch(recipe, "transductive")
     logits = torch.randn(8, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     targets = transductive_targets(labels, logits, SEEN, UNSEEN)
     pseudo = (truth == 1) | (truth == 3) | (truth == UNLABELLED)
@@ -81,6 +92,6 @@ def test_pseudo_labels_go_to_unseen_and_unlabelled_pixels_alone(data: DataSettin
     assert torch.equal(transductive_targets(hidden, logits, SEEN, UNSEEN), targets)
 
 
-def test_full_supervision_ignores_both(data: DataSettings) -> None:
-    labels, truth = batch(data, "full")
+def test_full_supervision_ignores_both(recipe: Recipe) -> None:
+    labels, truth = batch(recipe, "full")
     assert torch.equal(full_targets(labels), truth.masked_fill(truth == UNLABELLED, IGNORE))

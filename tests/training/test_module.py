@@ -28,7 +28,7 @@ def build(overrides: list[str], setting: str, classes: ClassSet | None = None) -
     torch.manual_seed(0)
     network = SegmentationNetwork(clip.visual, recipe.model)
     text = clip.text_encoder(classes.names)
-    return TrainingModule(network, recipe, classes, text)
+    return TrainingModule(network, recipe, classes, text, clip.normalisation)
 
 
 def scenes(recipe: Recipe) -> PicturebookDataset:
@@ -46,7 +46,7 @@ def gradients(module: TrainingModule, batch: Batch) -> dict[str, Tensor]:
     """The gradient of every trained parameter after one step without dropout."""
     module.network.eval()
     module.zero_grad()
-    images = normalise(batch.images, module.recipe.data.mean, module.recipe.data.std)
+    images = normalise(batch.images, module.normalisation.mean, module.normalisation.std)
     total(module.loss_terms(*module.predict_for_loss(images, batch.labels))).backward()
     return {
         name: p.grad.clone()

@@ -59,7 +59,11 @@ def test_a_step_without_a_seen_pixel_is_finite(
     torch.manual_seed(0)
     network = SegmentationNetwork(clip.visual, recipe.model)
     module = TrainingModule(
-        network, recipe, scenes.classes, clip.text_encoder(scenes.classes.names)
+        network,
+        recipe,
+        scenes.classes,
+        clip.text_encoder(scenes.classes.names),
+        clip.normalisation,
     )
     loss, gradients = step(module, filled(collate([scenes[0], scenes[1]]), fill, module))
     assert torch.isfinite(loss)
@@ -78,7 +82,7 @@ def filled(batch: Batch, fill: str, module: TrainingModule) -> Batch:
 
 
 def step(module: TrainingModule, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-    images = normalise(batch.images, module.recipe.data.mean, module.recipe.data.std)
+    images = normalise(batch.images, module.normalisation.mean, module.normalisation.std)
     loss = total(module.loss_terms(*module.predict_for_loss(images, batch.labels)))
     loss.backward()
     parameters = module.network.trained_parameters().values()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.config import DataSettings, Recipe
+from cascade_clip.config import DataSettings, Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
@@ -44,6 +44,11 @@ class Subject:
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """That of its pictures."""
+        return self.recipe.data.normalisation(self.clip.normalisation)
 
     def text(self, classes: ClassSet) -> Tensor:
         """Text embeddings (C, d) of the classes, on the network's device."""
@@ -84,7 +89,7 @@ def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> li
     subjects = [_subject(bundle, data)]
     if against == RAW_CLIP:
         own = load_clip(bundle.recipe.model.clip)  # a copy: the model may have tuned its own
-        recipe = _on(raw_clip_recipe(bundle.recipe, own), data)
+        recipe = _on(raw_clip_recipe(bundle.recipe), data)
         raw = RawClip(own.visual)
         subjects.append(Subject(RAW_NAME, raw, recipe, bundle.clip, bundle.templates))
     elif against is not None:
@@ -135,5 +140,5 @@ def _subject(bundle: Bundle, data: DataSettings) -> Subject:
 
 def _on(recipe: Recipe, data: DataSettings) -> Recipe:
     """`recipe` on other data, normalised as before."""
-    own = {"mean": recipe.data.mean, "std": recipe.data.std}
-    return recipe.model_copy(update={"data": data.model_copy(update=own)})
+    own = data.model_copy(update={"normalise": recipe.data.normalise})
+    return recipe.model_copy(update={"data": own})

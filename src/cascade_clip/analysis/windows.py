@@ -10,12 +10,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import CenterCrop
 
 from cascade_clip.analysis.subjects import Subject
-from cascade_clip.config import DataSettings
+from cascade_clip.config import InferenceSettings
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.ops.images import normalise, resize_bilinear, resize_nearest, short_side_size
 
 
-def window_side(settings: DataSettings, patch_sizes: Iterable[int]) -> int:
+def window_side(settings: InferenceSettings, patch_sizes: Iterable[int]) -> int:
     """Side of the window in pixels: the crop, or the short side if that is less, down to a multiple
     of every patch size."""
     unit = math.lcm(*patch_sizes)
@@ -40,8 +40,7 @@ def window_batches(
 
 def network_input(images: Tensor, subject: Subject) -> Tensor:
     """Images (B, 3, S, S) uint8 with the subject's normalisation."""
-    data = subject.recipe.data
-    return normalise(images, data.mean, data.std)
+    return normalise(images, subject.normalisation.mean, subject.normalisation.std)
 
 
 def patch_side(subject: Subject) -> int:

@@ -90,6 +90,7 @@ Any other name may be asked for; how well that works depends on CLIP."""
 
 def _training(recipe: Recipe) -> str:
     model, data, train = recipe.model, recipe.data, recipe.train
+    inference = recipe.inference
     stages = " ".join("{" + ", ".join(map(str, stage)) + "}" for stage in model.head.stages)
     rows = {
         "recipe": f"`{recipe.name}`",
@@ -100,8 +101,9 @@ def _training(recipe: Recipe) -> str:
         "stages (blocks of the encoder)": stages,
         "head": f"`{model.head.kind}`",
         "tuning of the encoder": _METHODS[model.encoder.tuning],
-        "pictures": f"short side {data.short_side}, windows of {data.crop}, step {data.stride}",
-        "seen-score offset": f"{recipe.seen_score_offset:g}",
+        "pictures": f"short side {inference.short_side}, windows of {inference.crop}, "
+        f"step {inference.stride}",
+        "seen-score offset": f"{inference.seen_score_offset:g}",
     }
     return "## Training\n\n" + _table(("", ""), rows.items())
 

@@ -27,7 +27,7 @@ from cascade_clip.checkpoint.stored_clip import store_clip
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.clip.weights import fingerprint
-from cascade_clip.config import ClipSettings, Recipe, Settings
+from cascade_clip.config import ClipSettings, Normalisation, Recipe, Settings
 from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.wrong_values import first_wrong_value
@@ -74,6 +74,11 @@ class Bundle:
     clip_fingerprint: str | None = None
     has_trunk: bool = False
     """Whether the folder holds the CLIP too; `recipe.model.clip` then names it there."""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """That of the network's pictures."""
+        return self.recipe.data.normalisation(self.clip.normalisation)
 
 
 def save_model(

@@ -185,7 +185,9 @@ def _evaluate(method: Method, text: Tensor, scenes: int, quiet: bool) -> Metrics
         for _ in range(pictures):
             next(ticks, None)
 
-    metrics = evaluate(method.network, dataset, text, method.recipe, advance=advance)
+    metrics = evaluate(
+        method.network, dataset, text, method.recipe, method.normalisation, advance=advance
+    )
     next(ticks, None)  # closes the bar
     return metrics
 

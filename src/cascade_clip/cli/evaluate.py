@@ -98,7 +98,8 @@ def evaluate(
         settings = settings.model_copy(update={"templates": templates.value})
     recipe = bundle.recipe.model_copy(update={"data": settings})
     if offset is not None:
-        recipe = recipe.model_copy(update={"seen_score_offset": offset})
+        inference = recipe.inference.model_copy(update={"seen_score_offset": offset})
+        recipe = recipe.model_copy(update={"inference": inference})
     with group_of_torchrun() as number:
         found = measure(
             bundle,
@@ -119,7 +120,7 @@ def evaluate(
     if out is None and Path(model).is_dir():
         out = Path(model) / _result_file(trained, settings)
     if out is not None:
-        write_metrics(out, found.rows, settings, part, classes, recipe.seen_score_offset)
+        write_metrics(out, found.rows, recipe, part, classes)
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
         shown = f"{page}{replaced(page)}"
         write_run_report(page, found, run=Path(model))

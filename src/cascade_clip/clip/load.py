@@ -25,15 +25,13 @@ from cascade_clip.clip.hub import FILES, find_on_hub
 from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.clip.text import TextEncoder
 from cascade_clip.clip.weights import choose_activation, fingerprint, read_weights
-from cascade_clip.config import ClipSettings
+from cascade_clip.config import RGB, ClipSettings, Normalisation
 from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
 from cascade_clip.errors import UserError, first_line
 from cascade_clip.support.plain_values import named, read_json
 
 WEIGHTS_FILE = FILES[0]
 VOCABULARY_FILE = "vocabulary.bpe.gz"
-
-RGB = tuple[float, float, float]
 
 OPENAI_PREPROCESSING = {
     "mean": open_clip.OPENAI_DATASET_MEAN,
@@ -62,6 +60,11 @@ class FrozenClip:
 
     def __post_init__(self) -> None:
         self.model.eval().requires_grad_(False)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """`mean` and `std`."""
+        return Normalisation(mean=self.mean, std=self.std)
 
     @property
     def visual(self) -> nn.Module:

@@ -1,5 +1,5 @@
-"""Every setting of the toolkit, typed and documented: `model.py`, `heads.py`, `data.py`
-and `train.py`.
+"""Every setting of the toolkit, typed and documented: `model.py`, `heads.py`, `data.py`,
+`train.py` and `inference.py`.
 
 A `Recipe` is read once (from a YAML delta plus `key=value` overrides, see `recipes.py`), checked
 here, and handed on unchanged; nothing downstream has settings of its own. Block numbers are
@@ -12,28 +12,28 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, model_validator
 
 from cascade_clip.config.base import Settings
 from cascade_clip.config.data import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
+    IMAGENET,
     NO_AUGMENTATION,
     RGB,
     AugmentSettings,
     CropRule,
     DataSettings,
     NearestRule,
+    Normalisation,
     PicturebookSettings,
     PreparedName,
 )
 from cascade_clip.config.heads import HeadSettings
+from cascade_clip.config.inference import InferenceSettings
 from cascade_clip.config.model import ClipSettings, EncoderSettings, ModelSettings
 from cascade_clip.config.train import LossSettings, Setting, TrainSettings
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
+    "IMAGENET",
     "NO_AUGMENTATION",
     "RGB",
     "AugmentSettings",
@@ -42,9 +42,11 @@ __all__ = [
     "DataSettings",
     "EncoderSettings",
     "HeadSettings",
+    "InferenceSettings",
     "LossSettings",
     "ModelSettings",
     "NearestRule",
+    "Normalisation",
     "PicturebookSettings",
     "PreparedName",
     "Published",
@@ -99,9 +101,7 @@ class Recipe(Settings):
     data: DataSettings = DataSettings()
     train: TrainSettings = TrainSettings()
     loss: LossSettings = LossSettings()
-    seen_score_offset: NonNegativeFloat = 0.1
-    """Subtracted from the scores of seen classes before arg-max: 0.1 as released in the inductive
-    setting, 0 in the transductive and full ones."""
+    inference: InferenceSettings = InferenceSettings()
 
     @model_validator(mode="before")
     @classmethod

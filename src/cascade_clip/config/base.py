@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Pixels = Annotated[int, Field(gt=0, le=16_384)]
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 """Of steps and pictures: without bounds, a typing error ends in a traceback about memory."""
 CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]

@@ -11,12 +11,11 @@ from pydantic import (
     model_validator,
 )
 
-from cascade_clip.config.base import Count, PositiveShare, Probability, Settings, Share
+from cascade_clip.config.base import Count, Pixels, PositiveShare, Probability, Settings, Share
 
 RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
 NearestRule = Literal["exact", "opencv"]
-Pixels = Annotated[int, Field(gt=0, le=16_384)]
 Factor = Annotated[float, Field(gt=0.0, le=16.0)]
 ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
 Few = Annotated[int, Field(ge=0, le=100)]
@@ -26,8 +25,19 @@ PreparedName = Literal[
     "ade20k",
 ]  # fmt: skip
 
-IMAGENET_MEAN: RGB = (123.675 / 255, 116.28 / 255, 103.53 / 255)
-IMAGENET_STD: RGB = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+
+class Normalisation(Settings):
+    """What becomes of RGB values in [0, 1]."""
+
+    mean: tuple[Share, Share, Share]
+    """Subtracted."""
+    std: tuple[PositiveShare, PositiveShare, PositiveShare]
+    """What they are divided by afterwards."""
+
+
+IMAGENET = Normalisation(
+    mean=(123.675 / 255, 116.28 / 255, 103.53 / 255), std=(58.395 / 255, 57.12 / 255, 57.375 / 255)
+)
 
 
 class PicturebookSettings(Settings):
@@ -57,10 +67,10 @@ class AugmentSettings(Settings):
     """
 
     scale: tuple[Factor, Factor] = (0.5, 2.0)
-    """Smallest and largest factor on `data.short_side` and `long_side`; drawn evenly."""
+    """Smallest and largest factor on `inference.short_side` and `long_side`; drawn evenly."""
     long_side: Pixels = 2048
-    """Pictures are scaled to a short side of `data.short_side`, or less where the long side would
-    become longer than this, in pixels (both before the factor)."""
+    """Pictures are scaled to a short side of `inference.short_side`, or less where the long side
+    would become longer than this, in pixels (both before the factor)."""
     crop_rule: CropRule = "visible"
     """Crops are drawn again, up to 10 times, until they hold two classes or more and none fills 75%
     of the labelled pixels. `visible`: only labels that training may see count; `released`: all do,
@@ -107,20 +117,9 @@ class DataSettings(Settings):
     data's `vocabularies`: `sclip` (also of NACLIP, ResCLIP and SC-CLIP) or `clearclip`."""
     templates: Literal["single", "many"] = "single"
     """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
-    crop: Pixels = 512
-    """Side of training crops and of sliding windows, in pixels."""
-    stride: Pixels = 426
-    """Step between sliding windows, in pixels."""
-    shifts: Annotated[int, Field(gt=0, le=64)] = 1
-    """2 or more: in inference each window is repeated so many times along each side, moved by equal
-    parts of a patch, and scores are averaged. Finer edges for `shifts` x `shifts` the time; needs
-    pictures a patch larger than `crop`, see `short_side`. The papers use 1."""
-    short_side: Pixels = 512
-    """Pictures are scaled to this short side for inference, in pixels."""
-    mean: tuple[Share, Share, Share] = IMAGENET_MEAN
-    """Subtracted from RGB values in [0, 1]; the released code uses ImageNet's, not CLIP's."""
-    std: tuple[PositiveShare, PositiveShare, PositiveShare] = IMAGENET_STD
-    """What they are divided by afterwards."""
+    normalise: Literal["imagenet", "clip"] = "imagenet"
+    """By whose mean and deviation of RGB values pictures are normalised: ImageNet's, as in the
+    released code, or those of the CLIP."""
     augment: AugmentSettings = AugmentSettings()
     picturebook: PicturebookSettings = PicturebookSettings()
 
@@ -136,11 +135,6 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> DataSettings:
-        if self.stride > self.crop:
-            raise ValueError(
-                f"stride ({self.stride}) is larger than crop ({self.crop}): pixels between "
-                "windows would get no score"
-            )
         if self.name == "folder" and self.root is None:
             raise ValueError("data.name 'folder' needs data.root, the folder of the data set")
         if self.name == "picturebook" and self.root is not None:
@@ -148,3 +142,7 @@ class DataSettings(Settings):
                 "the picture book is drawn and has no data.root; for a data set set data.name, too"
             )
         return self
+
+    def normalisation(self, clip: Normalisation) -> Normalisation:
+        """That of pictures; `clip` is the CLIP's own."""
+        return clip if self.normalise == "clip" else IMAGENET

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cascade_clip.config import DataSettings, Setting
+from cascade_clip.config import RGB, Normalisation, Recipe
 from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visible_classes
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.photometric import PhotometricDistortion
@@ -18,24 +18,24 @@ from cascade_clip.ops.images import normalise, resize_bilinear, short_side_size
 
 
 class TrainTransform:
-    """Samples of any size to samples of `crop` x `crop`, changed at random as `augment` says.
+    """Samples of any size to the crops of a recipe, changed at random as its `augment` says.
 
     Scale, crop, flip, photometric distortion, padding, in this order; normalisation comes after,
-    batch by batch. Labels become uint8. Draws from torch's global generator.
+    batch by batch. `mean`, of the normalisation, is the colour of the padding. Labels become uint8.
+    Draws from torch's global generator.
     """
 
-    def __init__(self, settings: DataSettings, classes: ClassSet, setting: Setting) -> None:
-        augment = settings.augment
-        visible = visible_classes(augment.crop_rule, classes, setting)
+    def __init__(self, recipe: Recipe, classes: ClassSet, mean: RGB) -> None:
+        augment, crop = recipe.data.augment, recipe.inference.crop
+        short_side = recipe.inference.short_side
+        visible = visible_classes(augment.crop_rule, classes, recipe.train.setting)
         self.steps = v2.Compose(
             [
-                RandomScale(
-                    settings.short_side, augment.long_side, augment.scale, augment.nearest_rule
-                ),
-                RandomClassCrop(settings.crop, visible),
+                RandomScale(short_side, augment.long_side, augment.scale, augment.nearest_rule),
+                RandomClassCrop(crop, visible),
                 v2.RandomHorizontalFlip(augment.flip),
                 *([PhotometricDistortion()] if augment.photometric else []),
-                PadTo(settings.crop, settings.mean),
+                PadTo(crop, mean),
             ]
         )
 
@@ -50,7 +50,7 @@ class TrainTransform:
         )
 
 
-def prepare(images: Tensor, settings: DataSettings) -> Tensor:
+def prepare(images: Tensor, short_side: int, normalisation: Normalisation) -> Tensor:
     """Pictures (B, 3, H0, W0) uint8 as the network sees them in inference (B, 3, H, W)."""
-    size = short_side_size(images.shape[-2:], settings.short_side)
-    return normalise(resize_bilinear(images, size), settings.mean, settings.std)
+    size = short_side_size(images.shape[-2:], short_side)
+    return normalise(resize_bilinear(images, size), normalisation.mean, normalisation.std)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cascade_clip.checkpoint.folder import Bundle
-from cascade_clip.config import Recipe
+from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import full_targets
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
@@ -28,6 +28,7 @@ def evaluate(
     dataset: SegmentationDataset,
     text_embeddings: Tensor,
     recipe: Recipe,
+    normalisation: Normalisation,
     *,
     classes: ClassSet | None = None,
     batch_size: int = BATCH_SIZE,
@@ -37,7 +38,8 @@ def evaluate(
 ) -> Metrics:
     """Metrics of `network` over all pictures of `dataset`, at their original size.
 
-    `text_embeddings` (C, d) are those of the data set's classes, in label order. `classes` says
+    `text_embeddings` (C, d) are those of the data set's classes, in label order; `normalisation` is
+    that of the network's pictures. `classes` says
     which of them count as unseen (default: the data set's own split). `workers` processes read the
     pictures, or this one if 0. `advance` is told how many pictures are done, and `watch` gets their
     predicted and true labels (B, H, W).
@@ -49,7 +51,7 @@ def evaluate(
     network.eval()
     for batch in DatasetBatches(dataset, batch_size, workers=workers):
         images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
-        predicted = predict(network, images, text_embeddings, classes, recipe)
+        predicted = predict(network, images, text_embeddings, classes, recipe, normalisation)
         metrics.update(predicted, labels)
         watch(predicted, labels)
         advance(len(images))
@@ -67,7 +69,9 @@ def evaluate_bundle(
     """`evaluate` for a loaded model, on `device`, with the prompts and workers of its training."""
     text = bundle.clip.text_encoder(dataset.classes.prompts, bundle.templates).to(device)
     network, workers = bundle.network.to(device), recipe.train.workers
-    return evaluate(network, dataset, text, recipe, workers=workers, advance=advance)
+    return evaluate(
+        network, dataset, text, recipe, bundle.normalisation, workers=workers, advance=advance
+    )
 
 
 @torch.inference_mode()
@@ -77,15 +81,16 @@ def predict(
     text_embeddings: Tensor,
     classes: ClassSet,
     recipe: Recipe,
+    normalisation: Normalisation,
 ) -> Tensor:
     """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`."""
     return sliding_labels(
         network,
-        prepare(images, recipe.data),
+        prepare(images, recipe.inference.short_side, normalisation),
         text_embeddings,
-        **window_options(recipe.data),
+        **window_options(recipe.inference),
         output_size=(images.shape[-2], images.shape[-1]),
-        offsets=classes.score_offsets(recipe.seen_score_offset),
+        offsets=classes.score_offsets(recipe.inference.seen_score_offset),
     )
 
 

@@ -53,7 +53,7 @@ def measure(
         workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
     share = Share.of_this_process(dataset)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
-    methods = {recipe.name: Method(bundle.network, recipe)}
+    methods = {recipe.name: Method(bundle.network, recipe, bundle.normalisation)}
     if raw_clip:
         methods[RAW_CLIP] = raw_clip_method(recipe)
     changed = recipe.data.templates != bundle.recipe.data.templates
@@ -71,6 +71,7 @@ def measure(
                 share,
                 text,
                 method.recipe,
+                method.normalisation,
                 classes=judgement.classes,
                 workers=workers,
                 advance=partial(progress.advance, task),

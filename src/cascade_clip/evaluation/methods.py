@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
-from cascade_clip.config import Recipe
+from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import full_targets
 from cascade_clip.data.samples import Sample
@@ -27,23 +27,25 @@ class Method:
 
     network: MaskNetwork
     recipe: Recipe
+    normalisation: Normalisation
+    """That of its pictures."""
 
 
 def trained_method(bundle: Bundle) -> Method:
     """The trained model itself."""
-    return Method(bundle.network, bundle.recipe)
+    return Method(bundle.network, bundle.recipe, bundle.normalisation)
 
 
 def raw_clip_method(recipe: Recipe) -> Method:
     """The CLIP of a recipe without any training; a copy of its own."""
     clip = load_clip(recipe.model.clip)
-    return Method(RawClip(clip.visual).eval(), raw_clip_recipe(recipe, clip))
+    return Method(RawClip(clip.visual).eval(), raw_clip_recipe(recipe), clip.normalisation)
 
 
 def stage_methods(bundle: Bundle) -> dict[str, Method]:
     """Each stage of a trained model by itself, named by its blocks."""
     return {
-        name: Method(StageView(bundle.network, stage).eval(), bundle.recipe)
+        name: replace(trained_method(bundle), network=StageView(bundle.network, stage).eval())
         for stage, name in enumerate(stage_names(bundle.network))
     }
 
@@ -59,7 +61,7 @@ def make_examples(
     images = torch.stack([sample.image for sample in samples])  # (B, 3, H, W)
     images = images.to(text_embeddings.device)
     predicted = {
-        name: predict(c.network, images, text_embeddings, classes, c.recipe)
+        name: predict(c.network, images, text_embeddings, classes, c.recipe, c.normalisation)
         .cpu()
         .numpy()  # (B, H, W)
         for name, c in methods.items()

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import EncoderSettings, Recipe
 from cascade_clip.model.encoder import ImageEncoder
 from cascade_clip.model.heads.head import one_prompt
@@ -40,7 +39,8 @@ class RawClip(nn.Module):
         return Output(mask_logits, (mask_logits,), levels)
 
 
-def raw_clip_recipe(recipe: Recipe, clip: FrozenClip) -> Recipe:
+def raw_clip_recipe(recipe: Recipe) -> Recipe:
     """`recipe` as raw CLIP needs it in inference: its own normalisation, no seen-score offset."""
-    data = recipe.data.model_copy(update={"mean": clip.mean, "std": clip.std})
-    return recipe.model_copy(update={"data": data, "seen_score_offset": 0.0})
+    data = recipe.data.model_copy(update={"normalise": "clip"})
+    inference = recipe.inference.model_copy(update={"seen_score_offset": 0.0})
+    return recipe.model_copy(update={"data": data, "inference": inference})

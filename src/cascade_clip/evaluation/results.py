@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.io.files import write_text
@@ -17,22 +17,21 @@ from cascade_clip.io.files import write_text
 def write_metrics(
     path: Path,
     rows: Mapping[str, Metrics],
-    data: DataSettings,
+    recipe: Recipe,
     part: str,
     classes: ClassSet,
-    seen_score_offset: float,
 ) -> Path:
-    """Writes the metrics of several methods, on which data and with what offset on which classes;
-    undefined values become null.
+    """Writes the metrics of several methods, on which data and classes and with what settings of
+    inference; undefined values become null.
 
     Raises `UserError` if the file can't be written.
     """
     content = {
-        "data": data.model_dump(mode="json"),
+        "data": recipe.data.model_dump(mode="json"),
         "part": part,
         "seen": classes.seen,
         "unseen": classes.unseen,
-        "seen_score_offset": seen_score_offset,
+        "inference": recipe.inference.model_dump(mode="json"),
         "metrics": {name: _plain(metrics.to_dict()) for name, metrics in rows.items()},
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

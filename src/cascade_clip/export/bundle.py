@@ -80,6 +80,7 @@ def load_exported(path: Path, device: torch.device) -> ExportedBundle:
         clip = FixedVocabulary(
             name=recipe.model.clip.model,
             fingerprint=model.clip_fingerprint,
+            normalisation=exported.normalisation,
             classes=TypedClasses(exported.classes),
             templates=model.templates,
             path=path,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import Normalisation
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT
 from cascade_clip.export.network import ExportedNetwork
@@ -43,10 +43,11 @@ def check_exported(
     network: SegmentationNetwork,
     text_embeddings: Tensor,
     offsets: Tensor,
-    data: DataSettings,
+    crop: int,
+    normalisation: Normalisation,
 ) -> ExportAgreement:
-    """Compares file and network over several picture and batch sizes, and numbers of classes where
-    these are free; the pictures are drawn scenes.
+    """Compares file and network over several picture and batch sizes, around `crop`, and numbers of
+    classes where these are free; the pictures are drawn scenes.
 
     `text_embeddings` (C, d) and `offsets` (C,) are those of fixed classes, or any others.
 
@@ -54,8 +55,8 @@ def check_exported(
     """
     dynamic = exported.config.classes is None
     logits, scores, agreed, sizes = [0.0], [0.0], [], []
-    for number, size in enumerate(_sizes(data.crop, exported.config.patch_size)):
-        image = _pictures(size, data)  # (B, 3, H, W)
+    for number, size in enumerate(_sizes(crop, exported.config.patch_size)):
+        image = _pictures(size, normalisation)  # (B, 3, H, W)
         count = max(1, len(text_embeddings) - number) if dynamic else len(text_embeddings)
         text, offset = text_embeddings[:count], offsets[:count]
         inputs = {IMAGE: image, TEXT: text, OFFSETS: offset} if dynamic else {IMAGE: image}
@@ -87,14 +88,14 @@ def _sizes(crop: int, patch_size: tuple[int, int]) -> Iterator[tuple[int, int, i
         yield batch, height * patch_size[0], width * patch_size[1]
 
 
-def _pictures(size: tuple[int, int, int], data: DataSettings) -> Tensor:
+def _pictures(size: tuple[int, int, int], normalisation: Normalisation) -> Tensor:
     """Drawn scenes as the network sees them, (B, 3, H, W)."""
     batch, height, width = size
     drawn = torch.stack(
         [torch.from_numpy(draw_scene(0, index, (128, 128)).image) for index in range(batch)]
     )  # (B, 128, 128, 3)
     resized = resize_bilinear(drawn.permute(0, 3, 1, 2), [height, width])
-    return normalise(resized, data.mean, data.std)
+    return normalise(resized, normalisation.mean, normalisation.std)
 
 
 def _worst(differences: list[float]) -> float:

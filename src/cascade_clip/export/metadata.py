@@ -8,14 +8,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cascade_clip.checkpoint.folder import ModelConfig
-from cascade_clip.config import Settings
+from cascade_clip.config import Normalisation, Settings
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import ExportPrecision
 from cascade_clip.support.plain_values import named, parse_json
 
 METADATA_KEY = "cascade_clip"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class ExportedConfig(Settings):
@@ -26,14 +26,16 @@ class ExportedConfig(Settings):
     precision: ExportPrecision
     patch_size: tuple[int, int]
     """(height, width); pictures have multiples of these."""
+    normalisation: Normalisation
+    """Of pictures."""
     classes: tuple[tuple[str, ...], ...] | None = None
     """Fixed classes, each with its synonyms: the graph's channels, one for each name. None: text
     embeddings and offsets are inputs of the graph."""
     offsets: tuple[float, ...] | None = None
     """What is added to the score of each name, for fixed classes."""
     model: ModelConfig
-    """As in the `config.json` of a model folder. `model.recipe.data` holds `crop`, `stride`,
-    `short_side`, `mean` and `std`."""
+    """As in the `config.json` of a model folder. `model.recipe.inference` holds `crop`,
+    `stride` and `short_side`."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.class_names import TypedClasses
+from cascade_clip.config import Normalisation
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import some_of
 
@@ -21,6 +22,8 @@ class FixedVocabulary:
 
     name: str
     fingerprint: str | None
+    normalisation: Normalisation
+    """That of the file's pictures."""
     classes: TypedClasses
     """Those of the file; its channels are their names, in order."""
     templates: tuple[str, ...]

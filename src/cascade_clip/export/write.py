@@ -76,13 +76,14 @@ def _describe(
         bundle.clip.text_encoder,
         classes or classes_named(bundle.classes.prompts),
         trained=bundle.classes.trained_names,
-        seen_score_offset=bundle.recipe.seen_score_offset,
+        seen_score_offset=bundle.recipe.inference.seen_score_offset,
         trained_templates=bundle.templates,
         device=torch.device("cpu"),
     )
     config = ExportedConfig(
         precision=precision,
         patch_size=bundle.network.patch_size,
+        normalisation=bundle.normalisation,
         classes=None if classes is None else classes.groups,
         offsets=None if classes is None else tuple(query.offsets.tolist()),
         model=describe_model(
@@ -161,7 +162,10 @@ def _axis_names(program: ExportedProgram) -> dict[Any, str]:
 def _check(bundle: Bundle, query: Query, path: Path) -> ExportAgreement:
     exported = open_exported(path, torch.device("cpu"))
     network = bundle.network.cpu()
-    return check_exported(exported, network, query.embeddings, query.offsets, bundle.recipe.data)
+    crop = bundle.recipe.inference.crop
+    return check_exported(
+        exported, network, query.embeddings, query.offsets, crop, bundle.normalisation
+    )
 
 
 def _require_onnx() -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import InferenceSettings, Normalisation
 from cascade_clip.errors import UserError
 from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.scores import WindowLogits
@@ -51,7 +51,8 @@ class InferencePlan:
 
 
 class Predictor:
-    """A network on `device`, with the preparation of pictures that `data` describes.
+    """A network on `device`; pictures are normalised with `normalisation`, and scaled and cut into
+    windows as `settings` say.
 
     Pictures that would take more than `max_windows` windows are shrunk until they fit.
 
@@ -61,13 +62,15 @@ class Predictor:
     def __init__(
         self,
         network: MaskNetwork,
-        data: DataSettings,
+        settings: InferenceSettings,
+        normalisation: Normalisation,
         device: torch.device,
         max_windows: int = MAX_WINDOWS,
     ) -> None:
         check_max_windows(max_windows)
         self.network = network
-        self.data = data
+        self.settings = settings
+        self.normalisation = normalisation
         self.device = device
         self.max_windows = max_windows
         self._plans: OrderedDict[Size, InferencePlan] = OrderedDict()
@@ -134,10 +137,10 @@ class Predictor:
         """Pictures of equal size as the network takes them: (B, 3, h, w)."""
         stacked = torch.from_numpy(np.stack(images)).to(self.device)  # (B, H, W, 3)
         pixels = resize_bilinear(stacked.permute(0, 3, 1, 2), list(size))  # (B, 3, h, w)
-        return normalise(pixels, self.data.mean, self.data.std)
+        return normalise(pixels, self.normalisation.mean, self.normalisation.std)
 
     def _make_plan(self, picture: Size) -> InferencePlan:
-        height, width = short_side_size(picture, self.data.short_side)
+        height, width = short_side_size(picture, self.settings.short_side)
         wanted = (height, width)
         size = self._fitting_size(wanted)
         note = None
@@ -168,7 +171,8 @@ class Predictor:
         return scaled(fitting)
 
     def _fits(self, size: Size) -> bool:
-        regular = [windows_along(side, self.data.crop, self.data.stride) for side in size]
+        crop, stride = self.settings.crop, self.settings.stride
+        regular = [windows_along(side, crop, stride) for side in size]
         # Very long pictures are not worth a list of all their windows.
         return (
             math.prod(regular) <= self.max_windows
@@ -176,5 +180,5 @@ class Predictor:
         )
 
     def _windows(self, size: Size) -> Windows:
-        data = self.data
-        return windows(size, data.crop, data.stride, data.shifts, self.network.patch_size)
+        crop, stride, shifts = self.settings.crop, self.settings.stride, self.settings.shifts
+        return windows(size, crop, stride, shifts, self.network.patch_size)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_clip.config import DataSettings
+from cascade_clip.config import InferenceSettings
 from cascade_clip.errors import UserError
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.windows import Size, Windows, windows
@@ -66,9 +66,9 @@ class SlidingOptions(WindowOptions, ScoreOptions):
     """The settings of `sliding_scores` and `sliding_labels`."""
 
 
-def window_options(data: DataSettings) -> WindowOptions:
+def window_options(inference: InferenceSettings) -> WindowOptions:
     """The windows of a recipe."""
-    return {"crop": data.crop, "stride": data.stride, "shifts": data.shifts}
+    return {"crop": inference.crop, "stride": inference.stride, "shifts": inference.shifts}
 
 
 def sliding_scores(

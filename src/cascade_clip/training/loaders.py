@@ -9,7 +9,7 @@ from itertools import repeat
 import torch
 from torch.utils.data import DataLoader
 
-from cascade_clip.config import Recipe
+from cascade_clip.config import RGB, Recipe
 from cascade_clip.data.samples import Batch, SegmentationDataset, collate
 from cascade_clip.data.sampling import StepBatches
 from cascade_clip.data.stream import TrainStream
@@ -17,9 +17,10 @@ from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
 
 
-def train_stream(recipe: Recipe, dataset: SegmentationDataset) -> TrainStream:
-    """The training samples of a run over `dataset`, as its seed orders and changes them."""
-    transform = TrainTransform(recipe.data, dataset.classes, recipe.train.setting)
+def train_stream(recipe: Recipe, dataset: SegmentationDataset, mean: RGB) -> TrainStream:
+    """The training samples of a run over `dataset`, as its seed orders and changes them, padded
+    with `mean`, that of the normalisation."""
+    transform = TrainTransform(recipe, dataset.classes, mean)
     endless = recipe.data.name == "picturebook"
     return TrainStream(dataset, transform, recipe.train.seed, endless=endless)
 
@@ -41,11 +42,17 @@ class PartsOfSteps:
 
 
 def train_loader(
-    recipe: Recipe, dataset: SegmentationDataset, first_step: int, rank: int, world: int
+    recipe: Recipe,
+    dataset: SegmentationDataset,
+    mean: RGB,
+    first_step: int,
+    rank: int,
+    world: int,
 ) -> PartsOfSteps:
-    """The share of process `rank` of `world` in all steps over `dataset` from `first_step` on."""
+    """The share of process `rank` of `world` in all steps over `dataset` from `first_step` on;
+    `mean` as in `train_stream`."""
     settings = recipe.train
-    stream = train_stream(recipe, dataset)
+    stream = train_stream(recipe, dataset, mean)
     batches = StepBatches(settings.batch_size, first_step, rank, world)
     steps: DataLoader[Batch] = DataLoader(
         stream,  # type: ignore[arg-type]  # samples become batches in collate

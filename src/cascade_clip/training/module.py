@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from cascade_clip.config import Recipe
+from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, full_targets
 from cascade_clip.data.samples import Batch
@@ -43,7 +43,8 @@ class TrainingModule(pl.LightningModule):
     """Trains `network` on `classes` as `recipe` says.
 
     `text_embeddings` (C, d) hold all classes in label order; in the inductive setting only those of
-    the seen ones ever enter the forward pass. The state is the adapter alone, not the frozen CLIP.
+    the seen ones ever enter the forward pass. `normalisation` is that of the pictures. The state is
+    the adapter alone, not the frozen CLIP.
 
     Raises `UserError` if the setting is transductive and no class is unseen.
     """
@@ -58,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         recipe: Recipe,
         classes: ClassSet,
         text_embeddings: Tensor,
+        normalisation: Normalisation,
     ) -> None:
         super().__init__()
         if recipe.train.setting == "transductive" and not classes.unseen:
@@ -69,6 +71,7 @@ class TrainingModule(pl.LightningModule):
         network.encoder.checkpoint_activations = recipe.train.checkpoint_activations
         self.recipe = recipe
         self.classes = classes
+        self.normalisation = normalisation
         self.loss = SegmentationLoss(recipe.loss)
         self.metrics = SegmentationMetrics(classes.names, classes.unseen)
         self.n: Tensor | None = None
@@ -119,7 +122,7 @@ class TrainingModule(pl.LightningModule):
             whole.chunk(self.recipe.train.accumulate)[part]
             for whole in (batch.images, batch.labels)
         )
-        return normalise(images, self.recipe.data.mean, self.recipe.data.std), labels
+        return normalise(images, self.normalisation.mean, self.normalisation.std), labels
 
     def _shared_normaliser(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """What all parts of a step divide their loss by; None if it has only one, which counts.
@@ -193,10 +196,12 @@ class TrainingModule(pl.LightningModule):
         return named | {"ssim": terms.ssim} if self.recipe.loss.ssim_weight else named
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        labels = predict(
-            self.network, batch.images, self.text_embeddings, self.classes, self.recipe
-        )
-        self.metrics.update(labels, full_targets(batch.labels))
+        self.metrics.update(self.predict_labels(batch.images), full_targets(batch.labels))
+
+    def predict_labels(self, images: Tensor) -> Tensor:
+        """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over all classes."""
+        text = self.text_embeddings
+        return predict(self.network, images, text, self.classes, self.recipe, self.normalisation)
 
     def on_validation_epoch_end(self) -> None:
         result = self.metrics.compute()

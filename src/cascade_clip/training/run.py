@@ -85,7 +85,9 @@ def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> TrainedModel
         callbacks = _callbacks(recipe, out, parts, quiet)
         trainer = build_trainer(recipe.train, out, start.step, callbacks, quiet)
         rank, world = trainer.global_rank, trainer.world_size
-        batches = train_loader(recipe, parts.pictures, start.step, rank, world)
+        batches = train_loader(
+            recipe, parts.pictures, parts.module.normalisation.mean, start.step, rank, world
+        )
         validation = validation_loader(parts.validation_pictures, rank, world)
         if start.checkpoint is None and is_first_process():
             _begin(recipe, parts, out, quiet)
@@ -190,7 +192,9 @@ def _build(recipe: Recipe) -> _Parts:
     if start is not None:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
     text = clip.text_encoder(classes.prompts, TEMPLATES[recipe.data.templates])
-    module = TrainingModule(network, recipe, classes, text)
+    module = TrainingModule(
+        network, recipe, classes, text, recipe.data.normalisation(clip.normalisation)
+    )
     return _Parts(recipe, pictures, validation_pictures, clip, module, start)
 
 

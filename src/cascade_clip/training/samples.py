@@ -17,7 +17,6 @@ from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.samples import Sample, SegmentationDataset
 from cascade_clip.errors import UserError
-from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.overlay import Chip, add_legend, paint_labels
 from cascade_clip.io.palette import IGNORED, class_colours
@@ -101,8 +100,7 @@ def _predict(module: TrainingModule, sample: Sample) -> Labels:
     module.network.eval()
     try:
         images = sample.image[None].to(module.device)  # (1, 3, H, W)
-        text = module.text_embeddings
-        return predict(module.network, images, text, module.classes, module.recipe)[0].cpu().numpy()
+        return module.predict_labels(images)[0].cpu().numpy()
     finally:
         module.network.train(training)
 

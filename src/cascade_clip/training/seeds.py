@@ -124,7 +124,6 @@ def _result(recipe: Recipe, folder: Path, quiet: bool) -> Result:
             load_bundle(folder), dataset, recipe, device, partial(progress.advance, task)
         )
     if is_first_process():
-        rows, offset = {recipe.name: metrics}, recipe.seen_score_offset
-        write_metrics(path, rows, recipe.data, "test", dataset.classes, offset)
+        write_metrics(path, {recipe.name: metrics}, recipe, "test", dataset.classes)
     values = metrics.to_dict()
     return {name: values[name] if math.isfinite(values[name]) else None for name in MEASURES}

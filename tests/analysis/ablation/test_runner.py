@@ -18,8 +18,8 @@ from cascade_clip.analysis.ablation.tables import AblationTable, Variant, read_t
 from cascade_clip.errors import UserError
 
 TINY = (
-    "data.picturebook.size=48", "data.crop=48", "data.stride=48", "data.short_side=48",
-    "train.batch_size=2", "train.warmup_steps=0",
+    "data.picturebook.size=48", "inference.crop=48", "inference.stride=48",
+    "inference.short_side=48", "train.batch_size=2", "train.warmup_steps=0",
 )  # fmt: skip
 PAIR = AblationTable(
     "pair",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.convert import to_folder
 from cascade_clip.checkpoint.released.load import ReleasedModel, convert_released, load_released
 from cascade_clip.errors import UserError
 
@@ -147,6 +148,22 @@ def test_what_mmengine_writes(
     assert found.classes.names == NAMES and found.classes.unseen == (3, 5)
     assert found.preprocessing.stride == 40
     assert found.preprocessing.mean == (0.5, 0.2, 0.0)
+
+
+def test_model_folders_hold_imagenets_normalisation_or_clips(tmp_path: Path) -> None:
+    def convert(mean: list[float], std: list[float]) -> str:
+        settings = mmengine_settings()
+        settings["data_preprocessor"] |= {"mean": mean, "std": std}
+        meta = {"cfg": settings, "dataset_meta": {"classes": NAMES}}
+        torch.save({"state_dict": checkpoint("zeg")["state_dict"], "meta": meta}, file)
+        return to_folder(file, tmp_path / str(mean[0]))[1].data.normalise
+
+    file = tmp_path / "model.pth"
+    assert convert([122.771, 116.746, 104.094], [68.5, 66.632, 70.323]) == "clip"
+    assert convert([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]) == "imagenet"
+    with pytest.raises(UserError, match="neither ImageNet's nor CLIP's"):
+        convert([127.5, 51, 0], [51, 51, 51])
+    assert not (tmp_path / "127.5").exists()
 
 
 def test_colours_that_mmengine_left_in_the_order_of_opencv() -> None:

@@ -27,7 +27,7 @@ from cascade_clip.training.sanity.checks import inspect_run
 from cascade_clip.training.sanity.findings import Finding
 from cascade_clip.training.targets import inductive_targets
 
-LARGE_SCENES = ["data.picturebook.size=96", "data.short_side=96"]
+LARGE_SCENES = ["data.picturebook.size=96", "inference.short_side=96"]
 """Scenes of three times the crop's side, so that crops differ."""
 
 
@@ -60,7 +60,9 @@ class Bench:
         torch.manual_seed(0)
         network = SegmentationNetwork(self.clip.visual, self.recipe.model)
         text = self.clip.text_encoder(self.dataset.classes.names)
-        self.module = TrainingModule(network, self.recipe, self.dataset.classes, text)
+        self.module = TrainingModule(
+            network, self.recipe, self.dataset.classes, text, self.clip.normalisation
+        )
 
     def findings(self, dataset: SegmentationDataset | None = None) -> dict[str, Finding]:
         found = inspect_run(self.module, self.clip, dataset or self.dataset)

@@ -175,9 +175,8 @@ _RELEASED = (
     "model.encoder.class_embedding_twice=true",
     "model.encoder.level_projection=random-frozen",
     "model.head.decoder_start=released",
-    "data.mean=[0.485, 0.456, 0.406]",
-    "data.std=[0.229, 0.224, 0.225]",
-    "seen_score_offset=0.1",
+    "data.normalise=imagenet",
+    "inference.seen_score_offset=0.1",
 )
 
 
@@ -199,16 +198,13 @@ IMPROVED = AblationTable(
         *_one_after_the_other(
             ("released settings, learning rate of the recipe", _RELEASED),
             ("+ class embedding once", ("model.encoder.class_embedding_twice=false",)),
-            (
-                "+ CLIP's own normalisation",
-                ("data.mean=[0.5, 0.5, 0.5]", "data.std=[0.5, 0.5, 0.5]"),
-            ),
+            ("+ CLIP's own normalisation", ("data.normalise=clip",)),
             (
                 "+ projections from CLIP, trained",
                 ("model.encoder.level_projection=clip-trained",),
             ),
             ("+ decoder starts at CLIP's similarity", ("model.head.decoder_start=identity",)),
-            ("+ no seen-score offset (improved)", ("seen_score_offset=0.0",)),
+            ("+ no seen-score offset (improved)", ("inference.seen_score_offset=0.0",)),
         ),
     ),
 )

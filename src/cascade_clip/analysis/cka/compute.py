@@ -123,7 +123,7 @@ def block_cka(
     Raises `UserError` for fewer than four pictures and features that are not finite.
     """
     parts = deal(len(dataset), batch_size)
-    settings = subjects[0].recipe.data
+    settings = subjects[0].recipe.inference
     side = window_side(settings, map(patch_side, subjects))
     estimates = []
     for batch in window_batches(dataset, parts, settings.short_side, side):

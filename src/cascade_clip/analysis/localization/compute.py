@@ -107,7 +107,7 @@ def localize(
 
     Raises `UserError` if no picture holds an object of a size that can be judged.
     """
-    settings = subjects[0].recipe.data
+    settings = subjects[0].recipe.inference
     side = window_side(settings, map(patch_side, subjects))
     order = range(len(dataset))
     parts = [order[first : first + BATCH] for first in order[::BATCH]]
@@ -150,7 +150,7 @@ def map_examples(
 ) -> list[MapExample]:
     """Maps of one object in each of some pictures: of a class not shown before, if there is one,
     and of a size that is seen well. Pictures without an object are left out."""
-    settings = subjects[0].recipe.data
+    settings = subjects[0].recipe.inference
     side = window_side(settings, map(patch_side, subjects))
     patch = patch_side(subjects[0])
     shown: set[int] = set()

@@ -148,7 +148,7 @@ def measure(
 
     Raises `UserError` for mask logits that are not finite, and if no pixel is labelled.
     """
-    offset = subject.recipe.seen_score_offset
+    offset = subject.recipe.inference.seen_score_offset
     text, seen = subject.text(classes), seen_mask(classes, subject.device)
     metrics = {
         name: SegmentationMetrics(classes.names, classes.unseen).to(subject.device)
@@ -187,7 +187,7 @@ def stage_examples(
 ) -> list[Example]:
     """What each version of the network makes of some pictures."""
     text, seen = subject.text(classes), seen_mask(classes, subject.device)
-    offset = subject.recipe.seen_score_offset
+    offset = subject.recipe.inference.seen_score_offset
     examples = []
     for sample in samples:
         (best,) = best_pixels(subject, sample.image[None], text, seen, list(views.values()))

@@ -97,12 +97,12 @@ def best_pixels(
 
     Raises `UserError` for scores that are not finite.
     """
-    data = subject.recipe.data
+    inference = subject.recipe.inference
     pictures = sliding_score_chunks(
         StackedViews(subject.network, views),
-        prepare(images.to(subject.device), data),
+        prepare(images.to(subject.device), inference.short_side, subject.normalisation),
         text,
-        **window_options(data),
+        **window_options(inference),
         output_size=(images.shape[-2], images.shape[-1]),
     )
     for chunks in pictures:

@@ -7,14 +7,16 @@ from pathlib import Path
 from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.checkpoint.locate import check_new
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
+from cascade_clip.checkpoint.released.infer import Preprocessing
 from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, load_released
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
-from cascade_clip.config import Recipe
+from cascade_clip.config import IMAGENET, Recipe
 from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.prepared import PREPARED_NAMES
+from cascade_clip.errors import UserError
 
 _CARD = """# {name}
 
@@ -71,15 +73,29 @@ def _recipe(released: ReleasedModel, checkpoint: Path) -> Recipe:
             "data": {
                 **data_of(released.classes),
                 "templates": released.templates,
+                "normalise": _normalise(prepared),
+            },
+            "train": {"setting": released.classes.setting},
+            "inference": {
                 "crop": prepared.crop,
                 "stride": prepared.stride,
                 "short_side": prepared.crop,
-                "mean": prepared.mean,
-                "std": prepared.std,
+                "seen_score_offset": released.classes.seen_score_offset,
             },
-            "train": {"setting": released.classes.setting},
-            "seen_score_offset": released.classes.seen_score_offset,
         }
+    )
+
+
+def _normalise(prepared: Preprocessing) -> str:
+    """`data.normalise` of the checkpoint."""
+    found = (*prepared.mean, *prepared.std)
+    clip = (*OPENAI_PREPROCESSING["mean"], *OPENAI_PREPROCESSING["std"])
+    for name, known in (("imagenet", (*IMAGENET.mean, *IMAGENET.std)), ("clip", clip)):
+        if all(abs(a - b) < 1e-3 for a, b in zip(found, known, strict=True)):
+            return name
+    raise UserError(
+        f"the checkpoint's pictures are normalised by mean {prepared.mean} and std {prepared.std} "
+        "(of 0 to 1), which are neither ImageNet's nor CLIP's; no model folder can hold others"
     )
 
 

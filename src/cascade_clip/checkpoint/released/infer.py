@@ -29,7 +29,7 @@ from cascade_clip.checkpoint.released.keys import (
     TEXT_PREFIX,
     ReleasedSizes,
 )
-from cascade_clip.config import IMAGENET_MEAN, IMAGENET_STD, RGB, EncoderSettings, ModelSettings
+from cascade_clip.config import IMAGENET, RGB, EncoderSettings, ModelSettings
 from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 
@@ -145,8 +145,8 @@ def preprocessing(config: Config, image_size: int, overrides: Overrides) -> Prep
     return Preprocessing(
         crop,
         stride,
-        mean=rgb_values(norm["mean"], "mean") if "mean" in norm else IMAGENET_MEAN,
-        std=rgb_values(norm["std"], "std") if "std" in norm else IMAGENET_STD,
+        mean=rgb_values(norm["mean"], "mean") if "mean" in norm else IMAGENET.mean,
+        std=rgb_values(norm["std"], "std") if "std" in norm else IMAGENET.std,
     )
 
 

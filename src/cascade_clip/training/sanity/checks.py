@@ -44,7 +44,7 @@ def inspect_run(
 
     `clip` is the one below the module's network, `dataset` what it trains on.
     """
-    stream = train_stream(module.recipe, dataset)
+    stream = train_stream(module.recipe, dataset, module.normalisation.mean)
     samples, unreadable = _read(dataset, stream)
     findings = [_check_files(len(samples), unreadable)]
     if not samples:
@@ -145,7 +145,7 @@ class _Window:
 
 def _choose_windows(crops: Sequence[Sample], module: TrainingModule) -> list[_Window]:
     """Windows in the crops with the most pixels of unseen classes, around these."""
-    size = module.recipe.data.crop
+    size = module.recipe.inference.crop
     side = min(size, WINDOW * max(module.network.patch_size))
     unseen = [torch.isin(crop.labels.long(), module.unseen) for crop in crops]
     chosen = sorted(range(len(crops)), key=lambda index: -int(unseen[index].sum()))[:TRAINED]
@@ -159,9 +159,9 @@ def _choose_windows(crops: Sequence[Sample], module: TrainingModule) -> list[_Wi
 
 
 def _step(module: TrainingModule, crops: Sequence[Sample]) -> _Step:
-    batch, data = collate(crops), module.recipe.data
+    batch, normalisation = collate(crops), module.normalisation
     with seeded(module.recipe.train.seed), torch.enable_grad():
-        images = normalise(batch.images, data.mean, data.std)
+        images = normalise(batch.images, normalisation.mean, normalisation.std)
         output, targets = module.predict_for_loss(images, batch.labels)
         loss = total(module.loss_terms(output, targets))
         loss.backward()
@@ -243,7 +243,7 @@ def _check_leaks(
         return Finding(check, "skipped", f"{LOOKED} crops hold no pixel of an unseen class")
     changed = []
     for way in ways:
-        stream = train_stream(recipe, Scrambled(dataset, way))
+        stream = train_stream(recipe, Scrambled(dataset, way), module.normalisation.mean)
         others = [stream[position] for position in range(LOOKED)]
         moved = sum(not torch.equal(a.image, b.image) for a, b in zip(crops, others, strict=True))
         changed += [f"{moved} of {LOOKED} crops"] if moved else []
