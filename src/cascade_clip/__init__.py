@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cascade_clip.checkpoint.folder import load_model
+    from cascade_clip.checkpoint.training_free import load_network
     from cascade_clip.config import Recipe
     from cascade_clip.config.recipes import load_recipe
     from cascade_clip.errors import UserError
     from cascade_clip.segmentation import Segmentation
     from cascade_clip.segmenter import Segmenter
 
-__all__ = ["Recipe", "Segmentation", "Segmenter", "UserError", "load_model", "load_recipe"]
+__all__ = [
+    "Recipe",
+    "Segmentation",
+    "Segmenter",
+    "UserError",
+    "load_model",
+    "load_network",
+    "load_recipe",
+]
 
 _HOMES = {
     "Recipe": "config",
@@ -21,6 +30,7 @@ _HOMES = {
     "Segmenter": "segmenter",
     "UserError": "errors",
     "load_model": "checkpoint.folder",
+    "load_network": "checkpoint.training_free",
     "load_recipe": "config.recipes",
 }
 

@@ -16,9 +16,12 @@ import torch
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
+from cascade_clip.checkpoint.training_free import Method, load_training_free
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.config import Recipe
+from cascade_clip.clip.source import parse_clip
+from cascade_clip.config import ClipSettings, Recipe
+from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
@@ -42,6 +45,7 @@ from cascade_clip.model.fast.precision import (
 )
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.protocol import MaskNetwork
+from cascade_clip.model.training_free.network import TrainingFreeNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
 from cascade_clip.support.devices import usable_device
 from cascade_clip.support.messages import warn_caller
@@ -57,19 +61,19 @@ class ShrunkPicture(UserWarning):
 class Segmenter:
     """Segments pictures into classes named at run time.
 
-    `network` stands on `clip`; `classes` are those of its training; `recipe` says how pictures are
-    prepared. `max_windows` caps the work for very long pictures: they are shrunk, with a warning,
-    until they fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16 where the
-    device multiplies it, else fp32; what is slower than fp32 here is refused. Lower ones work on a
-    copy of the network; exported files have their own. `compile` passes the network through
-    `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
+    `network` stands on `clip`; `classes` are those of its training, if there was any; `recipe` says
+    how pictures are prepared. `max_windows` caps the work for very long pictures: they are shrunk,
+    with a warning, until they fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16
+    where the device multiplies it, else fp32; what is slower than fp32 here is refused. Lower ones
+    work on a copy of the network; exported files have their own. `compile` passes the network
+    through `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
     """
 
     def __init__(
         self,
         network: MaskNetwork,
         clip: FrozenClip | FixedVocabulary,
-        classes: ClassSet,
+        classes: ClassSet | None,
         recipe: Recipe,
         *,
         templates: str | Sequence[str] | None = None,
@@ -82,15 +86,18 @@ class Segmenter:
         self.device = usable_device(device)
         self.network = network.to(self.device).eval()
         self.precision: Precision = "fp32"
-        if isinstance(self.network, SegmentationNetwork):
+        if isinstance(self.network, (SegmentationNetwork, TrainingFreeNetwork)):
             self.precision = choose_precision(precision, self.device)
             self.network = at_precision(self.network, self.precision)
         if wants_compile(compile, self.device):
             self.network.compile()
         self.clip = clip
         self.trained_classes = classes
-        own = clip.classes if isinstance(clip, FixedVocabulary) else classes_named(classes.prompts)
-        self.default_classes = own
+        self.default_classes: TypedClasses | None = None
+        if isinstance(clip, FixedVocabulary):
+            self.default_classes = clip.classes
+        elif classes is not None:
+            self.default_classes = classes_named(classes.prompts)
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
@@ -148,6 +155,52 @@ class Segmenter:
             compile=compile,
         )
 
+    @classmethod
+    def from_clip(
+        cls,
+        clip: str,
+        pretrained: str | None = None,
+        *,
+        method: Method = DEFAULT_METHOD,
+        device: str | torch.device = "cpu",
+        max_windows: int = MAX_WINDOWS,
+        precision: PrecisionChoice = "fp32",
+        compile: CompileChoice = False,
+    ) -> Segmenter:
+        """Any CLIP with a method that needs no training, for photographs.
+
+        Args:
+            clip: an architecture of open_clip; or, without `pretrained`, architecture and tag
+                (`ViT-B-16/openai`), a weights file, or `local-dir:FOLDER` in open_clip's layout.
+            pretrained: a tag of open_clip, such as "openai", or a weights file.
+            method: "sc-clip", the best one as a rule; "naclip", "clearclip", "sclip", "resclip",
+                "gem", "maskclip" or "clip"; or settings with a `kind`.
+            device, max_windows, precision, compile: see the class.
+
+        Raises `UserError` for an unknown CLIP, method or other option, and weights that can't be
+        read or downloaded.
+        """
+        place = usable_device(device)
+        choose_precision(precision, place)
+        wants_compile(compile, place)
+        check_max_windows(max_windows)
+        if pretrained is None:
+            source = parse_clip(clip)
+        else:
+            source = ClipSettings(model=clip, pretrained=pretrained)
+        bundle = load_training_free(source, method)
+        return cls(
+            bundle.network,
+            bundle.clip,
+            None,
+            bundle.recipe,
+            templates=bundle.templates,
+            device=place,
+            max_windows=max_windows,
+            precision=precision,
+            compile=compile,
+        )
+
     @overload
     def __call__(
         self,
@@ -177,13 +230,16 @@ class Segmenter:
                 of floats in [0, 1]; or a list of these.
             classes: names, as a list or one string with commas; `sofa|couch` is one class with two
                 names. None: the classes of the model's training.
-            background: True leaves pixels whose best score is under 0.5 without a class; a number
-                sets another threshold, 0..1.
+            background: True leaves pixels without a class whose best score is under 0.5, or with a
+                training-free method those that look like one of 26 usual backgrounds; a number is
+                another threshold, 0..1.
+            background_names: pixels that look most like one of these names have no class; True: 26
+                usual ones; None: these for a single class of a training-free method.
             thresholds: such thresholds for single classes, by name.
             class_offsets: added to the scores of single classes before the arg-max, by name:
                 positive values widen a class, negative ones narrow it.
-            templates: "single", "many", or texts with `{}` in the place of the name. None: as in
-                training.
+            templates: "single", "many", "imagenet", or texts with `{}` in the place of the name.
+                None: as in training.
 
         The seen-score offset of the recipe is subtracted from names the model was trained on (apart
         from case, spaces and plural); `legend` of the result says which. Thresholds look at scores
@@ -202,15 +258,28 @@ class Segmenter:
         Arguments and errors as in a call.
         """
         check_options(options)
+        if isinstance(self.clip, FixedVocabulary):
+            options.setdefault("background_names", False)
+        trained = self.trained_classes
         return build_query(
             self.clip.text_encoder,
-            self.default_classes if classes is None else parse_classes(classes),
-            trained=self.trained_classes.trained_names,
+            self.read_classes(classes),
+            trained=() if trained is None else trained.trained_names,
             trained_templates=self.templates,
-            seen_score_offset=self.recipe.inference.seen_score_offset,
+            inference=self.recipe.inference,
             device=self.device,
             **options,
         )
+
+    def read_classes(self, classes: Classes | None) -> TypedClasses:
+        """The names that are asked for; None: those of the model's training.
+
+        Raises `UserError` for unusable names, and for none where there was no training.
+        """
+        typed = self.default_classes if classes is None else parse_classes(classes)
+        if typed is None:
+            raise UserError("this model was not trained: name the classes, e.g. 'cat, sofa|couch'")
+        return typed
 
     def segment(self, picture: Picture, query: Query, index: int = 0) -> Segmentation:
         """Segments one picture; without a file name it is called `picture-INDEX`.
@@ -273,6 +342,7 @@ class Segmenter:
         if (
             not isinstance(network, SegmentationNetwork)
             or not isinstance(clip, FrozenClip)
+            or self.trained_classes is None
             or self.precision != "fp32"
         ):
             raise UserError(

@@ -28,7 +28,7 @@ AGGREGATIONS = (
     "self-attention",
     "last",
 )
-LEVEL_PROJECTIONS = ("random-frozen", "random-trained", "clip-frozen", "clip-trained")
+LEVEL_PROJECTIONS = ("random-frozen", "random-trained", "clip-frozen", "clip-trained", "value-path")
 TUNINGS: tuple[dict[str, Any], ...] = (
     {"tuning": "deep-prompts", "prompts": 3},
     {"tuning": "shallow-prompts", "prompts": 2},

@@ -91,6 +91,9 @@ def naive_levels(
         if encoder.tuning in ("deep-prompts", "spectral-prompts"):
             seen = norm(state, "encoder.prompt_norm", seen, eps=1e-6)
         if block in inner:
+            if encoder.level_projection == "value-path":
+                features[block] = unit(value_path(state, depth, seen[1:]))
+                continue
             level = inner.index(block)
             projection = state["encoder.level_projections.weights"][level]
             normed = norm(state, f"encoder.level_projections.norms.{level}", seen[1:])
@@ -99,6 +102,15 @@ def naive_levels(
     if depth in wanted:
         features[depth] = last[1:]
     return NaiveLevels(features, last[0], (h, w))
+
+
+def value_path(state: State, depth: int, patches: Tensor) -> Tensor:
+    prefix = f"encoder.visual.transformer.resblocks.{depth - 1}."
+    width = patches.shape[-1]
+    weight, bias = state[f"{prefix}attn.in_proj_weight"], state[f"{prefix}attn.in_proj_bias"]
+    value = norm(state, f"{prefix}ln_1", patches) @ weight[2 * width :].T + bias[2 * width :]
+    tokens = linear(state, f"{prefix}attn.out_proj", value)
+    return norm(state, "encoder.visual.ln_post", tokens) @ state["encoder.visual.proj"]
 
 
 def embed(state: State, settings: ModelSettings, sizes: NaiveSizes, image: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from tests.naive import augment as naive
 
-from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size, short_side_size
+from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size
 
 
 def test_short_side_keeps_the_ratio_to_the_nearest_pixel() -> None:
-    assert short_side_size((375, 500), 512) == [512, 683]
-    assert short_side_size((500, 375), 512) == [683, 512]
-    assert short_side_size((10, 10), 5) == [5, 5]
+    assert scaled_size((375, 500), 512) == [512, 683]
+    assert scaled_size((500, 375), 512) == [683, 512]
+    assert scaled_size((10, 10), 5) == [5, 5]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Subject:
         if block not in encoder.inner_blocks:
             return None
         level = encoder.inner_blocks.index(block)
-        return encoder.level_projections(level, encoder.prompt_norm(tokens[:, 1:]))
+        return encoder.project_level(level, encoder.prompt_norm(tokens[:, 1:]))
 
 
 def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> list[Subject]:

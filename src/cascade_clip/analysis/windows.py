@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import CenterCrop
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.config import InferenceSettings
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
-from cascade_clip.ops.images import normalise, resize_bilinear, resize_nearest, short_side_size
+from cascade_clip.ops.images import normalise, resize_bilinear, resize_nearest, scaled_size
 
 
 def window_side(settings: InferenceSettings, patch_sizes: Iterable[int]) -> int:
@@ -24,7 +24,7 @@ def window_side(settings: InferenceSettings, patch_sizes: Iterable[int]) -> int:
 
 def central_window(sample: Sample, short_side: int, side: int) -> Sample:
     """The middle `side` x `side` pixels of the picture scaled to `short_side`, and their labels."""
-    size = short_side_size(sample.image.shape[-2:], max(short_side, side))
+    size = scaled_size(sample.image.shape[-2:], max(short_side, side))
     crop = CenterCrop(side)
     image, labels = resize_bilinear(sample.image, size), resize_nearest(sample.labels, size)
     return replace(sample, image=crop(image), labels=crop(labels))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
-from cascade_clip.inference.query import BACKGROUND_THRESHOLD
 
 MOST_SHOWN = 80
 """Characters of a setting in a message."""
@@ -29,7 +28,7 @@ def settings_of(
         "cascade-clip": version("cascade-clip"),
         "model": digest.hexdigest(),
         "classes": [list(group) for group in classes],
-        "background": BACKGROUND_THRESHOLD if background is True else background,
+        "background": background,
     }
 
 

@@ -136,7 +136,7 @@ def save_model(
 
 def describe_model(
     recipe: Recipe,
-    classes: ClassSet,
+    classes: ClassSet | None,
     templates: tuple[str, ...],
     clip_fingerprint: str | None,
     metrics: Mapping[str, float | None] | None = None,
@@ -148,9 +148,9 @@ def describe_model(
         recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{CLIP_FOLDER}"))
     return ModelConfig(
         recipe=recipe.model_dump(mode="json"),
-        classes=classes.names,
-        unseen=classes.unseen,
-        prompts=classes.in_prompts,
+        classes=() if classes is None else classes.names,
+        unseen=() if classes is None else classes.unseen,
+        prompts=() if classes is None else classes.in_prompts,
         templates=templates,
         clip_fingerprint=clip_fingerprint,
         trunk=CLIP_FOLDER if full else None,

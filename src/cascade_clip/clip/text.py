@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 
+from cascade_clip.clip.prefix_tree import encode_tokens, reads_causally
 from cascade_clip.errors import UserError
 
 SINGLE_TEMPLATE = ("a photo of a {}",)
@@ -34,7 +36,10 @@ SCENE_TEMPLATES = (
 )
 """The 15 templates of COCO-Stuff and PASCAL Context."""
 
-TEMPLATES = {"single": SINGLE_TEMPLATE, "many": SCENE_TEMPLATES}
+IMAGENET_TEMPLATES = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+"""The 80 of CLIP's own paper, which training-free methods use."""
+
+TEMPLATES = {"single": SINGLE_TEMPLATE, "many": SCENE_TEMPLATES, "imagenet": IMAGENET_TEMPLATES}
 
 
 NameEncoder = Callable[[Sequence[str], Sequence[str]], Tensor]
@@ -44,6 +49,8 @@ REMEMBERED = 4096
 """Embeddings that an encoder keeps: names, each with its templates."""
 BATCH = 256
 """Texts that are encoded at once."""
+TREE_BATCH = 4096
+"""And at most where beginnings that they share are encoded once."""
 
 
 class TextEncoder:
@@ -63,6 +70,7 @@ class TextEncoder:
         self.model = model
         self.tokenize = tokenize
         self.remembered = remembered
+        self._reads_causally = reads_causally(model)
         self._embeddings: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
 
     def __call__(self, names: Sequence[str], templates: Sequence[str] = SINGLE_TEMPLATE) -> Tensor:
@@ -88,15 +96,19 @@ class TextEncoder:
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Embeddings (L, d) of L texts as they are: float32, not normalised, not kept."""
+        tokens = self.tokenize(texts)  # (L, context_length)
+        if self._reads_causally:
+            return encode_tokens(self.model, tokens).float()
         device = next(self.model.parameters()).device
         with torch.no_grad():
-            embeddings: Tensor = self.model.encode_text(self.tokenize(texts).to(device))  # (L, d)
+            embeddings: Tensor = self.model.encode_text(tokens.to(device))  # (L, d)
         return embeddings.float()
 
     def _encode(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """Embeddings (C, d), L2-normalised."""
         texts = [template.format(name) for name in names for template in templates]
-        chunks = [self.encode_texts(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
+        batch = TREE_BATCH if self._reads_causally else BATCH
+        chunks = [self.encode_texts(texts[i : i + batch]) for i in range(0, len(texts), batch)]
         if not chunks:
             return torch.empty(0, 0)
         embeddings = F.normalize(torch.cat(chunks), dim=-1)  # (C * templates, d)

@@ -115,8 +115,9 @@ class DataSettings(Settings):
     names: str = "label"
     """Whose names methods without training ask for: `label`, those of the labels, or a list of the
     data's `vocabularies`: `sclip` (also of NACLIP, ResCLIP and SC-CLIP) or `clearclip`."""
-    templates: Literal["single", "many"] = "single"
-    """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`."""
+    templates: Literal["single", "many", "imagenet"] = "single"
+    """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`; `imagenet`: over
+    the 80 of CLIP's paper, as training-free methods do."""
     normalise: Literal["imagenet", "clip"] = "imagenet"
     """By whose mean and deviation of RGB values pictures are normalised: ImageNet's, as in the
     released code, or those of the CLIP."""

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from cascade_clip.config.base import Probability, Settings
 from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings
+from cascade_clip.config.training_free import TrainingFreeSettings
 
 EMBEDDED_CLIP = "picturebook"
 """The CLIP within the package."""
@@ -62,11 +63,12 @@ class EncoderSettings(Settings):
     stored_grid: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Released quirk: side of the grid to which position embeddings are resized before they are
     resized once more to the actual grid (32 for 512 px crops and patch 16). None: resized once."""
-    level_projection: Literal["random-frozen", "random-trained", "clip-frozen", "clip-trained"] = (
-        "random-frozen"
-    )
+    level_projection: Literal[
+        "random-frozen", "random-trained", "clip-frozen", "clip-trained", "value-path"
+    ] = "random-frozen"
     """Where the LayerNorm and projection of intermediate levels start, and whether they train.
-    The released code leaves them at their random start."""
+    The released code leaves them at their random start. `value-path`: none is added, they pass
+    through the last block's values and CLIP's own projection, as in SC-CLIP (arXiv 2411.15869)."""
 
     @property
     def prompted(self) -> bool:
@@ -101,6 +103,9 @@ class ModelSettings(Settings):
     clip: ClipSettings = ClipSettings()
     encoder: EncoderSettings = EncoderSettings()
     head: HeadSettings = CrossAttentionSettings()
+    training_free: TrainingFreeSettings | None = None
+    """A method that needs no training, in place of encoder settings and head; none: a trained
+    network."""
     float16_text: bool = False
     """Released quirk: text embeddings are rounded to float16, as they are stored there, and not
     normalised again. All else stays in float32."""

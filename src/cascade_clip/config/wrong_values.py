@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cascade_clip.config.heads import head_kinds
+from cascade_clip.config.training_free import training_free_kinds
 from cascade_clip.support.messages import did_you_mean
 
 _EXPECTED = {
@@ -41,13 +42,13 @@ def first_wrong_value(error: ValidationError) -> str:
 
 
 def dotted(loc: Sequence[int | str]) -> str:
-    """Where an error is, as settings are named: without the kind of a head, by which pydantic tells
-    which member of the union it looked at."""
-    kinds = head_kinds()
+    """Where an error is, as settings are named: without the kind of a head or method, by which
+    pydantic tells which member of the union it looked at."""
+    kinds = {"head": {*head_kinds()}, "training_free": {*training_free_kinds()}}
     parts = [
         str(part)
         for index, part in enumerate(loc)
-        if not (index and loc[index - 1] == "head" and part in kinds)
+        if not (index and part in kinds.get(str(loc[index - 1]), set()))
     ]
     return ".".join(parts)
 

@@ -14,7 +14,7 @@ from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visib
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.photometric import PhotometricDistortion
 from cascade_clip.data.samples import Sample
-from cascade_clip.ops.images import normalise, resize_bilinear, short_side_size
+from cascade_clip.ops.images import normalise, resize_bilinear, scaled_size
 
 
 class TrainTransform:
@@ -52,5 +52,5 @@ class TrainTransform:
 
 def prepare(images: Tensor, short_side: int, normalisation: Normalisation) -> Tensor:
     """Pictures (B, 3, H0, W0) uint8 as the network sees them in inference (B, 3, H, W)."""
-    size = short_side_size(images.shape[-2:], short_side)
+    size = scaled_size(images.shape[-2:], short_side)
     return normalise(resize_bilinear(images, size), normalisation.mean, normalisation.std)

@@ -39,23 +39,47 @@ def evaluate(
     """Metrics of `network` over all pictures of `dataset`, at their original size.
 
     `text_embeddings` (C, d) are those of the data set's classes, in label order; `normalisation` is
-    that of the network's pictures. `classes` says
-    which of them count as unseen (default: the data set's own split). `workers` processes read the
-    pictures, or this one if 0. `advance` is told how many pictures are done, and `watch` gets their
-    predicted and true labels (B, H, W).
+    that of the network's pictures. `classes` says which of them count as unseen (default: the data
+    set's own split). `workers` processes read the pictures, or this one if 0. `advance` is told how
+    many pictures are done, and `watch` gets their predicted and true labels (B, H, W).
     """
     classes = classes or dataset.classes
-    device = text_embeddings.device
-    metrics = SegmentationMetrics(classes.names, classes.unseen).to(device)
     training = network.training
     network.eval()
+    metrics = measure_labels(
+        lambda images: predict(network, images, text_embeddings, classes, recipe, normalisation),
+        dataset,
+        classes,
+        text_embeddings.device,
+        batch_size=batch_size,
+        workers=workers,
+        advance=advance,
+        watch=watch,
+    )
+    network.train(training)
+    return metrics
+
+
+def measure_labels(
+    labels_of: Callable[[Tensor], Tensor],
+    dataset: SegmentationDataset,
+    classes: ClassSet,
+    device: torch.device,
+    *,
+    batch_size: int = BATCH_SIZE,
+    workers: int = 0,
+    advance: Callable[[int], None] = lambda pictures: None,
+    watch: Callable[[Tensor, Tensor], None] = lambda predicted, truth: None,
+) -> Metrics:
+    """Metrics of whatever gives labels (B, H, W) on `device` for pictures (B, 3, H, W) uint8; the
+    rest as in `evaluate`."""
+    metrics = SegmentationMetrics(classes.names, classes.unseen).to(device)
     for batch in DatasetBatches(dataset, batch_size, workers=workers):
         images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
-        predicted = predict(network, images, text_embeddings, classes, recipe, normalisation)
+        predicted = labels_of(images)
         metrics.update(predicted, labels)
         watch(predicted, labels)
         advance(len(images))
-    network.train(training)
     return metrics.compute()
 
 

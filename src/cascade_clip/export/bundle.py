@@ -32,7 +32,8 @@ class ExportedBundle:
     clip: FrozenClip | FixedVocabulary
     """What encodes names for it."""
     recipe: Recipe
-    classes: ClassSet
+    classes: ClassSet | None
+    """Those of its training; None: it was not trained."""
     templates: tuple[str, ...]
     metrics: dict[str, float | None]
 
@@ -89,7 +90,7 @@ def load_exported(path: Path, device: torch.device) -> ExportedBundle:
         network=network,
         clip=clip,
         recipe=recipe,
-        classes=ClassSet(model.classes, model.unseen, model.prompts),
+        classes=ClassSet(model.classes, model.unseen, model.prompts) if model.classes else None,
         templates=model.templates,
         metrics=model.metrics,
     )

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cascade_clip.config import Normalisation
+from cascade_clip.config import InferenceSettings, Normalisation
 from cascade_clip.errors import UserError
-from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT
+from cascade_clip.export.graph import IMAGE, OFFSETS, TEXT, scores_of
+from cascade_clip.export.metadata import ExportedConfig
 from cascade_clip.export.network import ExportedNetwork
 from cascade_clip.export.request import ExportPrecision
-from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.fast.precision import ClipNetwork
 from cascade_clip.ops.images import normalise, resize_bilinear
 from cascade_clip.picturebook import draw_scene
 
@@ -40,14 +41,14 @@ class ExportAgreement:
 @torch.inference_mode()
 def check_exported(
     exported: ExportedNetwork,
-    network: SegmentationNetwork,
+    network: ClipNetwork,
     text_embeddings: Tensor,
     offsets: Tensor,
-    crop: int,
+    inference: InferenceSettings,
     normalisation: Normalisation,
 ) -> ExportAgreement:
-    """Compares file and network over several picture and batch sizes, around `crop`, and numbers of
-    classes where these are free; the pictures are drawn scenes.
+    """Compares file and network over several picture and batch sizes, around the window's, and
+    numbers of classes where these are free; the pictures are drawn scenes.
 
     `text_embeddings` (C, d) and `offsets` (C,) are those of fixed classes, or any others.
 
@@ -55,14 +56,14 @@ def check_exported(
     """
     dynamic = exported.config.classes is None
     logits, scores, agreed, sizes = [0.0], [0.0], [], []
-    for number, size in enumerate(_sizes(crop, exported.config.patch_size)):
+    for number, size in enumerate(_sizes(inference.crop, exported.config)):
         image = _pictures(size, normalisation)  # (B, 3, H, W)
         count = max(1, len(text_embeddings) - number) if dynamic else len(text_embeddings)
         text, offset = text_embeddings[:count], offsets[:count]
         inputs = {IMAGE: image, TEXT: text, OFFSETS: offset} if dynamic else {IMAGE: image}
         mask_logits, its_scores = exported.run(inputs)
         expected = network(image, text).mask_logits
-        expected_scores = expected.sigmoid() + offset[:, None, None]
+        expected_scores = scores_of(expected, offset, inference.softmax_scale)
         scale = max(1.0, float(expected.abs().max()))
         logits.append(float((mask_logits - expected).abs().max()) / scale)
         scores.append(float((its_scores - expected_scores).abs().max()))
@@ -80,8 +81,12 @@ def check_exported(
     return found
 
 
-def _sizes(crop: int, patch_size: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+def _sizes(crop: int, config: ExportedConfig) -> Iterator[tuple[int, int, int]]:
     """(B, H, W): the window itself, wide and high ones, and a strip one patch high."""
+    if config.image_size is not None:
+        yield from ((batch, *config.image_size) for batch in (1, 3))
+        return
+    patch_size = config.patch_size
     rows, columns = (max(2, crop // patch) for patch in patch_size)
     grids = ((1, rows, columns), (2, rows // 2, columns + 1), (3, rows, columns // 2), (1, 1, 3))
     for batch, height, width in grids:

@@ -26,6 +26,8 @@ class ExportedConfig(Settings):
     precision: ExportPrecision
     patch_size: tuple[int, int]
     """(height, width); pictures have multiples of these."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) that all pictures have; None: any."""
     normalisation: Normalisation
     """Of pictures."""
     classes: tuple[tuple[str, ...], ...] | None = None

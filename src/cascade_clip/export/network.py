@@ -48,6 +48,12 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> ExportedOutput:
         """Normalised pictures (B, 3, H, W) and text embeddings (C, d) to mask logits."""
+        size = self.config.image_size
+        if size is not None and tuple(image.shape[2:]) != size:
+            raise UserError(
+                f"this file takes windows of {size[1]} x {size[0]} pixels, got {image.shape[3]} x "
+                f"{image.shape[2]}, of a picture too small or too long; use the model it came from"
+            )
         if self.config.classes is not None:
             mask_logits, _ = self.run({IMAGE: image})  # (B, all names, h, w)
             return ExportedOutput(mask_logits[:, text_embeddings.argmax(dim=1)])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from cascade_clip.checkpoint.folder import Bundle, describe_model
+from cascade_clip.checkpoint.training_free import TrainingFreeBundle
 from cascade_clip.class_names import TypedClasses, classes_named
 from cascade_clip.errors import UserError
 from cascade_clip.export.check import ExportAgreement, check_exported
@@ -28,7 +29,7 @@ from cascade_clip.export.graph import (
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, to_json
 from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import ExportPrecision, Format, check_ending
-from cascade_clip.inference.query import Query, build_query
+from cascade_clip.inference.query import PUBLISHED_BACKGROUND, Query, build_query
 from cascade_clip.io.files import write_whole
 
 ONNX_BYTES = 2**31 - 2**20
@@ -36,7 +37,7 @@ ONNX_BYTES = 2**31 - 2**20
 
 
 def export_model(
-    bundle: Bundle,
+    bundle: Bundle | TrainingFreeBundle,
     out: Path,
     *,
     format: Format = "onnx",
@@ -45,8 +46,9 @@ def export_model(
 ) -> ExportAgreement:
     """Writes the network of `bundle` to `out`, once it is found to compute the same.
 
-    Pictures (B, 3, H, W) may have any batch size and any sides that are multiples of the patch.
-    With `classes`, their text embeddings and offsets are part of the graph; else they are inputs.
+    Pictures (B, 3, H, W) may have any batch size and any sides that are multiples of the patch;
+    for training-free methods, the sides of a window. With `classes`, their text embeddings and
+    offsets are part of the graph; else they are inputs.
 
     Raises `UserError` if the file's ending does not fit the format, the package that writes the
     format is missing, the file can't be written, or it computes something else than the network.
@@ -69,20 +71,23 @@ def export_model(
 
 
 def _describe(
-    bundle: Bundle, classes: TypedClasses | None, precision: ExportPrecision
+    bundle: Bundle | TrainingFreeBundle, classes: TypedClasses | None, precision: ExportPrecision
 ) -> tuple[ExportedConfig, Query]:
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
+    trained = bundle.classes
     query = build_query(
         bundle.clip.text_encoder,
-        classes or classes_named(bundle.classes.prompts),
-        trained=bundle.classes.trained_names,
-        seen_score_offset=bundle.recipe.inference.seen_score_offset,
+        classes or classes_named(PUBLISHED_BACKGROUND if trained is None else trained.prompts),
+        trained=() if trained is None else trained.trained_names,
+        inference=bundle.recipe.inference,
         trained_templates=bundle.templates,
         device=torch.device("cpu"),
+        background_names=False,
     )
     config = ExportedConfig(
         precision=precision,
         patch_size=bundle.network.patch_size,
+        image_size=(bundle.recipe.inference.crop,) * 2 if trained is None else None,
         normalisation=bundle.normalisation,
         classes=None if classes is None else classes.groups,
         offsets=None if classes is None else tuple(query.offsets.tolist()),
@@ -93,11 +98,13 @@ def _describe(
     return config, query
 
 
-def _graph(bundle: Bundle, config: ExportedConfig, query: Query) -> DynamicGraph | FixedGraph:
+def _graph(
+    bundle: Bundle | TrainingFreeBundle, config: ExportedConfig, query: Query
+) -> DynamicGraph | FixedGraph:
+    network, scale = bundle.network, bundle.recipe.inference.softmax_scale
     if config.classes is None:
-        return DynamicGraph(bundle.network, config.precision).eval()
-    network = bundle.network
-    return FixedGraph(network, query.embeddings, query.offsets, config.precision).eval()
+        return DynamicGraph(network, config.precision, scale).eval()
+    return FixedGraph(network, query.embeddings, query.offsets, config.precision, scale).eval()
 
 
 @torch.no_grad()
@@ -107,9 +114,10 @@ def _trace(
     # Sides and counts that differ from one another, so that none is taken for another.
     rows, columns = Dim("rows", min=1), Dim("columns", min=1)
     patch = config.patch_size
-    image = torch.zeros(2, 3, 5 * patch[0], 7 * patch[1])
+    image = torch.zeros(2, 3, *(config.image_size or (5 * patch[0], 7 * patch[1])))
     arguments: tuple[Tensor, ...] = (image,)
-    shapes: dict[str, Any] = {IMAGE: {0: Dim("batch"), 2: patch[0] * rows, 3: patch[1] * columns}}
+    sides = {} if config.image_size else {2: patch[0] * rows, 3: patch[1] * columns}
+    shapes: dict[str, Any] = {IMAGE: {0: Dim("batch"), **sides}}
     if isinstance(graph, DynamicGraph):
         count = Dim("classes", min=1)
         arguments = (image, torch.zeros(3, *query.embeddings.shape[1:]), torch.zeros(3))
@@ -155,16 +163,19 @@ def _axis_names(program: ExportedProgram) -> dict[Any, str]:
     if TEXT in shapes:
         sides["classes"] = shapes[TEXT][0]
     return {
-        str(symbol): name for name, side in sides.items() for symbol in side.node.expr.free_symbols
+        str(symbol): name
+        for name, side in sides.items()
+        if not isinstance(side, int)  # fixed
+        for symbol in side.node.expr.free_symbols
     }
 
 
-def _check(bundle: Bundle, query: Query, path: Path) -> ExportAgreement:
+def _check(bundle: Bundle | TrainingFreeBundle, query: Query, path: Path) -> ExportAgreement:
     exported = open_exported(path, torch.device("cpu"))
     network = bundle.network.cpu()
-    crop = bundle.recipe.inference.crop
+    inference = bundle.recipe.inference
     return check_exported(
-        exported, network, query.embeddings, query.offsets, crop, bundle.normalisation
+        exported, network, query.embeddings, query.offsets, inference, bundle.normalisation
     )
 
 

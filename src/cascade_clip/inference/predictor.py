@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ from cascade_clip.config import InferenceSettings, Normalisation
 from cascade_clip.errors import UserError
 from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.scores import WindowLogits
-from cascade_clip.inference.sliding import predict_windows
+from cascade_clip.inference.sliding import predict_windows, scoring_options
 from cascade_clip.inference.windows import Size, Windows, windows, windows_along
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.protocol import MaskNetwork
-from cascade_clip.ops.images import normalise, resize_bilinear, short_side_size
+from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.images import normalise, resize_bilinear, scaled_size
 
 MAX_WINDOWS = 64
 WINDOW_BATCH = 8
@@ -29,6 +30,8 @@ BATCH = 8
 """Pictures that may be read before they go through the network together."""
 BATCH_PIXELS = 16_000_000
 """And how many pixels they have at most, if there is more than one."""
+LEFT_OUT = -1e4
+"""Offset of names that win nowhere: finite, since scores are interpolated."""
 PLANS = 256
 """Sizes of pictures whose plans are kept."""
 
@@ -101,13 +104,13 @@ class Predictor:
         """Labels (B, H, W) of pictures of equal size, -1 for background, and the scores that won,
         without offsets."""
         logits = self._logits(images, query)
-        best = [logits.best(index) for index in range(len(images))]
+        best = [self._best(logits, index, query) for index in range(len(images))]
         names = torch.stack([one.labels for one in best])  # (B, H, W)
         # The arg-max over names is that over the maxima of synonyms.
         labels = query.class_of_name[names]  # (B, H, W)
         score = torch.stack([one.scores for one in best]) - query.offsets[names]  # (B, H, W)
         if query.thresholds is not None:
-            low = score < query.thresholds[labels]
+            low = score < query.thresholds[labels.clamp(min=0)]
             labels = labels.masked_fill(low, BACKGROUND_LABEL)
         return labels.cpu().numpy().astype(np.int16), score.half().cpu().numpy()
 
@@ -115,7 +118,7 @@ class Predictor:
     def scores(self, image: RGBArray, query: Query) -> npt.NDArray[np.float32]:
         """Scores (C, H, W) of one picture, offsets included."""
         chunks = self._logits([image], query).scores(0)
-        by_name = torch.cat([scores for _, scores in chunks])  # (K, H, W)
+        by_name = torch.cat([scores for _, scores in chunks])[query.behind :]  # (K, H, W)
         groups = by_name.split([len(group) for group in query.typed.groups])
         by_class = torch.stack([group.amax(dim=0) for group in groups])  # (C, H, W)
         return by_class.cpu().numpy()
@@ -131,7 +134,21 @@ class Predictor:
             output_size=size,
             offsets=query.offsets,
             window_batch=WINDOW_BATCH,
+            **scoring_options(self.settings),
         )
+
+    def _best(self, logits: WindowLogits, index: int, query: Query) -> RunningArgmax:
+        """The best name of every pixel, those of too small classes left out."""
+        best = logits.best(index)
+        if not self.settings.min_area:
+            return best
+        labels = query.class_of_name[best.labels]  # (H, W)
+        small = small_classes(labels, len(query.typed.groups), self.settings.min_area)
+        left_out = torch.isin(query.class_of_name, small)
+        if not left_out.any():
+            return best
+        offsets = query.offsets.masked_fill(left_out, LEFT_OUT)
+        return replace(logits, offsets=offsets).best(index)
 
     def _prepare(self, images: Sequence[RGBArray], size: Size) -> Tensor:
         """Pictures of equal size as the network takes them: (B, 3, h, w)."""
@@ -140,7 +157,8 @@ class Predictor:
         return normalise(pixels, self.normalisation.mean, self.normalisation.std)
 
     def _make_plan(self, picture: Size) -> InferencePlan:
-        height, width = short_side_size(picture, self.settings.short_side)
+        short_side, long_side = self.settings.short_side, self.settings.long_side
+        height, width = scaled_size(picture, short_side, long_side)
         wanted = (height, width)
         size = self._fitting_size(wanted)
         note = None
@@ -182,3 +200,10 @@ class Predictor:
     def _windows(self, size: Size) -> Windows:
         crop, stride, shifts = self.settings.crop, self.settings.stride, self.settings.shifts
         return windows(size, crop, stride, shifts, self.network.patch_size)
+
+
+def small_classes(labels: Tensor, classes: int, share: float) -> Tensor:
+    """Those of `classes` classes (k,) that hold at most `share` of the pixels of `labels` (H, W)
+    that have a class, -1 being none."""
+    counts = labels[labels >= 0].bincount(minlength=classes)
+    return (counts <= share * counts.sum()).nonzero().squeeze(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -13,12 +13,18 @@ from torch import Tensor
 
 from cascade_clip.class_names import TypedClasses, trained_names
 from cascade_clip.clip.text import TEMPLATES, NameEncoder
+from cascade_clip.config import InferenceSettings
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean, nearest
 
 BACKGROUND_LABEL = -1
 BACKGROUND_NAME = "background"
-BACKGROUND_THRESHOLD = 0.5
+PUBLISHED_BACKGROUND = (
+    "sky", "wall", "tree", "wood", "grass", "road", "sea", "river", "mountain", "sands", "desk",
+    "bed", "building", "cloud", "lamp", "door", "window", "wardrobe", "ceiling", "shelf", "curtain",
+    "stair", "floor", "hill", "rail", "fence",
+)  # fmt: skip
+"""What SCLIP, NACLIP, ResCLIP and SC-CLIP call the background of PASCAL VOC."""
 _MISTAKEN = {"threshold": "background"}
 """What options are called elsewhere: on the command line, and in REST."""
 
@@ -27,8 +33,13 @@ class QueryOptions(TypedDict, total=False):
     """How scores become labels, and names texts."""
 
     background: bool | float
-    """True leaves pixels whose best score is under 0.5 without a class; a number sets another
-    threshold, 0..1. False, the default: every pixel has a class."""
+    """False, the default: every pixel has a class. True leaves pixels without one whose best score
+    is under 0.5; a number sets another threshold, 0..1. With `background_names`, True stands for
+    these alone."""
+    background_names: bool | Sequence[str] | None
+    """Pixels that look most like one of these names have no class. True: 26 usual ones,
+    `PUBLISHED_BACKGROUND`, without those of classes. None, the default: these for training-free
+    methods, if `background` is True or a single class would fill the picture."""
     thresholds: Mapping[str, float] | None
     """Such thresholds for single classes, by name."""
     class_offsets: Mapping[str, float] | None
@@ -40,19 +51,25 @@ class QueryOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Query:
-    """C classes with K >= C names."""
+    """C classes with K >= C names, and before them b >= 0 names of the background, which win ties
+    as in the released code of training-free methods."""
 
     typed: TypedClasses
     seen: tuple[bool, ...]
     """(K) whether the model was trained on the name."""
     embeddings: Tensor
-    """(K, d)"""
+    """(b + K, d)"""
     offsets: Tensor
-    """(K,), added to the names' scores before the arg-max."""
+    """(b + K,), added to the names' scores before the arg-max."""
     class_of_name: Tensor
-    """(K,)"""
+    """(b + K,), -1 for names of the background."""
     thresholds: Tensor | None
     """(C,) below which the best class's score makes a pixel background; None: never."""
+
+    @property
+    def behind(self) -> int:
+        """How many names of the background there are (b)."""
+        return len(self.class_of_name) - len(self.seen)
 
     @property
     def seen_by_class(self) -> list[tuple[str, ...]]:
@@ -67,35 +84,67 @@ def build_query(
     *,
     trained: Sequence[str],
     trained_templates: Sequence[str],
-    seen_score_offset: float,
+    inference: InferenceSettings,
     device: torch.device,
     background: bool | float = False,
+    background_names: bool | Sequence[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
     class_offsets: Mapping[str, float] | None = None,
     templates: str | Sequence[str] | None = None,
 ) -> Query:
-    """Encodes the names and checks every number; see `QueryOptions` for the last four.
+    """Encodes the names and checks every number; see `QueryOptions` for the last five.
 
-    `seen_score_offset` is subtracted from the names that are among the `trained` ones.
+    The seen-score offset is subtracted from the names that are among the `trained` ones.
 
     Raises `UserError` for unusable names, templates, thresholds or offsets.
     """
     wanted = read_templates(trained_templates if templates is None else templates)
-    embeddings = encode(typed.names, wanted)  # (K, d)
-    seen = trained_names(typed.names, trained)
-    class_of_name = torch.tensor(typed.class_of_name)
+    if background_names is None:
+        background_names = inference.scores == "softmax" and (
+            background is True or len(typed.groups) == 1
+        )
+    if background_names and background is True:
+        background = False
     added = torch.zeros(len(typed.groups))
     for index, value in _by_class(typed, class_offsets, "class_offsets", -1.0).items():
         added[index] = value
-    offsets = added[class_of_name] - seen_score_offset * torch.tensor(seen, dtype=torch.float32)
-    limits = read_thresholds(typed, background, thresholds)
+    seen = trained_names(typed.names, trained)
+    lowered = inference.seen_score_offset * torch.tensor(seen, dtype=torch.float32)
+    return encode_query(
+        lambda names: encode(names, wanted),
+        typed,
+        read_background_names(typed, background_names),
+        seen=seen,
+        offsets=added[torch.tensor(typed.class_of_name)] - lowered,
+        thresholds=read_thresholds(typed, background, thresholds, usual=inference.threshold),
+        device=device,
+    )
+
+
+def encode_query(
+    encode: Callable[[Sequence[str]], Tensor],
+    typed: TypedClasses,
+    background_names: Sequence[str] = (),
+    *,
+    seen: Sequence[bool] | None = None,
+    offsets: Tensor | None = None,
+    thresholds: Sequence[float] | None = None,
+    device: torch.device,
+) -> Query:
+    """A query of C classes with K names: by default none seen, no offsets (K,), no thresholds (C,)
+    of classes. Raises `UserError` for unusable names."""
+    count = len(typed.names)
+    if offsets is None:
+        offsets = torch.zeros(count)
+    behind = len(background_names)
+    class_of_name = [*[BACKGROUND_LABEL] * behind, *typed.class_of_name]
     return Query(
         typed=typed,
-        seen=tuple(seen),
-        embeddings=embeddings.to(device),
-        offsets=offsets.to(device),
-        class_of_name=class_of_name.to(device),
-        thresholds=None if limits is None else torch.tensor(limits, device=device),
+        seen=tuple(seen if seen is not None else [False] * count),
+        embeddings=encode([*background_names, *typed.names]).to(device),  # (b + K, d)
+        offsets=torch.cat([torch.zeros(behind), offsets]).to(device),
+        class_of_name=torch.tensor(class_of_name, device=device),
+        thresholds=None if thresholds is None else torch.tensor(thresholds, device=device),
     )
 
 
@@ -131,13 +180,15 @@ def read_thresholds(
     typed: TypedClasses,
     background: bool | float = False,
     thresholds: Mapping[str, float] | None = None,
+    usual: float = 0.5,
 ) -> tuple[float, ...] | None:
-    """For each class the score below which its pixels are background; None: never.
+    """For each class the score below which its pixels are background; None: never. `usual` is what
+    True means for `background`.
 
     Raises `UserError` for numbers outside 0..1, values of another kind, unknown classes, and for a
     class that is called "background" where pixels without a class are called so.
     """
-    overall = _read_background(background)
+    overall = _read_background(background, usual)
     by_class = _by_class(typed, thresholds, "thresholds", 0.0)
     if overall is None and not by_class:
         return None
@@ -152,6 +203,28 @@ def read_thresholds(
     return tuple(values)
 
 
+def read_background_names(typed: TypedClasses, names: bool | Sequence[str]) -> tuple[str, ...]:
+    """Names that stand for no class: none for False, `PUBLISHED_BACKGROUND` for True.
+
+    Raises `UserError` for values of another kind, and for a given name that is that of a class.
+    """
+    classes = {name.casefold() for name in typed.names}
+    if isinstance(names, bool):
+        return tuple(n for n in PUBLISHED_BACKGROUND if names and n.casefold() not in classes)
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UserError(
+            "background_names are True, False or a list of names, e.g. ['sky', 'wall']; got "
+            f"{reprlib.repr(names)}"
+        )
+    given = TypedClasses(tuple((name,) for name in names)).names if names else ()
+    both = [name for name in given if name.casefold() in classes]
+    if both:
+        raise UserError(
+            f"'{both[0]}' is a class and a name of the background; leave it out of one of them"
+        )
+    return given
+
+
 def check_options(options: Mapping[str, object]) -> None:
     """Raises `UserError` for an option of another name than `QueryOptions` has."""
     for name in options:
@@ -162,9 +235,9 @@ def check_options(options: Mapping[str, object]) -> None:
             raise UserError(f"no option '{name}'; there are {known}{hint}")
 
 
-def _read_background(background: object) -> float | None:
+def _read_background(background: object, usual: float) -> float | None:
     if isinstance(background, (bool, np.bool_)):
-        return BACKGROUND_THRESHOLD if background else None
+        return usual if background else None
     if isinstance(background, (int, np.integer)) and background == 1:
         raise UserError("background=1 may mean two things: write True, or 1.0 for that threshold")
     return _number(background, "background (True, False or a threshold)", 0.0)

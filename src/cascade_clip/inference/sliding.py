@@ -71,6 +71,23 @@ def window_options(inference: InferenceSettings) -> WindowOptions:
     return {"crop": inference.crop, "stride": inference.stride, "shifts": inference.shifts}
 
 
+class ScoringOptions(TypedDict):
+    """Those of `ScoreOptions` that a recipe decides."""
+
+    logit_scale: float | None
+    refine: bool
+    remainder: Remainder
+
+
+def scoring_options(inference: InferenceSettings) -> ScoringOptions:
+    """What a recipe makes of logits."""
+    return {
+        "logit_scale": inference.softmax_scale,
+        "refine": inference.refine == "pamr",
+        "remainder": inference.remainder,
+    }
+
+
 def sliding_scores(
     network: MaskNetwork,
     image: Tensor,

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from cascade_clip.config import EncoderSettings
 from cascade_clip.model.checks import check_depth, check_form, check_image
-from cascade_clip.model.fast.blocks import RunBlock, fast_blocks
+from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.levels import Levels
-from cascade_clip.model.projection import LevelProjections, project_to_unit
+from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
 
@@ -70,7 +70,7 @@ class ImageEncoder(nn.Module):
             self.spectral_prompt = SpectralPrompt(self.width, self.position_grids[-1])
         self.prompt_norm = nn.LayerNorm(self.width, eps=1e-6) if deep else nn.Identity()
         self.level_projections: LevelProjections | nn.Identity = nn.Identity()
-        if self.inner_blocks:
+        if self.inner_blocks and settings.level_projection != "value-path":
             self.level_projections = LevelProjections(
                 len(self.inner_blocks), trunk.ln_post, trunk.proj, settings.level_projection
             )
@@ -84,7 +84,7 @@ class ImageEncoder(nn.Module):
         for number, tokens in enumerate(self.run_blocks(embedded, grid), start=1):
             if number in self.inner_blocks:
                 patches = self.prompt_norm(tokens[:, 1:])  # (B, N, D)
-                inner.append(self.level_projections(len(inner), patches))  # (B, N, d)
+                inner.append(self.project_level(len(inner), patches))  # (B, N, d)
         if self.depth not in self.level_blocks:
             return Levels(inner, self.level_blocks, self.project(tokens[:, 0]), grid)
         last = self.project(tokens)  # (B, 1 + N, d)
@@ -123,6 +123,13 @@ class ImageEncoder(nn.Module):
         """The transformer blocks (`model/block.py`), as is fastest on a device."""
         resblocks = self.visual.transformer.resblocks
         return fast_blocks(resblocks, self.cache, device, self.checkpoint_activations)
+
+    def project_level(self, level: int, patches: Tensor) -> Tensor:
+        """Patch tokens (B, N, D) of intermediate level `level` to unit vectors (B, N, d)."""
+        if self.settings.level_projection != "value-path":
+            return self.level_projections(level, patches)
+        tokens = value_path(plain_block(self.visual.transformer.resblocks[-1]), patches)
+        return project_to_unit(self.visual.ln_post(tokens), self.visual.proj)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Tokens (..., D) of the last block to unit vectors (..., d), through CLIP's own head."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cascade_clip.model.block import Block
+
 
 class LevelProjections(nn.Module):
     """A LayerNorm and a (D, d) projection of its own for each intermediate level.
@@ -37,6 +39,13 @@ class LevelProjections(nn.Module):
     def forward(self, level: int, patches: Tensor) -> Tensor:
         """Patch tokens (B, N, D) of intermediate level `level` to unit vectors (B, N, d)."""
         return project_to_unit(self.norms[level](patches), self.weights[level])
+
+
+def value_path(block: Block, patches: Tensor) -> Tensor:
+    """Patch tokens (B, N, D) through the values of a block alone, as if each attended to itself:
+    (B, N, D)."""
+    value = block.key_value(block.ln_1(patches)).chunk(2, dim=-1)[1]  # (B, N, D)
+    return block.out(value)
 
 
 def project_to_unit(tokens: Tensor, projection: Tensor) -> Tensor:

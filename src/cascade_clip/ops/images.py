@@ -13,15 +13,14 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 
-def short_side_size(size: tuple[int, int] | torch.Size, short_side: int) -> list[int]:
-    """(height, width) scaled so that the shorter one is `short_side`, to the nearest pixel."""
+def scaled_size(
+    size: tuple[int, int] | torch.Size, short_side: int, long_side: int | None = None
+) -> list[int]:
+    """(height, width) scaled so that the shorter one is `short_side`, or less where the longer one
+    would exceed `long_side`; to the nearest pixel."""
     scale = short_side / min(size)
-    return [int(side * scale + 0.5) for side in size]
-
-
-def scaled_size(size: tuple[int, int] | torch.Size, short_side: int, long_side: int) -> list[int]:
-    """(height, width), scaled as far as short and long side allow, to the nearest pixel."""
-    scale = min(short_side / min(size), long_side / max(size))
+    if long_side is not None:
+        scale = min(scale, long_side / max(size))
     return [max(1, int(side * scale + 0.5)) for side in size]
 
 

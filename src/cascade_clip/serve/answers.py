@@ -136,6 +136,7 @@ def index_png(result: Segmentation) -> bytes:
 def model_answer(service: Service) -> ModelAnswer:
     """What `GET /v1/model` says."""
     segmenter = service.segmenter
+    trained = segmenter.trained_classes
     return ModelAnswer(
         version=service.version,
         model=service.model,
@@ -144,8 +145,8 @@ def model_answer(service: Service) -> ModelAnswer:
         clip_fingerprint=segmenter.clip.fingerprint,
         stages=service.stages,
         classes=ModelClasses(
-            trained=list(segmenter.trained_classes.seen),
-            unseen=list(segmenter.trained_classes.unseen),
+            trained=[] if trained is None else list(trained.seen),
+            unseen=[] if trained is None else list(trained.unseen),
         ),
         limits=ModelLimits(**vars(service.limits)),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from cascade_clip.inference.query import BACKGROUND_THRESHOLD
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.serve.actions import MASKS, SCORES, STAGES, PageActions
 from cascade_clip.serve.answers import DRAWN_SCENES_NOTE
 from cascade_clip.serve.examples import draw_examples
@@ -26,6 +26,8 @@ _SET_OPACITY = "(v) => { document.documentElement.style.setProperty('--mask-opac
 _FONT = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
 _NAMES_SHOWN = 40
+UNCERTAIN = 0.5
+"""Score below which pixels are left without a class, unless the slider is moved."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,7 @@ def _inputs() -> _Inputs:
         background = gr.Checkbox(
             label="Leave uncertain pixels without a class", elem_id="background"
         )
-        threshold = gr.Slider(
-            0.0, 1.0, BACKGROUND_THRESHOLD, step=0.01, label="Uncertain: score below"
-        )
+        threshold = gr.Slider(0.0, 1.0, UNCERTAIN, step=0.01, label="Uncertain: score below")
     run = gr.Button("Segment", variant="primary", elem_id="run")
     return _Inputs(picture, names, background, threshold, run)
 
@@ -223,12 +223,19 @@ def _header(service: Service) -> str:
         '<header class="head"><h1>cascade-clip</h1>'
         "<p>Name what is in a picture. Get a mask for every name, also for things whose masks no "
         "training ever showed.</p>"
-        f"{note}"
-        f"<details><summary>Model <b>{escape(service.model)}</b>: {len(classes.seen)} classes "
-        f"trained with masks, any other name by its words alone</summary>"
+        f"{note}{_about(service.model, classes)}</header>"
+    )
+
+
+def _about(model: str, classes: ClassSet | None) -> str:
+    if classes is None:
+        return f"<p>Model <b>{escape(model)}</b>: without training, any name by its words alone</p>"
+    return (
+        f"<details><summary>Model <b>{escape(model)}</b>: {len(classes.seen)} classes "
+        "trained with masks, any other name by its words alone</summary>"
         f"<p><span class='seen'>masks in training</span> {_listed(classes.seen)}</p>"
         f"<p><span class='unseen'>name only</span> {_listed(classes.unseen) or 'none listed'}</p>"
-        "</details></header>"
+        "</details>"
     )
 
 

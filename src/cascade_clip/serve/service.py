@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cascade_clip.checkpoint.locate import EMBEDDED
-from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView, stage_names
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
@@ -123,7 +123,7 @@ class Service:
 
         Raises `UserError` for what can't be asked.
         """
-        typed = self.segmenter.default_classes if classes is None else parse_classes(classes)
+        typed = self.segmenter.read_classes(classes)
         self.limits.check_names(typed)
         read_thresholds(typed, background, thresholds)
         return Ask(typed, background, tuple(sorted((thresholds or {}).items())))

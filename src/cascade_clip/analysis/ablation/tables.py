@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from cascade_clip.config import EncoderSettings
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean
 
@@ -166,9 +168,10 @@ PROJECTION = AblationTable(
     "Projection of the intermediate levels",
     tuple(
         Variant(name, (f"model.encoder.level_projection={name}",))
-        for name in ("random-frozen", "random-trained", "clip-frozen", "clip-trained")
+        for name in get_args(EncoderSettings.model_fields["level_projection"].annotation)
     ),
-    note="The released code leaves these projections at their random start.",
+    note="The released code leaves these projections at their random start; the value path is that "
+    "of the last block, as in SC-CLIP, and adds no weights.",
 )
 
 _RELEASED = (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cascade_clip.errors import UserError
 from cascade_clip.model.block import Block
 from cascade_clip.model.fast.caching import WeightCache
 
@@ -50,6 +51,16 @@ def fast_block(block: Any) -> RunBlock:
     if isinstance(block, LowPrecisionBlock):
         return block
     return OpenClipBlock(block) if has_plain_attention(block) else partial(_run_whole, block)
+
+
+def plain_block(block: Any) -> Block:
+    """A block whose layers can be used by themselves. Raises `UserError` for custom attention."""
+    fast = fast_block(block)
+    if not isinstance(fast, Block):
+        raise UserError(
+            "this needs blocks with CLIP's own attention; those of this CLIP have another"
+        )
+    return fast
 
 
 def _run_whole(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:

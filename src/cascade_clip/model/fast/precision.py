@@ -19,6 +19,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, has_plain_attention
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.projection import LevelProjections
+from cascade_clip.model.training_free.network import TrainingFreeNetwork
 from cascade_clip.support.messages import did_you_mean
 from cascade_clip.support.processor import (
     adds_8_bit_products_in_32_bits,
@@ -29,6 +30,8 @@ from cascade_clip.support.processor import (
 
 Precision = Literal["fp32", "bf16", "int8"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
+
+ClipNetwork = SegmentationNetwork | TrainingFreeNetwork
 
 CHUNK_ELEMENTS = 2**18
 """How many values are rounded to 8 bits at once."""
@@ -127,13 +130,13 @@ def _multiplies_bfloat16(device: torch.device, features: Set[str]) -> bool:
 
 
 @torch.no_grad()
-def at_precision(network: SegmentationNetwork, precision: Precision) -> SegmentationNetwork:
+def at_precision(network: ClipNetwork, precision: Precision) -> ClipNetwork:
     """The network itself for fp32; else a copy, in evaluation mode, that computes in `precision`.
 
     The copy does not follow later changes of the weights, can't be trained or saved, and stays on
     the device where it was made. With int8, the encoder's blocks multiply 8-bit integers and the
     rest bfloat16, or float32 where the CPU multiplies that faster. Blocks with custom
-    attention keep fp32, as does all of the head but its `low_precision_parts`.
+    attention keep fp32, as does all of a head but its `low_precision_parts`.
     """
     if precision == "fp32":
         return network
@@ -141,22 +144,28 @@ def at_precision(network: SegmentationNetwork, precision: Precision) -> Segmenta
     blocks = network.encoder.visual.transformer.resblocks
     converted = {id(block): block for block in blocks if has_plain_attention(block)}
     # What is converted below need not be copied first: a CLIP is large.
-    copied: SegmentationNetwork = copy.deepcopy(network, dict(converted)).eval()
-    encoder = copied.encoder
+    copied: ClipNetwork = copy.deepcopy(network, dict(converted)).eval()
+    visual = copied.encoder.visual
     linear = int8_linear(features) if precision == "int8" else BFloat16Linear
     rest = torch.bfloat16 if precision == "bf16" or multiplies_bfloat16(features) else torch.float32
-    for name, block in encoder.visual.transformer.resblocks.named_children():
+    for name, block in visual.transformer.resblocks.named_children():
         if id(block) in converted:
-            lowered = LowPrecisionBlock(block, linear, rest)
-            setattr(encoder.visual.transformer.resblocks, name, lowered)
-    encoder.visual.conv1.to(rest)
-    encoder.visual.proj.data = encoder.visual.proj.to(rest)
-    if isinstance(encoder.level_projections, LevelProjections):
-        encoder.level_projections.weights.data = encoder.level_projections.weights.to(rest)
-    if rest == torch.bfloat16:
-        for part in copied.head.low_precision_parts():
-            _convert_linears(part)
+            setattr(visual.transformer.resblocks, name, LowPrecisionBlock(block, linear, rest))
+    visual.conv1.to(rest)
+    visual.proj.data = visual.proj.to(rest)
+    if isinstance(copied, SegmentationNetwork):
+        _lower_additions(copied, rest)
     return copied.requires_grad_(False)
+
+
+def _lower_additions(network: SegmentationNetwork, dtype: torch.dtype) -> None:
+    """What a trained network has beside CLIP."""
+    projections = network.encoder.level_projections
+    if isinstance(projections, LevelProjections):
+        projections.weights.data = projections.weights.to(dtype)
+    if dtype == torch.bfloat16:
+        for part in network.head.low_precision_parts():
+            _convert_linears(part)
 
 
 def _convert_linears(module: nn.Module) -> None:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.config.training_free import Positions
-from cascade_clip.errors import UserError
 from cascade_clip.model.block import Block
 from cascade_clip.model.checks import check_form, check_image
-from cascade_clip.model.fast.blocks import fast_block, fast_blocks, has_plain_attention
+from cascade_clip.model.fast.blocks import fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.projection import project_to_unit
 
@@ -38,10 +37,7 @@ class FrozenTrunk(nn.Module):
         trunk: Any = visual.eval().requires_grad_(False)
         self.visual, self.positions = trunk, positions
         self.depth = len(trunk.transformer.resblocks)
-        if not all(map(has_plain_attention, trunk.transformer.resblocks)):
-            raise UserError(
-                "training-free methods need CLIP's own attention; this CLIP's blocks have another"
-            )
+        plain_block(trunk.transformer.resblocks[-1])
         self.patch_size: tuple[int, int] = trunk.conv1.kernel_size
         self.embed_dim: int = trunk.proj.shape[1]
         self.cache = WeightCache()
@@ -73,9 +69,7 @@ class FrozenTrunk(nn.Module):
 
     def block(self, number: int) -> Block:
         """Block `number`, 1-based, with its layers."""
-        block = fast_block(self.visual.transformer.resblocks[number - 1])
-        assert isinstance(block, Block)  # plain attention, as checked
-        return block
+        return plain_block(self.visual.transformer.resblocks[number - 1])
 
     def scaled(self, number: int) -> int:
         """The block of this CLIP that stands for block `number` of 12: floor(number * depth / 12),

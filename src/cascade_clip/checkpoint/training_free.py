@@ -1,0 +1,102 @@
+"""Any CLIP with a method that needs no training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.clip.source import parse_clip
+from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.config import (
+    ClipSettings,
+    DataSettings,
+    InferenceSettings,
+    ModelSettings,
+    Normalisation,
+    Recipe,
+)
+from cascade_clip.config.recipes import parse_recipe
+from cascade_clip.config.training_free import DEFAULT_METHOD, TrainingFreeSettings
+from cascade_clip.model.training_free.network import TrainingFreeNetwork
+
+Method = str | Mapping[str, Any]
+"""The name of a method, or settings with its `kind`."""
+
+
+@dataclass(frozen=True)
+class TrainingFreeBundle:
+    """A training-free network with what is needed to use it."""
+
+    network: TrainingFreeNetwork
+    clip: FrozenClip
+    recipe: Recipe
+    templates: tuple[str, ...]
+    classes: None = None
+    """There is no training."""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """That of the network's pictures."""
+        return self.recipe.data.normalisation(self.clip.normalisation)
+
+
+def load_network(clip: str, method: Method = DEFAULT_METHOD) -> TrainingFreeNetwork:
+    """A CLIP as a segmentation network, without any training, in evaluation mode.
+
+    `network(image, text)` takes normalised images (B, 3, H, W), sides multiples of the patch size,
+    and L2-normalised text embeddings (C, d), or (C, K, d) of K names a class; its `mask_logits`
+    (B, C, h, w) are cosines.
+
+    Args:
+        clip: `ViT-B-16/openai`, `local-dir:FOLDER`, or a weights file (see `parse_clip`).
+        method: `sc-clip`, `naclip`, `clearclip`, `sclip`, `resclip`, `gem`, `maskclip` or `clip`;
+            or settings of one, e.g. `{"kind": "naclip", "gaussian_sigma": 3.0}`.
+
+    Raises `UserError` for an unknown CLIP or method, and weights that can't be read.
+    """
+    settings = read_method(method)
+    return TrainingFreeNetwork(load_clip(parse_clip(clip)).visual, settings).eval()
+
+
+def load_training_free(clip: ClipSettings, method: Method = DEFAULT_METHOD) -> TrainingFreeBundle:
+    """A CLIP and a method, with settings for photographs. Raises `UserError` as `load_network`."""
+    settings = read_method(method)  # before a download
+    loaded = load_clip(clip)
+    recipe = Recipe(
+        name=settings.kind,
+        model=ModelSettings(clip=clip, training_free=settings),
+        data=DataSettings(normalise="clip", templates="imagenet"),
+        inference=photograph_inference(loaded.image_size),
+    )
+    return bundle_of(loaded, recipe)
+
+
+def bundle_of(clip: FrozenClip, recipe: Recipe) -> TrainingFreeBundle:
+    """What a recipe with `model.training_free` describes, on a CLIP that is loaded already."""
+    settings = recipe.model.training_free
+    assert settings is not None
+    network = TrainingFreeNetwork(clip.visual, settings).eval()
+    return TrainingFreeBundle(network, clip, recipe, TEMPLATES[recipe.data.templates])
+
+
+def photograph_inference(image_size: int) -> InferenceSettings:
+    """The published protocol for a CLIP of `image_size` pixels: windows of that size, half of them
+    overlapping, in pictures one and a half times as large."""
+    return InferenceSettings(
+        crop=image_size,
+        stride=image_size // 2,
+        short_side=image_size * 3 // 2,
+        long_side=2048,
+        scores="softmax",
+        seen_score_offset=0.0,
+    )
+
+
+def read_method(method: Method) -> TrainingFreeSettings:
+    """Raises `UserError` for an unknown method and settings that it doesn't take."""
+    recipe = parse_recipe({"name": "method", "model": {"training_free": method}})
+    assert recipe.model.training_free is not None
+    return recipe.model.training_free
