@@ -63,7 +63,7 @@ def test_a_page_of_its_own_may_send(client: TestClient) -> None:
 
 
 def test_every_answer_tells_browsers_to_be_careful(client: TestClient) -> None:
-    for path in ("/v1/model", "/docs", "/sign-in", "/v1/nothing", "/healthz"):
+    for path in ("/v1/model", "/openapi.json", "/sign-in", "/v1/nothing", "/healthz"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"

@@ -248,6 +248,6 @@ def _listed(names: tuple[str, ...]) -> str:
 def _footer(service: Service) -> str:
     return (
         f'<footer class="foot">cascade-clip {escape(service.version)} · '
-        '<a href="docs">REST interface</a> · <a href="v1/model">model</a> · '
+        '<a href="openapi.json">REST interface</a> · <a href="v1/model">model</a> · '
         '<a href="metrics">metrics</a></footer>'
     )

@@ -1,4 +1,4 @@
-"""The REST interface: `/v1/segment`, `/v1/model`, `/healthz`, `/metrics` and their reference."""
+"""The REST interface: `/v1/segment`, `/v1/model`, `/healthz`, `/metrics`, `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.datastructures import FormData, QueryParams
@@ -25,7 +25,6 @@ from cascade_clip.serve.answers import (
 )
 from cascade_clip.serve.browsers import BrowserGuard
 from cascade_clip.serve.problems import ProblemAnswer, add_problem_handlers
-from cascade_clip.serve.reference import reference_page
 from cascade_clip.serve.service import Service
 from cascade_clip.serve.start import LOCAL_HOSTS
 from cascade_clip.serve.uploads import BodyLimit
@@ -72,17 +71,13 @@ def create_app(
         title="cascade-clip",
         version=service.version,
         summary="Pictures and class names in, masks out.",
-        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere, which `BrowserGuard` forbids
         redoc_url=None,
         lifespan=lifespan,
     )
     add_problem_handlers(app, service.metrics.count_error)
     app.include_router(_model_routes(service))
     app.include_router(_operator_routes(service))
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(reference_page(app.openapi(), service.limits))
 
     if access is not None:
         add_sign_in(app, access)
