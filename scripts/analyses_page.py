@@ -1,7 +1,7 @@
 """Writes `docs/analyses.md` and its pictures: `python scripts/analyses_page.py`.
 
 Runs the three commands of `cascade-clip analyze` on the embedded model (two or three minutes on one
-core); every number and sentence of measurement on the page is taken from what they write.
+core); every number on the page is taken from what they write.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from cascade_clip.analysis.bootstrap import RESAMPLES
+from cascade_clip.analysis.output import FIGURES_HEADER
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -80,7 +81,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     values = {
         f"{part}_{name}": text(results[name])
         for name in COMMANDS
-        for part, text in (("table", table), ("found", sentences), ("setup", setup))
+        for part, text in (("table", table), ("found", figures), ("setup", setup))
     }
     values["resamples"] = str(RESAMPLES)
     values |= {f"command_{name}": shown(command) for name, command in COMMANDS.items()}
@@ -93,8 +94,9 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", result["note"]])
 
 
-def sentences(result: dict[str, Any]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in result["sentences"])
+def figures(result: dict[str, Any]) -> str:
+    rows = [FIGURES_HEADER, ("---", "---:", "---:"), *result["figures"]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def setup(result: dict[str, Any]) -> str:
@@ -113,10 +115,10 @@ TEMPLATE = """# Looking into a model
 `cascade-clip analyze` measures what the Cascade-CLIP paper argues with: that middle blocks of
 CLIP hold detail the last one has lost, that blocks far apart don't fit together, and that a
 cascade of decoders gains by using both. It has three commands, for any model, any CLIP and any
-data (`--data`, `--root` as in `evaluate`). Each prints a table and sentences that are computed
-from the numbers, and writes an HTML page that stands by itself, PNG, CSV and JSON (to
-`MODEL/analysis-...`, or `--out`). `--against` names what a model is held against: `raw-clip` (the
-same CLIP without any training, the default), another run, or `none`.
+data (`--data`, `--root` as in `evaluate`). Each prints tables and writes an HTML page that stands
+by itself, PNG, CSV and JSON (to `MODEL/analysis-...`, or `--out`). `--against` names what a model
+is held against: `raw-clip` (the same CLIP without any training, the default), another run, or
+`none`.
 
 **Caution.** Everything below is measured on the embedded model. Its CLIP was taught by phrases
 about drawn scenes; it is small and is not OpenAI's, and the scenes have flat colours and sharp

@@ -11,6 +11,7 @@ from cascade_clip.analysis.localization.compute import localize, map_examples
 from cascade_clip.analysis.localization.report import summarise
 from cascade_clip.analysis.localization.seeds import choose_seeds, find_objects
 from cascade_clip.analysis.localization.similarity import score_maps
+from cascade_clip.analysis.output import between, points
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import central_window, network_input, window_batches
 from cascade_clip.data.drawn import PicturebookDataset
@@ -122,7 +123,10 @@ def test_spread_and_differences(subjects: list[Subject], scenes: PicturebookData
     assert bool((spread[0] <= gap).all() and (gap <= spread[1]).all())
     same, none = curve.difference(12, 12, found.pictures)
     assert not bool(same.any() or none.any())
-    assert "Block 3 minus block 12" in summarise(found).sentences[0]
+    what, value, interval = summarise(found).figures[0]
+    assert what == "seed patch, average precision: block 3 minus block 12"
+    assert value == points(gap[0].item())
+    assert interval == between(*spread[:, 0].tolist())
 
 
 def test_pictures_without_objects_are_an_error(

@@ -10,8 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from cascade_clip.config import DataSettings
-from cascade_clip.data.factory import has_calibration
 from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.survey import survey
@@ -74,20 +72,16 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
     assert 8 <= len(val) <= 35
 
 
-def test_calibration_takes_a_list_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
     for part in ("val", "test"):
         assert stems(FolderDataset(root, part)) == ["b"]
     wanted = r"no part 'calibration', only the picture book draws one; .*calibration\.txt"
     with pytest.raises(UserError, match=wanted):
         FolderDataset(root, "calibration")
-    settings = DataSettings(name="folder", root=root)
-    assert not has_calibration(settings) and has_calibration(DataSettings())
     for folder in ("images", "masks"):
         (root / folder / "c.png").write_bytes((root / folder / "a.png").read_bytes())
     (root / "calibration.txt").write_text("c\n")
     assert stems(FolderDataset(root, "calibration")) == ["c"]
-    monkeypatch.delattr(FolderDataset, "__init__")  # it isn't opened to be asked
-    assert has_calibration(settings)
 
 
 def test_hidden_files_are_no_pictures(root: Path) -> None:

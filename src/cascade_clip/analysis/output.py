@@ -25,25 +25,29 @@ CAUTION = (
 )
 
 
+Figures = tuple[str, str, str]
+FIGURES_HEADER = ("", "value", "95 % interval")
+
+
 @dataclass(frozen=True)
 class Summary:
-    """What an analysis found, in one table and a few sentences computed from the numbers."""
+    """What an analysis found: measures by version or block, and single figures."""
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """Texts; the first column is a name."""
-    sentences: tuple[str, ...]
+    figures: tuple[Figures, ...]
     note: str = ""
-    """What the table's numbers are."""
+    """What the numbers are, and which there are none of."""
 
     def sections(self) -> list[str]:
         """The summary as HTML."""
         return [
             html.section(
                 self.title,
-                *(html.paragraph(sentence) for sentence in self.sentences),
                 html.table(self.header, self.rows),
+                html.table(FIGURES_HEADER, self.figures) if self.figures else "",
                 html.paragraph(self.note, note=True) if self.note else "",
             )
         ]
@@ -93,12 +97,12 @@ class Folder:
         write_whole(self.path / f"{name}.csv", write)
 
     def summary(self, name: str, setup: Setup, summary: Summary, more: Mapping[str, Any]) -> None:
-        """Writes `NAME.json`: what was analysed, table, sentences, and `more` numbers."""
+        """Writes `NAME.json`: what was analysed, tables, and `more` numbers."""
         content = {
             "setup": vars(setup),
             "header": summary.header,
             "rows": summary.rows,
-            "sentences": summary.sentences,
+            "figures": summary.figures,
             "note": summary.note,
             **more,
         }
@@ -118,21 +122,11 @@ def points(value: float, digits: int = 1) -> str:
     return text if text.strip("+−0.") else text.strip("+−")
 
 
-def signed(value: float) -> str:
-    """`−0.1` with the sign that people print."""
-    return f"{value:g}".replace("-", "−")
-
-
-def points_between(low: float, high: float, digits: int = 1) -> str:
-    """`95 % interval −0.3 to +1.2`, or that there is none."""
+def between(low: float, high: float, digits: int = 1) -> str:
+    """`−0.3 to +1.2` for an interval of a difference; a dash where too few were drawn from."""
     if math.isnan(low) or math.isnan(high):
-        return "too few for an interval"
-    return f"95\N{NO-BREAK SPACE}% interval {points(low, digits)} to {points(high, digits)}"
-
-
-def settled(low: float, high: float) -> bool:
-    """Whether an interval of a difference leaves out zero."""
-    return low > 0 or high < 0
+        return "–"
+    return f"{points(low, digits)} to {points(high, digits)}"
 
 
 def _cell(value: object) -> object:

@@ -154,7 +154,6 @@ def stages(
     )
     from cascade_clip.analysis.stages.report import StageFindings, write_stages
     from cascade_clip.cli.progress import picture_bar
-    from cascade_clip.data.factory import has_calibration
     from cascade_clip.evaluation.transfer import judge
 
     recipe, trained = task.bundle.recipe, task.bundle.classes
@@ -172,7 +171,6 @@ def stages(
         examples=stage_examples(ours, _choose(task.dataset), classes, stage_views(ours)),
         other=task.subjects[-1].name,
         theirs=measured[1] if len(measured) > 1 else None,
-        has_calibration=has_calibration(task.settings),
     )
     _print(*write_stages(task.out, found, task.setup))
 
@@ -253,15 +251,17 @@ def _choose(dataset: SegmentationDataset) -> list[Sample]:
 def _print(summary: Summary, page: Path) -> None:
     from rich.table import Table
 
+    from cascade_clip.analysis.output import FIGURES_HEADER
     from cascade_clip.support.messages import Console
 
-    table = Table(title=summary.title, caption=summary.note)
-    for index, column in enumerate(summary.header):
-        table.add_column(column, justify="left" if index == 0 else "right")
-    for row in summary.rows:
-        table.add_row(*row)
     console = Console()
-    console.print(table)
-    for sentence in summary.sentences:
-        console.print(sentence, highlight=False, markup=False)
+    for header, rows in ((summary.header, summary.rows), (FIGURES_HEADER, summary.figures)):
+        table = Table(title=None if header is FIGURES_HEADER else summary.title)
+        for index, column in enumerate(header):
+            table.add_column(column, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        if rows:
+            console.print(table)
+    console.print(summary.note, highlight=False, markup=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from cascade_clip.analysis.ablation.verdict import Agreement, Measured, agreement, verdict
 
 STEADY = (0.0, 0.1, -0.1)
@@ -23,20 +21,22 @@ def test_mean_and_spread_over_seeds() -> None:
 def test_same_order_by_more_than_the_spread() -> None:
     found = rows((70, 40), (71, 41), (72, 42))
     assert agreement(found) == Agreement(pairs=3, same=3, clear_same=3, clear_opposite=0)
-    assert "The published order is reproduced" in verdict(found)
+    assert verdict(found) == (
+        "Pairs in the published order: 3 of 3 (3 by more than the spread over seeds); reversed by "
+        "more than it: 0."
+    )
 
 
 def test_reversed_order() -> None:
     found = rows((72, 40), (71, 41))
     assert agreement(found) == Agreement(pairs=1, same=0, clear_same=0, clear_opposite=1)
-    assert "reversed" in verdict(found)
 
 
 def test_differences_within_the_spread_settle_nothing() -> None:
     found = rows((70, 40), (70.05, 41), (70.08, 42))
     assert agreement(found) == Agreement(pairs=3, same=3, clear_same=0, clear_opposite=0)
-    assert "not contradicted, but not settled" in verdict(found)
-    assert "not contradicted, but not settled" in verdict(rows((70.05, 40), (70, 41)))
+    found = rows((70.05, 40), (70, 41))
+    assert agreement(found) == Agreement(pairs=1, same=0, clear_same=0, clear_opposite=0)
 
 
 def test_one_seed_is_never_clear() -> None:
@@ -44,21 +44,6 @@ def test_one_seed_is_never_clear() -> None:
     assert agreement(found) == Agreement(pairs=1, same=1, clear_same=0, clear_opposite=0)
 
 
-def test_one_seed_settles_nothing() -> None:
-    text = verdict([Measured("a", (70.0,), 40.0), Measured("b", (75.0,), 41.0)])
-    assert text.endswith("b, 5.0 points before a. One seed shows no spread, so nothing is settled.")
-
-
 def test_ties_and_unpublished_rows_are_not_ranked() -> None:
-    assert agreement(rows((70, 41.5), (71, 41.5), (72, None))).pairs == 0
-
-
-def test_the_best_row_is_named_with_its_lead() -> None:
-    text = verdict(rows((70, None), (73.5, None)))
-    assert text == "Best here: v1, 3.5 points before v0, more than the spread over seeds."
-
-
-@pytest.mark.parametrize("contradiction", [60.0, 69.0])
-def test_one_clear_contradiction_is_enough_to_say_no(contradiction: float) -> None:
-    found = rows((70, 40), (71, 41), (contradiction, 42))
-    assert "is not reproduced" in verdict(found)
+    found = rows((70, 41.5), (71, 41.5), (72, None))
+    assert agreement(found).pairs == 0 and verdict(found) == ""

@@ -95,8 +95,7 @@ def page(plan: AblationPlan, results: Sequence[TableResult]) -> str:
                 result.table.title,
                 html.table(header, body),
                 html.figure(figure, "hIoU: each seed and the mean; beside it what was published."),
-                html.paragraph(verdict(result.measured())),
-                html.paragraph(result.table.note, note=True) if result.table.note else "",
+                *(html.paragraph(text, note=True) for text in _notes(result)),
             )
         )
     return html.page("Ablations", f"{describe(plan)}. {CAUTION}", sections)
@@ -114,9 +113,8 @@ def markdown(plan: AblationPlan, results: Sequence[TableResult], command: str) -
         header, body = cells(result)
         lines += [f"## {result.table.title}", "", row(header), row(["---"] * len(header))]
         lines += [row(line) for line in body]
-        lines += ["", verdict(result.measured()), ""]
-        lines += [f"![{result.table.title}]({IMAGES}/{_image(result)}.png)", ""]
-        lines += [result.table.note, ""] if result.table.note else []
+        lines += ["", f"![{result.table.title}]({IMAGES}/{_image(result)}.png)", ""]
+        lines += [line for text in _notes(result) for line in (text, "")]
     return "\n".join(lines)
 
 
@@ -125,6 +123,11 @@ def write_figures(folder: Path, results: Sequence[TableResult]) -> None:
     images = Folder(folder / IMAGES)
     for result in results:
         images.figure(_image(result), dots(result))
+
+
+def _notes(result: TableResult) -> list[str]:
+    """What a table needs to be said, if anything."""
+    return [text for text in (verdict(result.measured()), result.table.note) if text]
 
 
 def _image(result: TableResult) -> str:

@@ -1,4 +1,4 @@
-"""Whether the published order of variants is found again: sentences computed from numbers."""
+"""Whether the published order of variants is found again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-
-from cascade_clip.support.messages import counted
 
 
 @dataclass(frozen=True)
@@ -59,34 +57,11 @@ def agreement(rows: Sequence[Measured]) -> Agreement:
 
 
 def verdict(rows: Sequence[Measured]) -> str:
-    """Sentences on the order of the rows, and on whether it is the published one."""
-    best = max(rows, key=lambda row: row.mean)
-    others = [row for row in rows if row is not best]
-    second = max(others, key=lambda row: row.mean)
-    lead = best.mean - second.mean
-    if len(best.values) < 2:
-        return (
-            f"Best here: {best.name}, {lead:.1f} points before {second.name}. One seed shows no "
-            "spread, so nothing is settled."
-        )
-    beyond = lead > max(best.spread, second.spread)
-    first = (
-        f"Best here: {best.name}, {lead:.1f} points before {second.name}, "
-        f"{'more' if beyond else 'not more'} than the spread over seeds."
-    )
+    """How many pairs of rows stand in the published order; empty if it orders none."""
     found = agreement(rows)
     if not found.pairs:
-        return first
-    if found.same == found.pairs and found.clear_same == found.pairs:
-        judgement = "The published order is reproduced"
-    elif found.clear_opposite == 0:
-        judgement = "The published order is not contradicted, but not settled either"
-    elif found.same == 0:
-        judgement = "The published order is reversed"
-    else:
-        judgement = "The published order is not reproduced"
+        return ""
     return (
-        f"{first} {judgement}: of {counted(found.pairs, 'pair')} that it ranks, {found.same} in "
-        f"the same order here, {found.clear_same} of them by more than the spread over seeds; "
-        f"{found.clear_opposite} contradict it by more than the spread."
+        f"Pairs in the published order: {found.same} of {found.pairs} ({found.clear_same} by more "
+        f"than the spread over seeds); reversed by more than it: {found.clear_opposite}."
     )

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
 
-import torch
-
 from cascade_clip.analysis.cka import plots
 from cascade_clip.analysis.cka.compute import CKAResult, Features
 from cascade_clip.analysis.output import (
+    Figures,
     Folder,
     Row,
     Setup,
     Summary,
+    between,
     points,
-    points_between,
-    settled,
 )
-from cascade_clip.analysis.subjects import RAW_NAME
 from cascade_clip.report import html
 from cascade_clip.support.messages import counted
 
@@ -63,46 +60,35 @@ def summarise(result: CKAResult) -> Summary:
     for place, name in list(enumerate(result.subjects))[::-1]:
         values = result.last_with_others(place), result.neighbours(place)
         rows.append((name, *("–" if isnan(value) else f"{value:.3f}" for value in values)))
-    sentences = []
+    note = "Mean linear CKA, -1 to 1; its difference in hundredths."
     if len(result.blocks) == 1:
-        sentences.append("With one block there is no pair of blocks within a network to compare.")
-    if len(result.subjects) == 2:
-        sentences += [_change(result)] if len(result.blocks) > 1 else []
-        across = result.between(0, 1).diagonal()
-        if not bool(across.isnan().any()):
-            moved = int(across.argmin())
-            sentences.append(
-                f"The block that differs most between the two is block {result.blocks[moved]}: its "
-                f"CKA with itself is {across[moved].item():.3f}."
-            )
-    if bool(torch.isnan(result.matrix).any()):
-        sentences.append("Features that don't vary between pictures have no CKA and are left out.")
+        note += " With one block there is no pair of blocks within a network to compare."
+    if bool(result.matrix.isnan().any()):
+        note += " Features that don't vary between pictures have no CKA and are left out."
     return Summary(
         "Similarity of blocks",
         ("network", f"block {last} with the others", "neighbouring blocks"),
         tuple(rows),
-        tuple(sentences),
-        "Mean linear CKA, -1 to 1.",
+        tuple(_figures(result)),
+        note,
     )
 
 
-def _change(result: CKAResult) -> str:
+def _figures(result: CKAResult) -> Iterator[Figures]:
+    if len(result.subjects) < 2:
+        return
+
     def gap(found: CKAResult) -> float:
         return found.last_with_others(0) - found.last_with_others(1)
 
-    first, second = result.subjects
-    low, high = result.interval(gap)
-    if settled(low, high):
-        verdict = f"block {result.blocks[-1]} is {'more' if gap(result) > 0 else 'less'} like them"
-        verdict += f" in {first}"
-    else:
-        verdict = "which is higher is not settled"
-    paper = " (The paper finds that training raises it.)" if second == RAW_NAME else ""
-    return (
-        f"Mean CKA of block {result.blocks[-1]} with the other blocks, {first} minus {second}: "
-        f"{points(gap(result), 2)} hundredths ({points_between(low, high, 2)}, over "
-        f"{counted(len(result.hsic), 'batch')}): {verdict}.{paper}"
-    )
+    if len(result.blocks) > 1:
+        what = f"block {result.blocks[-1]} with the others, minus that of {result.subjects[1]}"
+        yield what, points(gap(result), 2), between(*result.interval(gap), 2)
+    across = result.between(0, 1).diagonal()
+    if not bool(across.isnan().any()):
+        moved = int(across.argmin())
+        what = f"block that differs most between the two, {result.blocks[moved]}: CKA with itself"
+        yield what, f"{across[moved].item():.3f}", ""
 
 
 def _pairs(result: CKAResult) -> Iterator[Row]:

@@ -9,13 +9,13 @@ from cascade_clip.analysis.localization import plots
 from cascade_clip.analysis.localization.compute import Curve, Localization, MapExample, Probe
 from cascade_clip.analysis.localization.similarity import MEASURES
 from cascade_clip.analysis.output import (
+    Figures,
     Folder,
     Row,
     Setup,
     Summary,
+    between,
     points,
-    points_between,
-    settled,
 )
 from cascade_clip.report import html
 from cascade_clip.support.messages import counted
@@ -27,7 +27,7 @@ SHORT_QUERY: dict[Probe, str] = {
     "class name": "name",
 }
 JUDGED = (0, 2)
-"""Measures that sentences are about: average precision and boundary F."""
+"""Measures by which the last two blocks are compared: average precision and boundary F."""
 
 
 def write_localization(
@@ -77,7 +77,7 @@ def summarise(result: Localization) -> Summary:
             else:
                 cells += ["–"] * len(SHORT)
         rows.append(tuple(cells))
-    sentences = [
+    figures = [
         _compare_last(curve, measure, result)
         for curve in own
         for measure in JUDGED
@@ -87,7 +87,7 @@ def summarise(result: Localization) -> Summary:
         f"{name}, block by block",
         tuple(header),
         tuple(rows),
-        tuple(sentences),
+        tuple(figures),
         f"Percent, means over {counted(len(result.labels), 'object')} in "
         f"{counted(len(result.pictures.unique()), 'picture')}. Similarity to a patch of the "
         "object, by tokens (patch) or projections (proj.), or to the class name. AP: average "
@@ -97,22 +97,11 @@ def summarise(result: Localization) -> Summary:
     )
 
 
-def _compare_last(curve: Curve, measure: int, result: Localization) -> str:
-    """The best block, and how the last one compares with the one before it."""
-    means = curve.means()[:, measure]
-    best = int(means.argmax())
+def _compare_last(curve: Curve, measure: int, result: Localization) -> Figures:
     before, last = curve.blocks[-2:]
     gap, spread = (part[..., measure] for part in curve.difference(before, last, result.pictures))
-    low, high = spread.tolist()
-    if not settled(low, high):
-        verdict = "which of the two is better is not settled"
-    else:
-        verdict = f"block {before if low > 0 else last} is better"
-    return (
-        f"{curve.query.capitalize()}, {MEASURES[measure]}: best is block {curve.blocks[best]} "
-        f"({100 * means[best].item():.1f}). Block {before} minus block {last}: "
-        f"{points(gap.item())} points ({points_between(low, high)}): {verdict}."
-    )
+    what = f"{curve.query}, {MEASURES[measure]}: block {before} minus block {last}"
+    return what, points(gap.item()), between(*spread.tolist())
 
 
 def _means(result: Localization) -> Iterator[Row]:

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from cascade_clip.analysis.output import signed
 from cascade_clip.analysis.picture_grid import picture_grid
 from cascade_clip.analysis.stages.calibration import BINS, Reliability
 from cascade_clip.analysis.stages.compute import ClassGains, LevelWeights
@@ -73,7 +72,7 @@ def offset_curves(curve: OffsetCurve, own: float) -> Figure:
     lines = (
         (left, "mIoU seen", SEEN_COLOUR, "-", [p.miou_seen for p in points]),
         (left, "mIoU unseen", UNSEEN_COLOUR, "--", [p.miou_unseen for p in points]),
-        (left, f"hIoU, best {100 * best.hiou:.1f} at {signed(best.offset)}", H_COLOUR, "-",
+        (left, f"hIoU, best {100 * best.hiou:.1f} at {best.offset:g}", H_COLOUR, "-",
          [p.hiou for p in points]),
         (right, "unseen pixels labelled seen", UNSEEN_COLOUR, "--",
          [p.unseen_taken for p in points]),

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_clip.analysis.output import (
+    Figures,
     Folder,
     Row,
     Setup,
     Summary,
+    between,
     points,
-    points_between,
-    settled,
-    signed,
 )
 from cascade_clip.analysis.stages import plots
 from cascade_clip.analysis.stages.compute import (
@@ -45,8 +44,6 @@ class StageFindings:
     other: str = ""
     theirs: StageMeasurements | None = None
     """What the model is held against."""
-    has_calibration: bool = False
-    """Whether the data has other pictures to choose an offset on."""
 
     @property
     def measured(self) -> dict[str, StageMeasurements]:
@@ -88,85 +85,48 @@ def summarise(found: StageFindings) -> Summary:
         m = where.metrics[version]
         values = (m.pixel_accuracy, m.miou, m.miou_seen, m.miou_unseen, m.hiou)
         rows.append((name, *map(percent, values)))
-    sentences = [*_stage_sentences(found), *_other_sentences(found)]
+    note = (
+        f"Percent, at the seen-score offset {found.ours.offset:g}. A stage is left out at test "
+        "time only: the others were trained in its company. "
+    )
     if found.split:
-        sentences += [_offset_sentence(found), *_confusion_sentences(found)]
+        note += (
+            "The best offset was found by looking at the truth; choose one on other pictures than "
+            "those it is reported on (--part calibration, where the data has that part)."
+        )
     else:
-        sentences.append(
+        note += (
             "The pictures don't show both seen and unseen classes, so hIoU, offset and confusion "
             "between them are left out."
         )
     return Summary(
-        "Stages",
-        ("version", "pAcc", "mIoU", "S", "U", "h"),
-        tuple(rows),
-        (*sentences, _calibration_sentence(found)),
-        f"Percent, at the seen-score offset {found.ours.offset:g}. A stage is left out at test "
-        "time only: the others were trained in its company.",
-    )
+        "Stages", ("version", "pAcc", "mIoU", "S", "U", "h"), tuple(rows), tuple(_figures(found)),
+        note,
+    )  # fmt: skip
 
 
-def _stage_sentences(found: StageFindings) -> Iterator[str]:
-    versions = list(found.ours.metrics)
-    if len(versions) == 1:
-        yield "The network has one stage; there is nothing to leave out."
-    for name in versions:
-        if not name.startswith("without "):
-            continue
-        gain, low, high = found.ours.gain(name)
-        if not settled(low, high):
-            verdict = "whether it is needed is not settled"
-        else:
-            verdict = "the model needs it" if gain < 0 else "the model does better without it"
-        yield (
-            f"{name.capitalize()}, {found.ours.judged_by} changes by {points(gain)} points "
-            f"({points_between(low, high)}): {verdict}."
-        )
-
-
-def _other_sentences(found: StageFindings) -> Iterator[str]:
-    if found.theirs is None:
-        return
-    gain, low, high = gain_over(found.ours, found.theirs)
-    gains = class_gains(found.ours, found.theirs)
-    shown = int((~gains.gains.isnan()).sum())
-    better = int((gains.gains > 0).sum())
-    clear = int((gains.intervals[0] > 0).sum()), int((gains.intervals[1] < 0).sum())
-    yield (
-        f"{found.ours.judged_by} of {found.name} minus {found.other}: {points(gain)} points "
-        f"({points_between(low, high)}). {better} of {shown} classes gain; settled "
-        f"are the gains of {clear[0]} and the losses of {clear[1]}."
-    )
-
-
-def _offset_sentence(found: StageFindings) -> str:
-    best, own = found.ours.curve.best(), found.ours.metrics[ALL].hiou
-    return (
-        f"Over all seen-score offsets, hIoU is highest at {signed(best.offset)} "
-        f"({percent(best.hiou)}; at the model's own {found.ours.offset:g}: {percent(own)}). That "
-        "was found by looking at the truth; choose an offset on other pictures "
-        f"{'(--part calibration) ' if found.has_calibration else ''}than those it is reported on."
-    )
-
-
-def _confusion_sentences(found: StageFindings) -> Iterator[str]:
-    by_kind = outcomes(found.ours.confusion, found.ours.classes)
+def _figures(found: StageFindings) -> Iterator[Figures]:
+    ours, judge = found.ours, found.ours.judged_by
+    for name in ours.metrics:
+        if name.startswith("without "):
+            gain, low, high = ours.gain(name)
+            yield f"{judge} {name}", points(gain), between(low, high)
+    if found.theirs is not None:
+        gain, low, high = gain_over(ours, found.theirs)
+        yield f"{judge} minus that of {found.other}", points(gain), between(low, high)
+        gains = class_gains(ours, found.theirs).gains
+        shown = int((~gains.isnan()).sum())
+        yield f"classes with a gain over {found.other}", f"{int((gains > 0).sum())}/{shown}", ""
+    if found.split:
+        best = ours.curve.best()
+        yield f"best seen-score offset (hIoU {percent(best.hiou)})", f"{best.offset:g}", ""
+    by_kind = outcomes(ours.confusion, ours.classes)
     if len(by_kind) == 2:
-        yield (
-            f"Seen classes take {percent(by_kind['unseen'].other_kind)} % of the pixels of unseen "
-            f"ones, unseen classes {percent(by_kind['seen'].other_kind)} % of the pixels of seen "
-            "ones."
-        )
-
-
-def _calibration_sentence(found: StageFindings) -> str:
-    reliability = found.ours.reliability["all classes"]
-    gap = reliability.overconfidence
-    side = "above" if gap > 0 else "below"
-    return (
-        f"Expected calibration error: {100 * reliability.error:.1f} points; scores lie "
-        f"{abs(100 * gap):.1f} points {side} the share of right pixels on average."
-    )
+        yield "unseen pixels labelled as a seen class", percent(by_kind["unseen"].other_kind), ""
+        yield "seen pixels labelled as an unseen class", percent(by_kind["seen"].other_kind), ""
+    reliability = ours.reliability["all classes"]
+    yield "expected calibration error", f"{100 * reliability.error:.1f}", ""
+    yield "mean score minus share of right pixels", points(reliability.overconfidence), ""
 
 
 def _versions(folder: Folder, found: StageFindings) -> Iterator[str]:
