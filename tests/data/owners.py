@@ -1,4 +1,4 @@
-"""Archives as the owners of VOC, SBD, PASCAL Context and COCO-Stuff publish them, in small."""
+"""Archives as the owners of the benchmarks publish them, in small."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ SBD_TRAIN, SBD_VAL = ("2008_000002", "2007_000032"), ("2008_000007", "2007_00003
 """Each of SBD's lists shares a picture with one of VOC's."""
 CONTEXT_TRAIN, CONTEXT_VAL = ("2008_000002", "2008_003252"), ("2008_000003",)
 COCO_TRAIN, COCO_VAL = ("000000000009", "000000000025"), ("000000000139",)
+CITY_TRAIN = ("train/aachen/aachen_000000_000019", "train/zurich/zurich_000121_000019")
+CITY_VAL = ("val/frankfurt/frankfurt_000000_000294",)
+ADE_TRAIN, ADE_VAL = ("training/ADE_train_00000001",), ("validation/ADE_val_00000001",)
 
 
 def values(name: str, allowed: Sequence[int]) -> Labels:
@@ -55,6 +58,16 @@ def context_values(name: str) -> Labels:
 def coco_values(name: str) -> Labels:
     """COCO-Stuff's maps, with ids that no class has (11) and pixels without label (255)."""
     return values(name, [0, 10, 11, 12, 90, 91, 181, 255]).astype(np.uint8)
+
+
+def cityscapes_values(name: str) -> Labels:
+    """Cityscapes' label ids: 0 to 33, and 255 for licence plates."""
+    return values(name, [0, 6, 7, 8, 9, 17, 24, 28, 31, 33, 255]).astype(np.uint8)
+
+
+def ade20k_values(name: str) -> Labels:
+    """The challenge's maps: 0 for other objects, classes from 1 on."""
+    return values(name, [0, 1, 2, 13, 150]).astype(np.uint8)
 
 
 def voc(root: Path) -> Path:
@@ -143,10 +156,35 @@ def coco(root: Path) -> list[Path]:
     return [*paths, write_zip(root / "stuffthingmaps_trainval2017.zip", maps)]
 
 
+def cityscapes(root: Path) -> list[Path]:
+    """`leftImg8bit_trainvaltest.zip` and `gtFine_trainvaltest.zip`, with `test` and other maps."""
+    pictures: Files = {}
+    maps: Files = {}
+    for scene in (*CITY_TRAIN, *CITY_VAL, "test/berlin/berlin_000000_000019"):
+        ids = grey_png(cityscapes_values(scene))
+        pictures[f"leftImg8bit/{scene}_leftImg8bit.png"] = _encoded(_picture(scene), "PNG")
+        maps[f"gtFine/{scene}_gtFine_labelIds.png"] = ids
+        maps[f"gtFine/{scene}_gtFine_instanceIds.png"] = ids
+        maps[f"gtFine/{scene}_gtFine_polygons.json"] = b"{}"
+    return [
+        write_zip(root / "leftImg8bit_trainvaltest.zip", pictures),
+        write_zip(root / "gtFine_trainvaltest.zip", maps),
+    ]
+
+
+def ade20k(root: Path) -> Path:
+    """`ADEChallengeData2016.zip`."""
+    top = "ADEChallengeData2016"
+    files = {f"{top}/objectInfo150.txt": b"Idx\n", f"{top}/sceneCategories.txt": b"scene\n"}
+    for name in (*ADE_TRAIN, *ADE_VAL):
+        files[f"{top}/images/{name}.jpg"] = jpeg(name)
+        files[f"{top}/annotations/{name}.png"] = grey_png(ade20k_values(name))
+    return write_zip(root / "ADEChallengeData2016.zip", files)
+
+
 def jpeg(name: str, size: tuple[int, int] = SIZE) -> bytes:
     """A picture whose colour is drawn from its name."""
-    colour = np.random.default_rng(list(name.encode())).integers(0, 256, 3, np.uint8)
-    return _encoded(Image.fromarray(np.broadcast_to(colour, (*size, 3)).copy()), "JPEG")
+    return _encoded(_picture(name, size), "JPEG")
 
 
 def palette_png(labels: Labels) -> bytes:
@@ -201,6 +239,11 @@ def _lists(folder: str, lists: Mapping[str, Sequence[str]]) -> Files:
         f"{folder}/{part}.txt": "".join(f"{name}\n" for name in names).encode()
         for part, names in lists.items()
     }
+
+
+def _picture(name: str, size: tuple[int, int] = SIZE) -> Image.Image:
+    colour = np.random.default_rng(list(name.encode())).integers(0, 256, 3, np.uint8)
+    return Image.fromarray(np.broadcast_to(colour, (*size, 3)).copy())
 
 
 def _encoded(image: Image.Image, form: str) -> bytes:

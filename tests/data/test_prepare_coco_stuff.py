@@ -39,6 +39,19 @@ def test_masks_and_lists(root: Path) -> None:
     assert run(root).kept == 3
 
 
+def test_things_on_a_background(root: Path) -> None:
+    report = prepare("coco-object", root, 1, lambda *_: None)
+    assert (report.counts, report.problems) == ({"train": 2, "val": 1}, [])
+    labels = {0: 1, 10: 11, 11: 0, 12: 12, 90: 0, 91: 0, 181: 0, 255: 0}
+    for name in (*owners.COCO_TRAIN, *owners.COCO_VAL):
+        made = read_mask(root / f"cascade-clip/coco-object/masks/{name}.png").tolist()
+        assert made == [[labels[int(value)] for value in row] for row in owners.coco_values(name)]
+    names = PreparedDataset(root, "coco-object", "val").classes.names
+    assert (names[0], names[1], names[11], names[12], names[80]) == (
+        "background", "person", "fire hydrant", "stop sign", "toothbrush",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("maps", ["annotations", "stuffthingmaps_trainval2017", "."])
 def test_unpacked_files_will_do(root: Path, maps: str) -> None:
     run(root)

@@ -67,6 +67,23 @@ def test_merged_json(root: Path) -> None:
     assert set(np.unique(mask(root, "2008_000003"))) == {0, 58}  # aeroplane, wood
 
 
+def test_all_else_is_background(root: Path) -> None:
+    owners.context_mats(root, NUMBERED)
+    report = prepare("context60", root, 1, lambda *_: None)
+    assert (report.counts, report.problems) == ({"train": 2, "val": 1}, [])
+    names = PreparedDataset(root, "context60", "val").classes.names
+    for name in (*owners.CONTEXT_TRAIN, *owners.CONTEXT_VAL):
+        labels = read_mask(root / f"cascade-clip/context60/masks/{name}.png")
+        known = [[NUMBERED.get(int(v), "background") for v in row]
+                 for row in owners.context_values(name)]  # fmt: skip
+        assert [[names[label] for label in row] for row in labels] == known
+    owners.context_merged(root, SEGMENTS)
+    prepare("context60", root, 1, lambda *_: None)
+    labels = read_mask(root / "cascade-clip/context60/masks/2008_000002.png")
+    assert (labels[~TOP & ~LEFT] == 0).all()  # no segment
+    assert (labels[~TOP & LEFT] == names.index("person")).all()
+
+
 def test_other_annotations_replace_all_masks(root: Path) -> None:
     owners.context_mats(root, NUMBERED)
     run(root)

@@ -79,6 +79,15 @@ def test_masks_and_lists(root: Path) -> None:
     }  # fmt: skip
 
 
+def test_with_background_as_class_0(root: Path) -> None:
+    report = prepare("voc21", root, 1, lambda *_: None)
+    assert (report.counts, report.problems) == ({"train": 4, "val": 1}, [])
+    masks = root / "cascade-clip/voc21/masks"
+    for name in (*owners.VOC_TRAIN, *owners.VOC_VAL):  # VOC's own numbers, 255 for the border
+        assert read_mask(masks / f"{name}.png").tolist() == owners.voc_values(name).tolist()
+    assert PreparedDataset(root, "voc21", "val").classes.background
+
+
 @pytest.mark.parametrize(("part", "names"), [("train", TRAIN), ("test", owners.VOC_VAL)])
 def test_what_is_prepared_can_be_trained_on(root: Path, part: Part, names: list[str]) -> None:
     run(root)
@@ -184,6 +193,13 @@ def test_archives_cut_short(root: Path, name: str, share: float) -> None:
     with pytest.raises(UserError, match=rf"{name} (is damaged|doesn't hold)"):
         run(root)
     assert not [path for path in root.rglob(".*") if path.is_file()]
+
+
+def test_what_is_no_archive_is_told_in_one_line(root: Path) -> None:
+    (root / "benchmark.tgz").write_bytes(b"<html>not found</html>" * 99)
+    with pytest.raises(UserError, match=r"benchmark\.tgz is damaged") as caught:
+        run(root)
+    assert "\n" not in str(caught.value)
 
 
 def test_files_of_absurd_sizes_are_refused_and_none_is_held_in_memory(

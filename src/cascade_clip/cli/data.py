@@ -24,14 +24,23 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Processes side by side.", show_default="all cores"),
 ]
+Prepared = Literal[
+    "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
+    "ade20k",
+]  # fmt: skip
+"""As `config.PreparedName`, which takes long to import."""
 SHOWN = 5
 """Files of each kind that are named on screen."""
 
 
 def prepare(
     data: Annotated[
-        Literal["voc", "context", "coco-stuff"],
-        typer.Argument(help="VOC 2012 with SBD, PASCAL Context, or COCO-Stuff 164k."),
+        Literal["voc", "context", Prepared],
+        typer.Argument(
+            help="VOC 2012 with SBD, PASCAL Context (voc21, context60: with background), "
+            "COCO-Stuff 164k, COCO's things, Cityscapes, or ADE20K. "
+            "'voc' is voc20, 'context' is context59."
+        ),
     ],
     root: Annotated[Path, typer.Argument(help="Folder with the archives of their owners.")],
     jobs: Jobs = None,
@@ -42,11 +51,10 @@ def prepare(
     They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
     """
     from cascade_clip.data.prepare.run import prepare as run
-    from cascade_clip.data.prepared import COMMANDS
     from cascade_clip.support.messages import Console
     from cascade_clip.support.parallel import usable_cores
 
-    name = next(name for name, command in COMMANDS.items() if command == data)
+    name = "voc20" if data == "voc" else "context59" if data == "context" else data
     try:
         with _Bars(quiet) as progress:
             report = run(name, root, jobs or usable_cores(), progress)
@@ -65,7 +73,7 @@ def prepare(
 def check(
     data: Annotated[Path, typer.Argument(help="One's own folder, or one with prepared data.")],
     name: Annotated[
-        Literal["voc20", "context59", "coco-stuff"] | None,
+        Prepared | None,
         typer.Option(help="Which prepared data set."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything there, as JSON.")] = None,

@@ -26,17 +26,8 @@ from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 
 PREPARED_NAMES: tuple[PreparedName, ...] = get_args(PreparedName)
-COMMANDS: dict[PreparedName, str] = {
-    "voc20": "voc",
-    "context59": "context",
-    "coco-stuff": "coco-stuff",
-    "voc21": "voc21",
-    "context60": "context60",
-    "coco-object": "coco-object",
-    "cityscapes": "cityscapes",
-    "ade20k": "ade20k",
-}
-"""What comes after `cascade-clip prepare` for each data set."""
+COMMANDS: dict[PreparedName, str] = {"voc20": "voc", "context59": "context"}
+"""What comes after `cascade-clip prepare` where that isn't the name of the data set."""
 
 FOLDER = "cascade-clip"
 SUMMARY_FILE = "prepared.json"
@@ -74,7 +65,7 @@ class PreparedDataset(PairDataset):
         if root is None:
             raise UserError(
                 f"data set {name} needs its folder: data.root=DIR, or --root DIR with `evaluate`; "
-                f"see `cascade-clip prepare {COMMANDS[name]} --help`"
+                f"see `cascade-clip prepare {COMMANDS.get(name, name)} --help`"
             )
         super().__init__(read_pairs(root, name, list_of(part))[:length], classes)
 
@@ -141,4 +132,4 @@ def _read_summary(root: Path, name: PreparedName) -> Preparation:
 
 
 def _again(root: Path, name: PreparedName) -> str:
-    return f"run: cascade-clip prepare {COMMANDS[name]} {root}"
+    return f"run: cascade-clip prepare {COMMANDS.get(name, name)} {root}"

@@ -1,1 +1,1 @@
-"""From the archives of VOC, PASCAL Context and COCO-Stuff to index masks and lists."""
+"""From the archives of their owners to index masks and lists."""

@@ -69,6 +69,15 @@ class ArchiveFiles:
         flat = (PurePosixPath(name) for name in names if "/" not in name)
         return {name.stem for name in flat if name.suffix == suffix}
 
+    def paths(self, ending: str) -> set[str]:
+        """Paths below the folder, less that ending, of the files whose names end so, unpacked or
+        not yet."""
+        paths = {p.relative_to(self.folder).as_posix() for p in self.folder.rglob(f"*{ending}")}
+        if self.archive is not None:
+            with _intact(self.archive):
+                paths |= {path for path, _ in _files(self.archive, self.source.inside)}
+        return {path.removesuffix(ending) for path in paths if path.endswith(ending)}
+
     def obtain(self, paths: Iterable[Path], progress: Progress) -> None:
         """Unpacks those of the paths that belong here and aren't there; some may stay missing.
 
@@ -136,7 +145,7 @@ def _files(archive: Path, inside: str) -> Iterator[tuple[str, Content]]:
 
 
 def _all_files(archive: Path) -> Iterator[tuple[str, Content]]:
-    if zipfile.is_zipfile(archive):
+    if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             for entry in zipped.infolist():
                 if not entry.is_dir():
@@ -162,6 +171,7 @@ def _intact(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all it tried
         raise UserError(
-            f"{archive} is damaged or not complete ({error}); download it again"
+            f"{archive} is damaged or not complete ({reason}); download it again"
         ) from error

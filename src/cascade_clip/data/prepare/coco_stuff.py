@@ -1,9 +1,10 @@
-"""COCO-Stuff 164k: COCO 2017's pictures with the stuff-and-thing maps."""
+"""COCO 2017's pictures with COCO-Stuff's maps: things and stuff, or things and background."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.plan import Entry, IndexPng, Plan, label_table, nothing_found
@@ -39,7 +40,7 @@ def maps_of(part: str) -> Source:
     )
 
 
-def plan(root: Path, progress: Progress) -> Plan:
+def plan(name: PreparedName, root: Path, progress: Progress) -> Plan:
     """All pictures of the parts that are there. Raises `UserError`."""
     parts: dict[str, list[Entry]] = {}
     archives: list[ArchiveFiles] = []
@@ -53,11 +54,11 @@ def plan(root: Path, progress: Progress) -> Plan:
     if not archives:
         raise nothing_found(root, "COCO-Stuff", list(dict.fromkeys(missing)))
     return Plan(
-        name="coco-stuff",
+        name=name,
         made_from="stuffthingmaps_trainval2017",
         parts=parts,
         expected=EXPECTED,
-        table=label_table(load_class_list("coco-stuff").raw_ids, HIGHEST),
+        table=label_table(load_class_list(name), HIGHEST),
         archives=archives,
         notes=[f"missing: {expected}" for expected in missing],
     )

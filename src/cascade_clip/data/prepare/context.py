@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_clip.data.class_lists import load_class_list
+from cascade_clip.config import PreparedName
+from cascade_clip.data.class_lists import ClassList, load_class_list
 from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.mat import read_mat
 from cascade_clip.data.prepare.plan import Entry, Plan, label_table, nothing_found, read_ids
@@ -75,7 +76,7 @@ class Segments:
         return labels
 
 
-def plan(root: Path, progress: Progress) -> Plan:
+def plan(name: PreparedName, root: Path, progress: Progress) -> Plan:
     """The pictures and the parts of `trainval_merged.json`, or else those that VOC 2010 lists for
     its main task, with `trainval/*.mat`. Raises `UserError`."""
     voc, mats = ArchiveFiles(root, VOC2010), ArchiveFiles(root, MATS)
@@ -88,14 +89,14 @@ def plan(root: Path, progress: Progress) -> Plan:
         parts = _from_merged(merged[0], voc.folder)
         progress(f"reading {MERGED}", 1, 1)
     else:
-        parts = _from_mats(voc, mats, progress)
+        parts = _from_mats(name, voc, mats, progress)
     made_from = MERGED if merged else MATS.archive
     return Plan(
-        name="context59",
+        name=name,
         made_from=made_from,
         parts=parts,
         expected=PICTURES[made_from],
-        table=label_table(load_class_list("context59").raw_ids, HIGHEST),
+        table=label_table(load_class_list(name), HIGHEST),
         archives=(voc,) if merged else (voc, mats),
         notes=(f"masks are made from {MERGED}, not from .mat files",)
         if merged and mats.found
@@ -103,13 +104,15 @@ def plan(root: Path, progress: Progress) -> Plan:
     )
 
 
-def _from_mats(voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress) -> dict[str, list[Entry]]:
+def _from_mats(
+    data: PreparedName, voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress
+) -> dict[str, list[Entry]]:
     names_file = mats.folder / "labels.txt"
     lists = {part: voc.folder / f"ImageSets/Main/{part}.txt" for part in ("train", "val")}
     voc.require(lists.values(), progress)
     mats.obtain([names_file], progress)
     if names_file.is_file():
-        _check_names(names_file)
+        _check_names(names_file, load_class_list(data))
     return {
         part: [
             Entry(
@@ -123,12 +126,13 @@ def _from_mats(voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress) -> dic
     }
 
 
-def _check_names(path: Path) -> None:
+def _check_names(path: Path, classes: ClassList) -> None:
     """That `labels.txt` (`1: accordion`, ...) numbers the classes as we do."""
     lines = (line.partition(":") for line in read_lines(path))
     numbered = {number.strip(): name.replace(" ", "") for number, _, name in lines}
-    classes = load_class_list("context59")
     for number, name in zip(classes.raw_ids, classes.names, strict=True):
+        if number == 0:  # no label, the background
+            continue
         if numbered.get(str(number)) != name.replace(" ", ""):
             raise UserError(
                 f"{path} calls {number} '{numbered.get(str(number))}', expected '{name}'; get "

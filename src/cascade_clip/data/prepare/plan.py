@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.config import PreparedName
+from cascade_clip.data.class_lists import ClassList
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.archives import ArchiveFiles
@@ -76,13 +77,13 @@ class Plan:
         return [entry for entries in self.parts.values() for entry in entries]
 
 
-def label_table(raw_ids: Sequence[int], highest: int) -> LabelTable:
-    """Labels of the owner's values: `raw_ids[i]` becomes i, other values up to `highest` and 255
-    are ignored."""
+def label_table(listed: ClassList, highest: int) -> LabelTable:
+    """Labels of the owner's values: `raw_ids[i]` becomes i; other values up to `highest` are
+    background, or ignored where that is no class, and 255 is ignored."""
     table = np.full(max(highest, IGNORE) + 1, UNKNOWN, np.int16)
-    table[: highest + 1] = IGNORE
     table[IGNORE] = IGNORE
-    table[list(raw_ids)] = np.arange(len(raw_ids))
+    table[: highest + 1] = 0 if listed.background else IGNORE
+    table[list(listed.raw_ids)] = np.arange(len(listed.raw_ids))
     return table
 
 

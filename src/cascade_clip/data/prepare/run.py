@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.prepare import coco_stuff, context, masks, voc
+from cascade_clip.data.prepare import ade20k, cityscapes, coco_stuff, context, masks, voc
 from cascade_clip.data.prepare.archives import Progress
 from cascade_clip.data.prepare.masks import MaskResult, MaskWriter
 from cascade_clip.data.prepare.plan import Entry, Plan
@@ -19,10 +19,15 @@ from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.support.parallel import in_processes
 
-PLANS: Mapping[PreparedName, Callable[[Path, Progress], Plan]] = {
+PLANS: Mapping[PreparedName, Callable[[PreparedName, Path, Progress], Plan]] = {
     "voc20": voc.plan,
+    "voc21": voc.plan,
     "context59": context.plan,
+    "context60": context.plan,
     "coco-stuff": coco_stuff.plan,
+    "coco-object": coco_stuff.plan,
+    "cityscapes": cityscapes.plan,
+    "ade20k": ade20k.plan,
 }
 MADE_FROM = "made-from.txt"
 """Beside the masks: which annotations they are made from, by which version."""
@@ -55,7 +60,7 @@ def prepare(name: PreparedName, root: Path, jobs: int, progress: Progress) -> Re
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    plan = PLANS[name](root, progress)
+    plan = PLANS[name](name, root, progress)
     folder = prepared_folder(root, name)
     _start_over_if_made_otherwise(folder, plan.made_from)
     writer = MaskWriter(folder / "masks", plan.table, load_class_list(name).names)

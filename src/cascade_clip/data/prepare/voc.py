@@ -1,4 +1,5 @@
-"""PASCAL VOC 2012, with the masks of SBD as additional training data ("aug")."""
+"""PASCAL VOC 2012, with or without background as a class, and with the masks of SBD as additional
+training data ("aug")."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.prepare.archives import ArchiveFiles, Progress, Source
 from cascade_clip.data.prepare.mat import read_mat
@@ -48,7 +50,7 @@ class SbdMat:
         return read_mat(self.path, "GTcls", "Segmentation")
 
 
-def plan(root: Path, progress: Progress) -> Plan:
+def plan(name: PreparedName, root: Path, progress: Progress) -> Plan:
     """VOC's `train` and SBD's pictures for training, without those of VOC's `val`.
 
     Where both have a mask, VOC's own is taken. Raises `UserError`.
@@ -71,14 +73,14 @@ def plan(root: Path, progress: Progress) -> Plan:
         return voc.folder / f"JPEGImages/{name}.jpg"
 
     return Plan(
-        name="voc20",
+        name=name,
         made_from="VOC 2012 and SBD",
         parts={
             "train": [*map(voc_entry, train), *map(sbd_entry, augmentation)],
             "val": [*map(voc_entry, val)],
         },
         expected=EXPECTED,
-        table=label_table(load_class_list("voc20").raw_ids, HIGHEST),
+        table=label_table(load_class_list(name), HIGHEST),
         archives=(voc, sbd),
         notes=() if sbd.found else (f"without SBD, only VOC's own masks train: {SBD.expected}",),
     )
