@@ -21,6 +21,7 @@ from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.source import parse_clip
 from cascade_clip.config import ClipSettings, Recipe
+from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
@@ -39,7 +40,6 @@ from cascade_clip.io.palette import class_colours
 from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
 from cascade_clip.model.fast.precision import (
     Precision,
-    PrecisionChoice,
     at_precision,
     choose_precision,
 )

@@ -13,6 +13,7 @@ import pytest
 from cascade_clip.cli.evaluate import data_settings
 from cascade_clip.config import DataSettings
 from cascade_clip.config.recipes import recipe_names
+from cascade_clip.model.fast import precision
 from tests.cli.test_train import CommandLine
 from tests.data.trees import write_prepared
 
@@ -60,6 +61,21 @@ def test_offset_and_templates_of_the_published_comparison(place: CommandLine) ->
     assert [each["inference"]["seen_score_offset"] for each in (plain, other)] == [0.1, 0.0]
     assert (plain["data"]["templates"], other["data"]["templates"]) == ("single", "many")
     assert plain["metrics"] != other["metrics"]
+
+
+def test_lower_precision_has_a_result_of_its_own(
+    place: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "why_slower", lambda *_: None)
+    arguments = ("evaluate", "run", "--scenes", "2", "-q", "--device", "cpu")
+    place.works(*arguments, "--out", "full.json")
+    out = place.works(*arguments, "--precision", "int8")
+    assert "written: run/metrics-int8.json, run/report-int8.html" in " ".join(out.split())
+    assert "in int8 on 2 pictures" in (place.folder / "run/report-int8.html").read_text()
+    full = json.loads((place.folder / "full.json").read_text())
+    lower = json.loads((place.folder / "run/metrics-int8.json").read_text())
+    assert (full["precision"], lower["precision"]) == ("fp32", "int8")
+    assert full["metrics"] != lower["metrics"]
 
 
 def test_two_processes_of_torchrun_count_each_picture_once(place: CommandLine) -> None:

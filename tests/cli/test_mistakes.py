@@ -18,7 +18,7 @@ from cascade_clip.errors import UserError
 MISTAKES = {
     "evaluate picturebok": "did you mean 'picturebook'?",
     "evaluate picturebook --part tset": "did you mean 'test'?",
-    "evaluate picturebook --data voc2": "did you mean 'voc20'?",
+    "evaluate picturebook --data context5": "did you mean 'context59'?",
     "evaluate picturebook --out file/metrics.json": "file is a file, not a folder",
     "evaluate picturebook --out folder": "folder is a folder; give the name of a file",
     "evaluate m.onnx": "m.onnx is an exported file; evaluate needs the model it came from",
@@ -37,6 +37,12 @@ MISTAKES = {
     "segment a.png --classes names.txt": "no such file: names.txt",
     "segment a.png --classes cat --save overley": "did you mean 'overlay'?",
     "label a.png --classes cat --threshold -1": "--threshold",
+    "segment a.png --classes cat --device gpu": "--device is auto, cpu, cuda, mps or cuda:N",
+    "label a.png --classes cat --device cuda:x": "got 'cuda:x'; did you mean 'cuda'?",
+    "serve --precision fp16": "--precision is auto, fp32, bf16, int8; got 'fp16'",
+    "evaluate picturebook --precision int8 --device cuda:1": "int8 runs on CPUs only",
+    "report picturebook --precision in8": "did you mean 'int8'?",
+    "analyze cka picturebook --device tpu": "--device is",
 }
 PROGRAM = """
 import io, json, sys

@@ -332,6 +332,8 @@ def test_results_of_other_settings_are_never_mixed_in(
         "--overwrite",
     ):
         assert part in one.stderr
+    lower = segment(photos / "scene-0.png", *common, *cat, "--precision", "auto")
+    assert lower.returncode == 2 and "made with precision fp32, now it is auto" in lower.stderr
     assert results(out) == first
 
     other = segment(photos, *common, *grass, "--save", "labels")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cascade_clip.errors import UserError
-from cascade_clip.export.network import can_run, fastest_device
+from cascade_clip.export.network import can_run, device_for
 from cascade_clip.support.devices import usable_device
 
 
@@ -26,6 +26,9 @@ def test_files_run_where_their_engine_can() -> None:
 
 @pytest.mark.parametrize("model", ["picturebook", "m.onnx", "m.pt2"])
 def test_the_fastest_device_is_one_that_is_there(model: str) -> None:
-    found = fastest_device(model)
+    found = device_for(model)
     assert usable_device(found) == found
     assert found.type == "cuda" or not torch.cuda.is_available() or model == "m.onnx"
+    assert device_for(model, "cpu") == torch.device("cpu")
+    with pytest.raises(UserError, match="no device 'cuda:99'"):
+        device_for(model, "cuda:99")

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import DataSettings, Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.model.encoder import ImageEncoder
+from cascade_clip.model.fast.precision import Precision, at_precision, choose_precision
 from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.support.devices import choose_device
 
 RAW_CLIP = "raw-clip"
 """What is typed for the CLIP of the model without any training."""
@@ -80,12 +83,19 @@ class Subject:
         return encoder.project_level(level, encoder.prompt_norm(tokens[:, 1:]))
 
 
-def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> list[Subject]:
-    """The model and what it is held against (`raw-clip`, a run or model folder, or None), on the
-    GPU if there is one; the second with its own normalisation of pictures.
+def open_subjects(
+    bundle: Bundle, data: DataSettings, against: str | None, run: RunOptions | None = None
+) -> list[Subject]:
+    """The model and what it is held against (`raw-clip`, a run or model folder, or None); the
+    second with its own normalisation of pictures. In lower precision, trained models are copies;
+    raw CLIP stays in fp32.
 
-    Raises `UserError` if `against` can't be loaded.
+    Raises `UserError` if `against` can't be loaded, and for a device or precision that is not to be
+    had.
     """
+    run = run or RunOptions()
+    device = choose_device(run.device)
+    precision = choose_precision(run.precision, device)
     subjects = [_subject(bundle, data)]
     if against == RAW_CLIP:
         own = load_clip(bundle.recipe.model.clip)  # a copy: the model may have tuned its own
@@ -97,10 +107,13 @@ def open_subjects(bundle: Bundle, data: DataSettings, against: str | None) -> li
         same = other.name == subjects[0].name
         name = f"{other.name} ({Path(against).name})" if same else other.name
         subjects.append(Subject(name, other.network, other.recipe, other.clip, other.templates))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for subject in subjects:
-        subject.network.to(device).eval()
-    return subjects
+    return [_at(subject, device, precision) for subject in subjects]
+
+
+def _at(subject: Subject, device: torch.device, precision: Precision) -> Subject:
+    network = subject.network.to(device).eval()
+    lowered = at_precision(network, precision) if isinstance(network, SegmentationNetwork) else None
+    return replace(subject, network=lowered or network)
 
 
 def parse_blocks(text: str | None, depth: int) -> tuple[int, ...]:

@@ -92,7 +92,8 @@ def labelling_journal(task: Task) -> Journal:
     of this program.
     """
     assert task.classes is not None
-    settings = settings_of(locate_model(task.model), task.classes, task.background)
+    place = locate_model(task.model)
+    settings = settings_of(place, task.classes, task.background, task.run.precision)
     out, masks = task.out, task.out / MASKS
     journal = Journal(out / LABELLED_FILE, settings | {"min_area": task.min_area})
     if not journal.path.is_file() and masks.is_dir() and any(masks.iterdir()):

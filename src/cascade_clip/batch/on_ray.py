@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cascade_clip.batch.items import Item
 from cascade_clip.batch.pipeline import Outcome, Pipeline
 from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import BATCH
 from cascade_clip.io.images import read_picture
+from cascade_clip.support.devices import choose_device
 
 
 class RayWorker:
@@ -76,7 +75,7 @@ def run_on_ray(task: Task, workers: int, items: Iterable[Item | Outcome]) -> Ite
         fn_constructor_args=(_everywhere(task),),
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_gpus=1 if torch.cuda.is_available() else 0,
+        num_gpus=1 if choose_device(task.run.device).type == "cuda" else 0,
     )
     for row in outcomes.iter_rows():
         yield pickle.loads(row["outcome"])

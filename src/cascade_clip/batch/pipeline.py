@@ -13,7 +13,7 @@ from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.segments import Segment, class_segments, find_segments
 from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
-from cascade_clip.export.network import fastest_device
+from cascade_clip.export.network import device_for
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
 from cascade_clip.inference.query import Query
 from cascade_clip.io.images import RGBArray
@@ -64,8 +64,9 @@ class Pipeline:
     @cached_property
     def segmenter(self) -> Segmenter:
         """The model. Raises `UserError` for one that can't be loaded."""
-        model = self.task.model
-        return Segmenter.from_pretrained(model, device=fastest_device(model))
+        model, run = self.task.model, self.task.run
+        device = device_for(model, run.device)
+        return Segmenter.from_pretrained(model, device=device, precision=run.precision)
 
     @cached_property
     def query(self) -> Query:

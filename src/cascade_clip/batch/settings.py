@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.config.base import PrecisionChoice
 
 MOST_SHOWN = 80
 """Characters of a setting in a message."""
 
 
 def settings_of(
-    model: Path, classes: tuple[tuple[str, ...], ...], background: bool | float
+    model: Path,
+    classes: tuple[tuple[str, ...], ...],
+    background: bool | float,
+    precision: PrecisionChoice,
 ) -> dict[str, Any]:
     """The settings as JSON holds them; `model` is a model folder or an exported file."""
     digest = hashlib.sha256()
@@ -29,6 +33,7 @@ def settings_of(
         "model": digest.hexdigest(),
         "classes": [list(group) for group in classes],
         "background": background,
+        "precision": precision,
     }
 
 

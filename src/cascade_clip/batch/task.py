@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cascade_clip.checkpoint.options import RunOptions
 
 
 @dataclass(frozen=True)
@@ -21,3 +23,5 @@ class Task:
     min_area: int | None = None
     """Segments are connected pieces of so many pixels or more; None: whole classes, and only where
     `coco` asks for them."""
+    run: RunOptions = field(default_factory=RunOptions)
+    """How the model is run."""

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
+from cascade_clip.checkpoint.options import AUTO, RunOptions, read_run_options
 from cascade_clip.cli.evaluate import check_data, data_settings
-from cascade_clip.cli.options import Data, ModelArgument, PartName, Quiet, Root, Scenes, Seed
+from cascade_clip.cli.options import (
+    Data,
+    Device,
+    ModelArgument,
+    PartName,
+    Precision,
+    Quiet,
+    Root,
+    Scenes,
+    Seed,
+)
 from cascade_clip.data.part import Part, read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
@@ -76,13 +87,17 @@ def cka(
     ] = FeatureKind.PATCHES,
     batch: Annotated[int, typer.Option(help="Pictures from which HSIC is estimated at once.")] = 32,
     out: Out = None,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """Similarity (linear CKA) of all pairs of blocks, before and after training.
 
     Needs no masks: --data may be any folder of pictures.
     """
-    task = _open("cka", model, against, _DataOptions(data, root, scenes, seed, part), out)
+    run = read_run_options(device, precision)
+    options = _DataOptions(data, root, scenes, seed, part)
+    task = _open("cka", model, against, options, run, out)
 
     from cascade_clip.analysis.cka.compute import block_cka, deal
     from cascade_clip.analysis.cka.report import write_cka
@@ -110,10 +125,14 @@ def localization(
     part: PartName = "test",
     blocks: Blocks = None,
     out: Out = None,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """How well each block's patches tell an object from its surroundings."""
-    task = _open("localization", model, against, _DataOptions(data, root, scenes, seed, part), out)
+    run = read_run_options(device, precision)
+    options = _DataOptions(data, root, scenes, seed, part)
+    task = _open("localization", model, against, options, run, out)
 
     from cascade_clip.analysis.localization.compute import localize, map_examples
     from cascade_clip.analysis.localization.report import write_localization
@@ -141,10 +160,14 @@ def stages(
     seed: Seed = None,
     part: PartName = "test",
     out: Out = None,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
-    task = _open("stages", model, against, _DataOptions(data, root, scenes, seed, part), out)
+    run = read_run_options(device, precision)
+    options = _DataOptions(data, root, scenes, seed, part)
+    task = _open("stages", model, against, options, run, out)
 
     from cascade_clip.analysis.stages.compute import (
         level_weights,
@@ -198,7 +221,14 @@ class _Task:
     out: Path
 
 
-def _open(command: str, model: str, against: str, options: _DataOptions, out: Path | None) -> _Task:
+def _open(
+    command: str,
+    model: str,
+    against: str,
+    options: _DataOptions,
+    run: RunOptions,
+    out: Path | None,
+) -> _Task:
     check_trained(model, "analyze")
     if against not in (NOTHING, UNTRAINED):
         check_trained(against, "analyze")
@@ -218,9 +248,10 @@ def _open(command: str, model: str, against: str, options: _DataOptions, out: Pa
     bundle = load_bundle(model)
     settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
     dataset = _open_dataset(command, settings, part, options.scenes, out)
-    subjects = open_subjects(bundle, settings, None if against == NOTHING else against)
+    subjects = open_subjects(bundle, settings, None if against == NOTHING else against, run)
+    lowered = "" if run.precision == "fp32" else f", {run.precision}"
     setup = Setup(
-        model=f"{subjects[0].name} ({model})",
+        model=f"{subjects[0].name} ({model}{lowered})",
         data=str(settings.root) if settings.name == "folder" else settings.name,
         part=options.part,
         pictures=len(dataset),

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from cascade_clip.checkpoint.locate import check_trained
-from cascade_clip.cli.options import Data, ModelArgument, PartName, Quiet, Root, Scenes, Seed
+from cascade_clip.checkpoint.options import AUTO, read_run_options
+from cascade_clip.cli.options import (
+    Data,
+    Device,
+    ModelArgument,
+    PartName,
+    Precision,
+    Quiet,
+    Root,
+    Scenes,
+    Seed,
+)
 from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
@@ -65,9 +76,12 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Result file; a report is written next to it.",
-            show_default="MODEL/metrics.json; on data it was not trained on, metrics-DATA.json",
+            show_default="MODEL/metrics.json; metrics-DATA.json on data it was not trained on, "
+            "metrics-PRECISION.json in lower precision",
         ),
     ] = None,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
@@ -76,6 +90,7 @@ def evaluate(
     """
     check_trained(model, "evaluate")
     wanted = read_part(part)
+    run = read_run_options(device, precision)
     check_data(data)
     if out is not None:
         check_result(out)
@@ -108,6 +123,7 @@ def evaluate(
             part=wanted,
             raw_clip=raw_clip,
             workers=workers,
+            run=run,
             quiet=quiet or number > 0,
         )
     if number > 0:
@@ -118,9 +134,9 @@ def evaluate(
         summary_table(found.rows, found.judgement.meaning), class_table(found.rows, classes)
     )
     if out is None and Path(model).is_dir():
-        out = Path(model) / _result_file(trained, settings)
+        out = Path(model) / _result_file(trained, settings, found.precision)
     if out is not None:
-        write_metrics(out, found.rows, recipe, part, classes)
+        write_metrics(out, found.rows, recipe, part, classes, found.precision)
         page = out.with_name(out.stem.replace("metrics", "report") + ".html")
         shown = f"{page}{replaced(page)}"
         write_run_report(page, found, run=Path(model))
@@ -207,10 +223,12 @@ def _checked_root(root: Path, name: str) -> Path:
     return root
 
 
-def _result_file(trained: DataSettings, settings: DataSettings) -> str:
-    """The data of the training has the plain name, so that no other takes its place."""
-    if settings.name != "folder":
-        return "metrics.json" if settings.name == trained.name else f"metrics-{settings.name}.json"
-    assert settings.root is not None
-    same = trained.name == "folder" and settings.root == trained.root
-    return "metrics.json" if same else f"metrics-{settings.root.resolve().name}.json"
+def _result_file(trained: DataSettings, settings: DataSettings, precision: str) -> str:
+    """The data of the training in fp32 has the plain name, so that no other takes its place."""
+    name: str = settings.name
+    same = name == trained.name
+    if settings.name == "folder":
+        assert settings.root is not None
+        name, same = settings.root.resolve().name, same and settings.root == trained.root
+    parts = ["metrics", *([] if same else [name]), *([] if precision == "fp32" else [precision])]
+    return f"{'-'.join(parts)}.json"

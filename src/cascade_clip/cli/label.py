@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.cli.batch import find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
+    Device,
     ModelOption,
+    Precision,
     Quiet,
     Threshold,
     read_choices,
@@ -44,6 +47,8 @@ def label(
     ] = "coco",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
     model: ModelOption = EMBEDDED,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     background: Background = False,
     threshold: Threshold = None,
     min_area: Annotated[
@@ -68,6 +73,7 @@ def label(
     wanted = read_choices(formats, "--format", LABEL_FORMATS)
     typed = read_classes(classes)
     placement = _read_placement(place)
+    run = read_run_options(device, precision)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
     locate_model(model)
@@ -89,7 +95,7 @@ def label(
     if model == EMBEDDED:
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
     threshold_or_not = background if threshold is None else threshold
-    task = Task(model, typed.groups, threshold_or_not, out, (MASKS,), min_area)
+    task = Task(model, typed.groups, threshold_or_not, out, (MASKS,), min_area, run)
     process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)
     with hold_folder(out, MASKS, *LABEL_FORMATS) as held:
         journal = labelling_journal(task)

@@ -58,6 +58,18 @@ Threshold = Annotated[
         min=0.0, max=1.0, help="Score below which a pixel has no class.", show_default="0.5"
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="cpu, cuda, cuda:1, mps (Apple).", show_default="cuda if there is one, else cpu"
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="fp32, bf16, int8 (on a CPU), or auto: bf16 where the device multiplies it, else fp32."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
+from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.cli.evaluate import check_result, replaced
-from cascade_clip.cli.options import ModelArgument, PartName, Quiet, Scenes
+from cascade_clip.cli.options import Device, ModelArgument, PartName, Precision, Quiet, Scenes
 from cascade_clip.data.part import read_part
 
 
@@ -27,11 +28,14 @@ def report(
             show_default="report.html in the folder MODEL, else runs/report-MODEL.html",
         ),
     ] = None,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """Write a page about a model: metrics, classes, worst and best pictures, curves, settings."""
     check_trained(model, "report")
     wanted = read_part(part)
+    run = read_run_options(device, precision)
     folder = Path(model) if Path(model).is_dir() else None
     if out is None:
         # A folder named like the embedded model would take its place.
@@ -46,7 +50,9 @@ def report(
 
     bundle = load_bundle(model)
     dataset = open_dataset(bundle.recipe.data, wanted, scenes)
-    found = measure(bundle, bundle.recipe, dataset, part=wanted, raw_clip=raw_clip, quiet=quiet)
+    found = measure(
+        bundle, bundle.recipe, dataset, part=wanted, raw_clip=raw_clip, run=run, quiet=quiet
+    )
     shown = f"{out}{replaced(out)}"
     write_run_report(out, found, folder)
     Console().print(f"written: {shown}", highlight=False, markup=False, soft_wrap=True)

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.cli.batch import Tally, find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
+    Device,
     ModelOption,
+    Precision,
     Quiet,
     Threshold,
     read_choices,
@@ -50,6 +53,8 @@ def segment(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("segmented"),
     model: ModelOption = EMBEDDED,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     save: Annotated[
         str,
         typer.Option(
@@ -79,6 +84,7 @@ def segment(
     formats = read_choices(save, "--save", SEGMENT_FORMATS)
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
+    run = read_run_options(device, precision)
     place = locate_model(model)
     files = find_files(pictures, out)
     _check_films(files, sampling)
@@ -97,12 +103,12 @@ def segment(
     console, notes = Console(), Console(stderr=True)
     threshold_or_not = background if threshold is None else threshold
     groups = None if typed is None else typed.groups
-    pipeline = Pipeline(Task(str(place), groups, threshold_or_not, out, tuple(formats)))
+    pipeline = Pipeline(Task(str(place), groups, threshold_or_not, out, tuple(formats), run=run))
     with hold_folder(out) as held:
         query = pipeline.query  # loads the model
         if model == EMBEDDED:
             notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-        settings = settings_of(place, query.typed.groups, threshold_or_not)
+        settings = settings_of(place, query.typed.groups, threshold_or_not, run.precision)
         journal = Journal(out / JOURNAL_FILE, settings, redo=overwrite)
         if replaced := journal.make_room(files):
             notes.print(replaced, highlight=False, markup=False, soft_wrap=True)

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
-from cascade_clip.cli.options import ModelOption
+from cascade_clip.checkpoint.options import AUTO, read_run_options
+from cascade_clip.cli.options import Device, ModelOption, Precision
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 
@@ -19,6 +20,8 @@ LIMITS = "Limits of one request"
 
 def serve(
     model: ModelOption = EMBEDDED,
+    device: Device = AUTO,
+    precision: Precision = "fp32",
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",
@@ -57,6 +60,7 @@ def serve(
 ) -> None:
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
+    run = read_run_options(device, precision)
     locate_model(model)
     if token is not None:
         check_token(token)
@@ -70,7 +74,7 @@ def serve(
         names = [*(allowed_host or ()), *([] if is_any(host) else [host])]
         hosts = known_hosts(bound, names)
         console.print(f"loading {model} ...")
-        from cascade_clip.export.network import fastest_device
+        from cascade_clip.export.network import device_for
         from cascade_clip.segmenter import Segmenter, ShrunkPicture
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
@@ -80,8 +84,8 @@ def serve(
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
         access = None if token is None else Access(token)
-        device = fastest_device(model)
-        segmenter = Segmenter.from_pretrained(model, device=device)
+        place = device_for(model, run.device)
+        segmenter = Segmenter.from_pretrained(model, device=place, precision=run.precision)
         service = Service(segmenter, limits, model=model)
         app = server.page_app(service, access, folder, hosts)
         warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
@@ -96,7 +100,7 @@ def serve(
                 f"name they ask for this server, e.g. --allowed-host {socket.gethostname()}"
             )
         address = url(bound) + ("" if access is None else SIGN_IN)
-        line = f"serving {service.model} on {device} at {address}  (Ctrl-C ends)"
+        line = f"serving {service.model} on {place} at {address}  (Ctrl-C ends)"
         server.run(app, bound, announce=partial(console.print, line))
 
 

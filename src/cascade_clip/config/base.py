@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,10 @@ CountOrNone = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveShare = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
+"""Of inference; `auto`: bf16 where the device multiplies it, else fp32."""
 
 
 class Settings(BaseModel):

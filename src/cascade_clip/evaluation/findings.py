@@ -15,6 +15,7 @@ from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.examples import Rows
 from cascade_clip.evaluation.methods import Method
 from cascade_clip.evaluation.transfer import Judgement
+from cascade_clip.model.fast.precision import Precision
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Findings:
     text_embeddings: Tensor
     """(C, d), in the order of the classes"""
     accuracies: Accuracies
+    """Of the model itself."""
+    precision: Precision
     """Of the model itself."""
     seconds: Mapping[str, float]
     """Time spent, by what it was spent on."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-import torch
 from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import Bundle
+from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.part import Part
@@ -19,6 +19,8 @@ from cascade_clip.evaluation.methods import Method, raw_clip_method
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.evaluation.share import Share
 from cascade_clip.evaluation.transfer import judge
+from cascade_clip.model.fast.precision import at_precision, choose_precision
+from cascade_clip.support.devices import choose_device
 from cascade_clip.support.messages import Console
 from cascade_clip.support.parallel import usable_cores
 
@@ -35,6 +37,7 @@ def measure(
     part: Part = "test",
     raw_clip: bool = False,
     workers: int | None = None,
+    run: RunOptions | None = None,
     quiet: bool = False,
 ) -> Findings:
     """Evaluates `bundle` as `recipe` says (its seen-score offset and templates) on `dataset`, the
@@ -46,14 +49,19 @@ def measure(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     Processes of one group divide the pictures among themselves, and all find the same.
 
-    Raises `UserError` for data that can't be read.
+    In lower precision, a copy of the network is measured; raw CLIP stays in fp32.
+
+    Raises `UserError` for data that can't be read, and a device or precision that is not to be had.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = run or RunOptions()
+    device = choose_device(run.device)
+    precision = choose_precision(run.precision, device)
     if workers is None:
         workers = 0 if device.type == "cpu" else min(WORKERS, usable_cores())
     share = Share.of_this_process(dataset)
     judgement = judge(dataset.classes, bundle.classes, recipe.train.setting)
-    methods = {recipe.name: Method(bundle.network, recipe, bundle.normalisation)}
+    network = at_precision(bundle.network.to(device), precision)
+    methods = {recipe.name: Method(network, recipe, bundle.normalisation)}
     if raw_clip:
         methods[RAW_CLIP] = raw_clip_method(recipe)
     changed = recipe.data.templates != bundle.recipe.data.templates
@@ -86,5 +94,6 @@ def measure(
         part=part,
         text_embeddings=text,
         accuracies=Accuracies(share.gather(accuracies[recipe.name].values)),
+        precision=precision,
         seconds=seconds,
     )

@@ -12,6 +12,7 @@ from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.io.files import write_text
+from cascade_clip.model.fast.precision import Precision
 
 
 def write_metrics(
@@ -20,6 +21,7 @@ def write_metrics(
     recipe: Recipe,
     part: str,
     classes: ClassSet,
+    precision: Precision = "fp32",
 ) -> Path:
     """Writes the metrics of several methods, on which data and classes and with what settings of
     inference; undefined values become null.
@@ -32,6 +34,7 @@ def write_metrics(
         "seen": classes.seen,
         "unseen": classes.unseen,
         "inference": recipe.inference.model_dump(mode="json"),
+        "precision": precision,
         "metrics": {name: _plain(metrics.to_dict()) for name, metrics in rows.items()},
     }
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"

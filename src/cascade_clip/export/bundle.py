@@ -13,12 +13,12 @@ from cascade_clip.checkpoint.locate import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX, is_
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
+from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.export.network import ExportedNetwork, open_exported
 from cascade_clip.export.vocabulary import FixedVocabulary
-from cascade_clip.model.fast.precision import PrecisionChoice
 from cascade_clip.support.messages import did_you_mean, notice
 
 Engine = Literal["torch", "onnxruntime"]

@@ -16,6 +16,7 @@ from cascade_clip.checkpoint.locate import ONNX_SUFFIX, is_exported
 from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json
+from cascade_clip.support.devices import choose_device
 
 Run = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
 """The graph's inputs by name and in order, to mask logits and scores (B, C, h, w)."""
@@ -70,13 +71,14 @@ def can_run(path: Path, device: torch.device) -> bool:
     return _provider_name(device) in onnxruntime.get_available_providers()
 
 
-def fastest_device(model: str | Path) -> torch.device:
-    """The GPU if there is one and what runs `model` can use it, else the CPU."""
-    if not torch.cuda.is_available():
+def device_for(model: str | Path, wanted: str = "auto") -> torch.device:
+    """The device `wanted`; `auto` is the GPU if there is one and what runs `model` can use it, else
+    the CPU. Raises `UserError` for one that isn't there."""
+    device = choose_device(wanted)
+    chosen = wanted == "auto" and device.type != "cpu"
+    if chosen and is_exported(model) and not can_run(Path(model), device):
         return torch.device("cpu")
-    if is_exported(model):
-        return torch.device("cuda" if can_run(Path(model), torch.device("cuda")) else "cpu")
-    return torch.device("cuda")
+    return device
 
 
 def open_exported(path: Path, device: torch.device) -> ExportedNetwork:

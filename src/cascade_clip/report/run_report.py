@@ -44,8 +44,9 @@ def write_run_report(path: Path, findings: Findings, run: Path | None) -> Path:
     name = next(iter(findings.rows))
     recipe = findings.method.recipe
     classes = findings.judgement.classes
+    lowered = "" if findings.precision == "fp32" else f" in {findings.precision}"
     lead = (
-        f"{name} on {len(findings.accuracies.values)} pictures of {recipe.data.name} "
+        f"{name}{lowered} on {len(findings.accuracies.values)} pictures of {recipe.data.name} "
         f"({findings.part}), {len(classes.names)} classes. {findings.judgement.meaning}."
     )
     history = read_history(run / "metrics.csv") if run and (run / "metrics.csv").is_file() else []

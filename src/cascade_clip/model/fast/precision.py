@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, has_plain_attention
 from cascade_clip.model.network import SegmentationNetwork
@@ -29,7 +30,6 @@ from cascade_clip.support.processor import (
 )
 
 Precision = Literal["fp32", "bf16", "int8"]
-PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
 
 ClipNetwork = SegmentationNetwork | TrainingFreeNetwork
 
