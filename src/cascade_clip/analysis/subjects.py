@@ -112,8 +112,11 @@ def open_subjects(
 
 def _at(subject: Subject, device: torch.device, precision: Precision) -> Subject:
     network = subject.network.to(device).eval()
-    lowered = at_precision(network, precision) if isinstance(network, SegmentationNetwork) else None
-    return replace(subject, network=lowered or network)
+    if isinstance(network, SegmentationNetwork):
+        lowered = at_precision(network, precision)
+        assert isinstance(lowered, SegmentationNetwork)
+        network = lowered
+    return replace(subject, network=network)
 
 
 def parse_blocks(text: str | None, depth: int) -> tuple[int, ...]:
