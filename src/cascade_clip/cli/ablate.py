@@ -32,21 +32,21 @@ def ablate(
     pictures: Annotated[int, typer.Option(min=1, help="Test pictures.")] = 200,
     budget: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Minutes; seeds and steps become fewer until all fits."),
+        typer.Option(min=0.1, help="Minutes; seeds and steps are reduced until the runs fit."),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Runs side by side.", show_default="all cores"),
+        typer.Option(min=1, max=1024, help="Number of runs at once.", show_default="all cores"),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where runs and results are kept.")] = Path(
-        "runs/ablations"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder of runs and results.")] = Path("runs/ablations"),
     markdown: Annotated[
         Path | None,
-        typer.Option(help="Write the tables there, too, as Markdown; plots into images/ beside."),
+        typer.Option(
+            help="Also write the tables to this Markdown file, and plots to images/ next to it."
+        ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say how long it would take, and stop.")
+        bool, typer.Option("--estimate", help="Print how long it would take, and stop.")
     ] = False,
 ) -> None:
     """Train and measure the variants of the paper's ablation tables.

@@ -12,7 +12,7 @@ import typer
 
 def recipes(
     word: Annotated[
-        str, typer.Argument(help="Only those with this in their name, e.g. voc20 or zegclip.")
+        str, typer.Argument(help="Only recipes whose name contains this, e.g. voc20 or zegclip.")
     ] = "",
 ) -> None:
     """List the recipes, with what papers report for them."""

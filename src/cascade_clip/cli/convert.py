@@ -22,7 +22,7 @@ CHECKPOINT = "What the checkpoint does not say"
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Released .pth file.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; new.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
     class_names: Annotated[
         str | None,
         typer.Option(
@@ -33,7 +33,8 @@ def convert(
     unseen: Annotated[
         str | None,
         typer.Option(
-            help="Names of the unseen classes, likewise; '' for none.", rich_help_panel=CHECKPOINT
+            help="Names of the unseen classes, in the same form; '' for none.",
+            rich_help_panel=CHECKPOINT,
         ),
     ] = None,
     setting: Annotated[
@@ -59,7 +60,7 @@ def convert(
         typer.Option(
             min=1,
             help="Attention heads of the image encoder.",
-            show_default="12 if not said",
+            show_default="12 if not stated",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
@@ -68,7 +69,7 @@ def convert(
         typer.Option(
             min=1,
             help="Attention heads of the decoders.",
-            show_default="8 if not said",
+            show_default="8 if not stated",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
@@ -77,7 +78,7 @@ def convert(
         typer.Option(
             min=1,
             help="Attention heads of the text encoder.",
-            show_default="8 if not said",
+            show_default="8 if not stated",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,

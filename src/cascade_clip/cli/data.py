@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, max=1024, help="Processes side by side.", show_default="all cores"),
+    typer.Option(min=1, max=1024, help="Number of worker processes.", show_default="all cores"),
 ]
 Prepared = Literal[
     "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
@@ -30,7 +30,7 @@ Prepared = Literal[
 ]  # fmt: skip
 """As `config.PreparedName`, which takes long to import."""
 SHOWN = 5
-"""Files of each kind that are named on screen."""
+"""Most files of each kind to list on screen."""
 
 
 def prepare(
@@ -42,11 +42,13 @@ def prepare(
             "'voc' is voc20, 'context' is context59."
         ),
     ],
-    root: Annotated[Path, typer.Argument(help="Folder with the archives of their owners.")],
+    root: Annotated[
+        Path, typer.Argument(help="Folder with the archives as downloaded from the owners.")
+    ],
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make masks and lists from the archives of a data set's owner, or what was unpacked from them.
+    """Make masks and lists from the archives of a data set's owner, packed or unpacked.
 
     They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
     """
@@ -71,17 +73,19 @@ def prepare(
 
 
 def check(
-    data: Annotated[Path, typer.Argument(help="One's own folder, or one with prepared data.")],
+    data: Annotated[Path, typer.Argument(help="Folder of your own data, or of prepared data.")],
     name: Annotated[
         Prepared | None,
         typer.Option(help="Which prepared data set."),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything there, as JSON.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the full report to this file, as JSON.")
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Problems shown on screen.")] = 20,
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Read every picture and mask of a data set; say what is wrong, and which classes it holds.
+    """Read every picture and mask of a data set; report problems and the classes it holds.
 
     Exit code 1 if anything is wrong.
     """

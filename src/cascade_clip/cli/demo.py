@@ -24,7 +24,7 @@ def demo(
         typer.Option(min=1, help="Training steps of each method.", show_default="200"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few steps and scenes: to see that everything works.")
+        bool, typer.Option("--quick", help="Few steps and scenes, to see that everything works.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

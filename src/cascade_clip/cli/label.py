@@ -52,17 +52,18 @@ def label(
     background: Background = False,
     threshold: Threshold = None,
     min_area: Annotated[
-        int, typer.Option(min=1, help="Pieces with fewer pixels are no segments.")
+        int, typer.Option(min=1, help="Drop segments with fewer pixels than this.")
     ] = 20,
     place: Annotated[
-        str, typer.Option(help="Pictures beside the labels: copy, or link to where they lie.")
+        str, typer.Option(help="Copy the pictures next to the labels, or link to them.")
     ] = "copy",
     review: Annotated[
         int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
     ] = 200,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Models at once, with --engine ray.")
+        int,
+        typer.Option(min=1, max=1024, help="Number of models that run at once, with --engine ray."),
     ] = 1,
     quiet: Quiet = False,
 ) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 SECONDS_OF_SPEED = 300.0
-"""Speed is that of so many seconds: several batches of a large model without a GPU."""
+"""Seconds over which speed is averaged: several batches of a large model without a GPU."""
 
 
 @contextmanager

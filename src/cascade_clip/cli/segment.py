@@ -64,20 +64,20 @@ def segment(
     ] = "overlay",
     background: Background = False,
     threshold: Threshold = None,
-    every: Annotated[int, typer.Option(min=1, help="Of a film, each so many-th frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Take every Nth frame of a video.")] = 1,
     fps: Annotated[
-        float | None, typer.Option(help="Of a film, so many frames a second instead.")
+        float | None, typer.Option(help="Take this many frames per second of a video instead.")
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Segment again what was segmented before; replace results of other settings.",
+            help="Segment everything again, and replace results made with other settings.",
         ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment pictures and films into classes that you name.
+    """Segment pictures and videos into classes that you name.
 
     A stopped command goes on where it was when it is repeated.
     """

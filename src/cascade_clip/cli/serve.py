@@ -23,13 +23,13 @@ def serve(
     device: Device = AUTO,
     precision: Precision = "fp32",
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine's.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 7860,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name or address by which clients ask for this server; may be repeated.",
+            help="Host name or address that clients may use for this server; may be repeated.",
             show_default="those of this machine alone, and --host",
         ),
     ] = None,
@@ -37,24 +37,28 @@ def serve(
         str | None,
         typer.Option(
             envvar="CASCADE_CLIP_TOKEN",
-            help="Lets only those in who know it.",
-            show_default="everybody is let in",
+            help="Token that clients must present.",
+            show_default="none: open to everyone",
         ),
     ] = None,
     max_mb: Annotated[
-        float, typer.Option(min=1, help="Size of the upload, MB.", rich_help_panel=LIMITS)
+        float, typer.Option(min=1, help="Largest upload, in MB.", rich_help_panel=LIMITS)
     ] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option(min=1, help="Millions of pixels.", rich_help_panel=LIMITS)
+        float, typer.Option(min=1, help="Largest picture, in megapixels.", rich_help_panel=LIMITS)
     ] = 25.0,
     max_classes: Annotated[
-        int, typer.Option(min=1, help="Class names, synonyms included.", rich_help_panel=LIMITS)
+        int,
+        typer.Option(
+            min=1, help="Most class names per request, synonyms included.", rich_help_panel=LIMITS
+        ),
     ] = 256,
     max_name_length: Annotated[
-        int, typer.Option(min=1, help="Characters of a name.", rich_help_panel=LIMITS)
+        int, typer.Option(min=1, help="Most characters per name.", rich_help_panel=LIMITS)
     ] = 100,
     queue: Annotated[
-        int, typer.Option(min=1, help="Requests inside at once.", rich_help_panel=LIMITS)
+        int,
+        typer.Option(min=1, help="Most requests in progress or waiting.", rich_help_panel=LIMITS),
     ] = 32,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds.", rich_help_panel=LIMITS)] = 60.0,
 ) -> None:
@@ -105,7 +109,7 @@ def serve(
 
 
 def _require_web() -> None:
-    """Raises `UserError` unless what the page stands on is installed, and new enough."""
+    """Raises `UserError` unless the page's dependencies are installed and new enough."""
     from importlib.metadata import PackageNotFoundError, version
 
     hint = "install it with: pip install 'cascade-clip[web]'"

@@ -27,7 +27,7 @@ def train(
         Path | None, typer.Option(help="Run folder.", show_default="runs/RECIPE-N")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, or the newest one.")
+        bool, typer.Option("--resume", help="Continue the run in --out, or the newest one.")
     ] = False,
     clip: Annotated[
         str | None,
@@ -39,12 +39,10 @@ def train(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1000, help="Train so many seeds, and report their mean and spread."
-        ),
+        typer.Option(min=1, max=1000, help="Train this many seeds; report their mean and spread."),
     ] = None,
     report: Annotated[
-        bool, typer.Option(help="Write OUT/report.html at the end, on the validation pictures.")
+        bool, typer.Option(help="At the end, write OUT/report.html on the validation pictures.")
     ] = True,
     quiet: Quiet = False,
 ) -> None:

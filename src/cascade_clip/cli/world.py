@@ -14,7 +14,7 @@ def picturebook(
     size: Annotated[
         int, typer.Option(min=1, max=4096, help="Side of the pictures in pixels.")
     ] = 96,
-    seed: Annotated[int, typer.Option(help="Number of the book.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the picture book.")] = 0,
 ) -> None:
     """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""
     import yaml
