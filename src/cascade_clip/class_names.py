@@ -16,7 +16,7 @@ MAX_CLASSES = 32_767
 """Labels are 16-bit integers."""
 
 MAX_NAME_LENGTH = 1000
-"""In characters. No text encoder takes so many, and to find that out takes seconds."""
+"""In characters. No text encoder takes this many, and finding out takes seconds."""
 
 _EXAMPLE = "e.g. 'cat, sofa|couch, wall'"
 

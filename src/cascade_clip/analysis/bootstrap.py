@@ -7,7 +7,7 @@ from torch import Tensor
 
 RESAMPLES = 2000
 MIN_DRAWN = 4
-"""Fewest pictures (or batches) whose spread is told."""
+"""Fewest pictures (or batches) whose spread is reported."""
 
 
 def draw_pictures(count: int, resamples: int = RESAMPLES) -> Tensor:

@@ -25,7 +25,7 @@ from cascade_clip.support.parallel import in_threads
 WORKERS = 4
 """Threads that read and write files."""
 READ_AHEAD, WRITE_BEHIND = 4, 2
-"""Pictures that wait in memory for the network, and for their turn to be told as done."""
+"""Pictures that wait in memory for the network, and for their turn to be reported."""
 
 
 @dataclass(frozen=True)

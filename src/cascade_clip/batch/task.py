@@ -21,7 +21,7 @@ class Task:
     formats: tuple[str, ...]
     """Results of each picture: of those in `result_files`, and `coco`."""
     min_area: int | None = None
-    """Segments are connected pieces of so many pixels or more; None: whole classes, and only where
-    `coco` asks for them."""
+    """Segments are connected pieces of at least this many pixels; None: whole classes, and only
+    where `coco` asks for them."""
     run: RunOptions = field(default_factory=RunOptions)
     """How the model is run."""

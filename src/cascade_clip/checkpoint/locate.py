@@ -1,6 +1,6 @@
 """Where models lie: folders, runs, the package itself, exported files, the Hugging Face hub.
 
-Imports nothing heavy, so that a mistyped model is told at once.
+Imports nothing heavy, so that a mistyped model is reported at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cascade_clip.support.messages import nearest
 EMBEDDED = "picturebook"
 ONNX_SUFFIX, TORCH_EXPORT_SUFFIX = ".onnx", ".pt2"
 RUNS = Path("runs")
-"""Where runs lie unless somebody says otherwise."""
+"""Where runs lie by default."""
 MOST_LISTED = 1000
 """Entries of a folder that are looked at for a model which may have been meant."""
 

@@ -19,7 +19,7 @@ from cascade_clip.model.fast.blocks import has_quick_gelu
 def store_clip(folder: Path, clip: FrozenClip) -> None:
     """Writes `clip` in open_clip's folder layout, as `load_clip_folder` reads it.
 
-    Raises `UserError` for CLIPs with parts that the layout can't tell, `OSError` if the folder
+    Raises `UserError` for CLIPs with parts that the layout can't describe, `OSError` if the folder
     can't be written.
     """
     preprocess = {"mean": list(clip.mean), "std": list(clip.std)}
@@ -36,7 +36,7 @@ def store_clip(folder: Path, clip: FrozenClip) -> None:
 def describe_clip(model: Any) -> dict[str, Any]:
     """open_clip's `model_cfg` of its `CLIP`; plain values.
 
-    Raises `UserError` for CLIPs with parts that this description can't tell.
+    Raises `UserError` for CLIPs with parts that this layout can't describe.
     """
     if not all(hasattr(model, name) for name in ("transformer", "token_embedding", "ln_final")):
         raise UserError("only CLIPs with OpenAI's form of text encoder can be stored with a model")

@@ -129,7 +129,7 @@ def localization(
     precision: Precision = "fp32",
     quiet: Quiet = False,
 ) -> None:
-    """How well each block's patches tell an object from its surroundings."""
+    """How well each block's patches separate an object from its surroundings."""
     run = read_run_options(device, precision)
     options = _DataOptions(data, root, scenes, seed, part)
     task = _open("localization", model, against, options, run, out)

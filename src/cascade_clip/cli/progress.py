@@ -15,7 +15,7 @@ SECONDS_OF_SPEED = 300.0
 
 @contextmanager
 def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Shows a bar on standard error; gives the function that is told how many pictures are done."""
+    """Shows a bar on standard error; yields the function that takes how many pictures are done."""
     with progress_with_rate(quiet, SECONDS_OF_SPEED) as progress:
         task = progress.add_task(what, total=total, rate="")
         progress.advance(task, 0)  # so that the time of the first batch counts

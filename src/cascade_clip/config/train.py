@@ -76,7 +76,7 @@ class TrainSettings(Settings):
     validation_pictures: Count = 100
     """Pictures of the validation part that are looked at each time."""
     sample_pictures: CountOrNone = 4
-    """Of these, so many are drawn with truth and prediction each time; 0 draws none."""
+    """How many of these are drawn each time, with truth and prediction; 0 draws none."""
     sanity: bool = True
     """Checks data, classes and leaks before the first step."""
     wandb: str | None = None

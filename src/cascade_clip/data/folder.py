@@ -49,7 +49,7 @@ class FolderDataset(PairDataset):
     - masks are palette or grey PNGs named like their picture; 0 is the first class, 255 is ignored,
       254 means unlabelled (in the transductive setting such pixels take pseudo-labels);
     - `train.txt` and `val.txt` (in VOC's layout under `ImageSets/Segmentation`), optional, list
-      picture names without ending. Without them one picture in ten, told by its name, is held out;
+      picture names without ending. Without them one picture in ten, chosen by name, is held out;
     - `calibration.txt`, optional beside these two, lists the pictures of the part `calibration`.
 
     `test` is the pictures of `val.txt`, or those held out, as `val` is.

@@ -1,7 +1,7 @@
 """What a label says that is no class.
 
 Labels are integers 0..C-1. Two other values differ in meaning: `UNLABELLED` pixels belong to some
-class that nobody has named yet; `IGNORE` pixels (void, padding, excluded background) are never
+class that has not been named yet; `IGNORE` pixels (void, padding, excluded background) are never
 learned from. As both fit in a byte, a data set has at most `UNLABELLED` classes.
 """
 

@@ -1,4 +1,4 @@
-"""The parts of a data set. Imports nothing heavy, so that a mistyped one is told at once."""
+"""The parts of a data set. Imports nothing heavy, so that mistyped ones are reported at once."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def measure_method(
     workers: int = 0,
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> MethodResult:
-    """One method over all pictures of `dataset`; `advance` is told how many are done."""
+    """One method over all pictures of `dataset`; `advance` takes how many are done."""
     bundle, classes = bundle_of(clip, recipe), dataset.classes
     network = bundle.network.to(device)
     predictor = Predictor(network, recipe.inference, bundle.normalisation, device)

@@ -57,7 +57,7 @@ def read_picture(picture: Picture, *, max_pixels: int = MAX_PIXELS) -> RGBArray:
     transparent parts lie on white; grey, palette, CMYK, 16-bit and 1-bit pictures become RGB.
 
     Raises `UserError` naming the file for anything that is no readable picture, or has more than
-    `max_pixels` pixels (told from its header, before anything is unpacked).
+    `max_pixels` pixels (read from its header, before decoding).
     """
     if isinstance(picture, Image.Image):
         _check_size(picture.width, picture.height, "the picture", max_pixels)
@@ -80,7 +80,7 @@ def read_picture_bytes(
 ) -> RGBArray:
     """The picture in the bytes of a file, as `read_picture` reads files; `name` is for messages.
 
-    Meant for bytes from strangers: formats with a suffix among `picture_files.PICTURE_SUFFIXES`
+    For untrusted bytes: formats with a suffix among `picture_files.PICTURE_SUFFIXES`
     only.
     """
     if not data:
@@ -112,7 +112,7 @@ def open_picture(
     picture, too large or damaged.
     """
     with _decoding(name, max_pixels), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the size is judged here, other notes help nobody
+        warnings.simplefilter("ignore")  # the size is checked here; other warnings are useless
         try:
             image = Image.open(source, formats=formats)
         except UnidentifiedImageError as error:

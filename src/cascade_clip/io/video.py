@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a film: each `every`-th, or where `fps` is given so many to a second."""
+    """Which frames of a video: every `every`-th, or `fps` per second where that is given."""
 
     every: int = 1
     fps: float | None = None

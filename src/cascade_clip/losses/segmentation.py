@@ -86,7 +86,7 @@ class SegmentationLoss(nn.Module):
 
 
 def normaliser(pairs: Tensor, parts: int = 1) -> Tensor:
-    """n for each of `parts` equal parts of a step with so many (image, present class) pairs here.
+    """n for each of `parts` equal parts of a step with this many (image, present class) pairs.
 
     Pairs are counted over the whole step and all processes, as in the released code: n is their
     mean over processes, at least 1, and a part has its share of it. So the mean over the parts is

@@ -1,4 +1,4 @@
-"""What the image encoder can't work with, told before it is tried."""
+"""Checks of what networks are given, before they try to work with it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def check_image(image: Tensor, patch_size: tuple[int, int]) -> None:
                 f"image {side} {length} is not a multiple of the patch size {patch}; the nearest "
                 f"that works: {near}"
             )
+
+
+def check_text(text_embeddings: Tensor, embed_dim: int) -> None:
+    """Raises `UserError` unless `text_embeddings` are (C, d) or (C, K, d) of that width d."""
+    if text_embeddings.ndim not in (2, 3) or text_embeddings.shape[-1] != embed_dim:
+        raise UserError(
+            f"text embeddings must be (classes, {embed_dim}) or (classes, prompts, "
+            f"{embed_dim}) for this CLIP, got {tuple(text_embeddings.shape)}; encode the class "
+            "names with the same CLIP"
+        )
 
 
 def check_form(visual: Any) -> None:

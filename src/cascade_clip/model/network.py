@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.checks import check_text
 from cascade_clip.model.encoder import ImageEncoder
 from cascade_clip.model.heads import build_head
 from cascade_clip.model.output import Output
@@ -86,11 +87,5 @@ class SegmentationNetwork(nn.Module):
 
     def _prompts_of(self, text_embeddings: Tensor) -> Tensor:
         """Text embeddings (C, d) or (C, K, d) to (C, K, d)."""
-        embed_dim = self.encoder.embed_dim
-        if text_embeddings.ndim not in (2, 3) or text_embeddings.shape[-1] != embed_dim:
-            raise UserError(
-                f"text embeddings must be (classes, {embed_dim}) or (classes, prompts, "
-                f"{embed_dim}) for this CLIP, got {tuple(text_embeddings.shape)}; encode the class "
-                "names with the same CLIP"
-            )
+        check_text(text_embeddings, self.encoder.embed_dim)
         return text_embeddings if text_embeddings.ndim == 3 else text_embeddings[:, None]

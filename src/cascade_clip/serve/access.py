@@ -33,11 +33,11 @@ class Access:
     def __init__(self, token: str) -> None:
         check_token(token)
         self._token = token.encode()
-        # Kept by browsers in the token's place: it opens this server, but doesn't tell the token.
+        # Kept by browsers in the token's place: it opens this server, but doesn't reveal the token.
         self.cookie = hmac.new(self._token, COOKIE.encode(), hashlib.sha256).hexdigest()
 
     def knows(self, token: str) -> bool:
-        """Whether this is the token, in a time that doesn't tell how much of it is right."""
+        """Whether this is the token, compared in constant time."""
         return hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
 
     def allows(self, headers: Headers) -> bool:
@@ -50,7 +50,7 @@ class Access:
 
 
 class TokenGuard:
-    """ASGI middleware that lets nobody in without the token, except to `OPEN_PATHS`.
+    """ASGI middleware that requires the token for all paths but `OPEN_PATHS`.
 
     Programs get 401 as JSON, browsers the sign-in page.
     """

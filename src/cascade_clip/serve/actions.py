@@ -50,7 +50,7 @@ class PageActions:
     ) -> list[Any]:
         """What is shown; masks, class table, both downloads, names for the score map.
 
-        `picture` is gradio's description of an uploaded file; like the rest, a stranger's word.
+        `picture` is gradio's description of an uploaded file; like the rest, untrusted.
         """
         with _as_messages():
             async with self.service.request(_SOURCE):

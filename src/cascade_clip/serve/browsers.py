@@ -1,4 +1,4 @@
-"""What keeps pages of strangers from using a visitor's browser against this server."""
+"""Protection against cross-site requests and DNS rebinding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of gradio's own routes the page needs, and what may come in through them."""
+"""Which of gradio's own routes the page needs, and what they accept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DROPPED_HEADERS = (b"origin", b"x-forwarded-host", b"x-gradio-")
 
 
 class PageGate:
-    """ASGI middleware around gradio that is shut except for what the page asks for.
+    """ASGI middleware around gradio that blocks all requests but those of the page.
 
     Every file named in a click must be a plain one of `files`; of what is said about it, the path
     alone passes.
@@ -51,7 +51,7 @@ class PageGate:
         await self.app(_bare(scope), receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
-        """The body again, as what was understood of it: nobody after this reads it differently."""
+        """The body, serialised again from what was parsed: gradio can't read it differently."""
         data, most = bytearray(), self.files.limits.click_bytes
         try:
             async for piece in Request(scope, receive).stream():

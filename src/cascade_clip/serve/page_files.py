@@ -1,4 +1,4 @@
-"""The files of the page: what browsers may send, how much of it is kept, and what they get back."""
+"""Files of the page: uploads, how much of them is kept, and downloads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cascade_clip.serve.temporary import plain_file, sweep
 UPLOADS = "uploads"
 _PRIVATE = {"Cache-Control": "private"}
 _OWNERS_BITS = {4: 32, 6: 64}
-"""Of an address, by IP version, those that tell its owner: who has one of IPv6 has 2^64."""
+"""Leading bits of an address that identify its owner, by IP version: an IPv6 host has 2^64."""
 
 
 class PageFiles:

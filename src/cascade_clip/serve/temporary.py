@@ -46,10 +46,10 @@ def page_folder() -> Iterator[Path]:
 
 
 def plain_file(folder: Path, name: object) -> Path | None:
-    """The file below `folder` (a resolved path) that `name`, a stranger's word, leads to.
+    """The file below `folder` (a resolved path) that the untrusted `name` leads to.
 
-    None for whatever is no text, lies elsewhere or is not a plain file (folders, devices, pipes).
-    Nothing outside the folder is touched to tell.
+    None for anything that is no text, lies elsewhere or is not a plain file (folders, devices,
+    pipes). Nothing outside the folder is touched to find out.
     """
     if not isinstance(name, str):
         return None

@@ -129,7 +129,7 @@ class _Answer:
 
 
 async def _discard(receive: Receive, most: int) -> None:
-    """Reads some of a body that nobody wants: a connection closed in the middle of an upload would
+    """Reads some of a refused body: a connection closed in the middle of an upload would
     be reset, and the client might never see the answer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_SECONDS_TO_DISCARD):

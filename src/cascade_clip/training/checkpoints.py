@@ -43,7 +43,7 @@ class CheckpointFile(TorchCheckpointIO):
 
 
 class Checkpoints(Callback):
-    """Writes `last.ckpt` every so many steps and when SIGINT or SIGTERM asks to stop.
+    """Writes `last.ckpt` every few steps and when SIGINT or SIGTERM asks to stop.
 
     A checkpoint takes its name only when it is complete, and the one before stays as
     `previous.ckpt`. A second SIGINT doesn't wait for the step. What happens here, happens to all

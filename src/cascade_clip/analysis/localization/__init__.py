@@ -1,1 +1,1 @@
-"""`analyze localization`: how well the patches of each block tell objects apart."""
+"""`analyze localization`: how well the patches of each block separate objects."""

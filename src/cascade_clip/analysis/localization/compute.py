@@ -1,4 +1,4 @@
-"""How well the patches of each block tell an object from its surroundings.
+"""How well the patches of each block separate an object from its surroundings.
 
 The paper (Cascade-CLIP, arXiv 2406.00670, Figs. 1 and 6) shows maps of the cosine similarity
 between one patch and all others, block by block. Here such maps are measured against the truth.

@@ -31,7 +31,7 @@ def score_maps(maps: Tensor, masks: Tensor, counted: Tensor) -> MapScores:
     """Scores of similarity maps (O, h, w) on the patch grid, upsampled bilinearly to the picture.
 
     `masks` and `counted` (O, H, W) bool are the object and the labelled pixels; every mask has
-    pixels. Similarities are told apart in `LEVELS` steps between the lowest and highest of a map.
+    pixels. Similarities are quantised to `LEVELS` steps between the lowest and highest of a map.
     """
     levels = _quantised(_upsampled(maps, masks), counted)  # (O, H, W)
     hits, misses = _reached(levels, masks, counted)

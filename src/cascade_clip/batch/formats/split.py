@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 HELD_OUT = 10
-"""One picture in so many is for validation."""
+"""One picture in this many is for validation."""
 
 
 def split_by_name(names: Sequence[str]) -> tuple[list[str], list[str]]:

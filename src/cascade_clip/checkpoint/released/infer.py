@@ -164,7 +164,7 @@ def _normalisation(config: Config) -> Config:
 
 
 def templates(config: Config, overrides: Overrides) -> Templates:
-    """Prompt templates, told by the file of text embeddings: `..._single.npy`, `..._multi.npy`."""
+    """Prompt templates, by the file of text embeddings: `..._single.npy`, `..._multi.npy`."""
     file = PurePosixPath(str(section(config, "model").get("load_text_embedding", "")))
     return overrides.templates or ("many" if file.stem.endswith("multi") else "single")
 

@@ -59,7 +59,7 @@ def check(writer: MaskWriter, entry: Entry) -> MaskResult:
 def make(writer: MaskWriter, entry: Entry) -> MaskResult:
     """Writes the mask and reads it back; one that isn't sound does not stay.
 
-    Raises `UserError` if the mask can't be written; all else is told in the outcome.
+    Raises `UserError` if the mask can't be written; everything else is part of the outcome.
     """
     try:
         labels = _labels(entry, writer.table)

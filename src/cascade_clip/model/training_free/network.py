@@ -12,7 +12,7 @@ from cascade_clip.config.training_free import (
     ScClipSettings,
     TrainingFreeSettings,
 )
-from cascade_clip.errors import UserError
+from cascade_clip.model.checks import check_text
 from cascade_clip.model.training_free.gem import gem_features
 from cascade_clip.model.training_free.last_block import last_block_features
 from cascade_clip.model.training_free.sc_clip import sc_clip_features
@@ -53,13 +53,7 @@ class TrainingFreeNetwork(nn.Module):
 
         Raises `UserError` for other image sizes, and text embeddings of another width.
         """
-        embed_dim = self.encoder.embed_dim
-        if text_embeddings.ndim not in (2, 3) or text_embeddings.shape[-1] != embed_dim:
-            raise UserError(
-                f"text embeddings must be (classes, {embed_dim}) or (classes, prompts, "
-                f"{embed_dim}) for this CLIP, got {tuple(text_embeddings.shape)}; encode the class "
-                "names with the same CLIP"
-            )
+        check_text(text_embeddings, self.encoder.embed_dim)
         features, grid = self.features(image)  # (B, N, d)
         texts = text_embeddings.flatten(0, -2).to(features.dtype)  # (C * K, d)
         cosines = texts @ features.mT  # (B, C * K, N)
