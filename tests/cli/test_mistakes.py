@@ -22,8 +22,6 @@ MISTAKES = {
     "evaluate picturebook --out file/metrics.json": "file is a file, not a folder",
     "evaluate picturebook --out folder": "folder is a folder; give the name of a file",
     "evaluate m.onnx": "m.onnx is an exported file; evaluate needs the model it came from",
-    "report m.onnx": "report needs the model it came from",
-    "report picturebook --part tset": "did you mean 'test'?",
     "analyze cka m.onnx": "analyze needs the model it came from",
     "analyze stages picturebook --against picturebok": "did you mean 'picturebook'?",
     "analyze stages picturebook --part tset": "did you mean 'test'?",
@@ -41,7 +39,6 @@ MISTAKES = {
     "label a.png --classes cat --device cuda:x": "got 'cuda:x'; did you mean 'cuda'?",
     "serve --precision fp16": "--precision is auto, fp32, bf16, int8; got 'fp16'",
     "evaluate picturebook --precision int8 --device cuda:1": "int8 runs on CPUs only",
-    "report picturebook --precision in8": "did you mean 'int8'?",
     "analyze cka picturebook --device tpu": "--device is",
 }
 PROGRAM = """

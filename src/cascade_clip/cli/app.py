@@ -26,7 +26,7 @@ class Listed(NamedTuple):
 USE, DATA, TRAINING, RESEARCH = "Use a model", "Data", "Train and ship", "Research"
 
 COMMANDS = {
-    "segment": Listed(USE, "segment", "Segment pictures and films into classes that you name."),
+    "segment": Listed(USE, "segment", "Segment pictures and videos into classes that you name."),
     "label": Listed(USE, "label", "Label a data set in the formats of annotation tools."),
     "serve": Listed(USE, "serve", "Serve a web page and a REST interface."),
     "demo": Listed(USE, "demo", "Train, evaluate and segment in a drawn world; write a report."),
@@ -34,8 +34,7 @@ COMMANDS = {
     "check": Listed(DATA, "data", "Say what is wrong with a data set, and what it holds."),
     "picturebook": Listed(DATA, "world", "Draw scenes with masks into a folder."),
     "train": Listed(TRAINING, "train", "Train a model as a recipe says."),
-    "evaluate": Listed(TRAINING, "evaluate", "Measure a model on a data set."),
-    "report": Listed(TRAINING, "report", "Write a page about a model."),
+    "evaluate": Listed(TRAINING, "evaluate", "Measure a model; write a page about it."),
     "export": Listed(TRAINING, "export", "Write a model as ONNX or torch.export file."),
     "convert": Listed(TRAINING, "convert", "Convert released checkpoints."),
     "recipes": Listed(RESEARCH, "about", "List the recipes, with what papers report for them."),
