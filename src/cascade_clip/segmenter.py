@@ -112,6 +112,7 @@ class Segmenter:
         model: str | Path = EMBEDDED,
         *,
         revision: str | None = None,
+        pretrained: str | None = None,
         engine: Engine | None = None,
         device: str | torch.device = "cpu",
         max_windows: int = MAX_WINDOWS,
@@ -126,6 +127,8 @@ class Segmenter:
                 file of `cascade-clip export`. (torch.export unpickles .pt2 files: open only those
                 from people you trust.)
             revision: branch, tag or commit of a model on the hub.
+            pretrained: where the weights of its CLIP lie now: a file, a folder in open_clip's
+                layout, or a tag; None: where they lay in training.
             engine: "onnxruntime" for .onnx files, "torch" for all others; None: what fits.
             device, max_windows, precision: see the class; exported files have their precision.
 
@@ -141,7 +144,14 @@ class Segmenter:
             choose_precision(precision, place)
         wants_compile(compile, place)
         check_max_windows(max_windows)
-        bundle = load_any(Path(model), place, revision=revision, engine=engine, precision=precision)
+        bundle = load_any(
+            Path(model),
+            place,
+            revision=revision,
+            pretrained=pretrained,
+            engine=engine,
+            precision=precision,
+        )
         return cls(
             bundle.network,
             bundle.clip,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,12 +22,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cascade_clip.checkpoint.clip_files import (
+    clip_path,
+    find_again,
+    given_clip,
+    standing_on,
+    with_absolute_clip,
+)
 from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.stored_clip import store_clip
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.text import TEMPLATES
-from cascade_clip.clip.weights import fingerprint
+from cascade_clip.clip.weights import activation_name, fingerprint
 from cascade_clip.config import ClipSettings, Normalisation, Recipe, Settings
 from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
@@ -34,6 +42,7 @@ from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import sync, sync_folder, unfinished_name
+from cascade_clip.model.fast.blocks import has_quick_gelu
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
 from cascade_clip.support.plain_values import named, read_json
@@ -57,6 +66,11 @@ class ModelConfig(Settings):
     """SHA-256 of the CLIP that the model was trained on; None: not checked."""
     trunk: Literal["clip"] | None = None
     """Folder within the model's that holds the CLIP itself; None if it isn't stored."""
+    clip_beside: str | None = None
+    """Path from the model's folder to its CLIP, where that is a file or folder; besides the whole
+    path in the recipe, for both moved together."""
+    quick_gelu: bool | None = None
+    """The activation of that CLIP, which its fingerprint doesn't see; None: not checked."""
     metrics: dict[str, float | None] = Field(default_factory=dict)
 
 
@@ -109,9 +123,9 @@ def save_model(
     # Training may have changed the CLIP itself (model.encoder.tuning): a stored one goes by the
     # weights that it has now.
     identity = fingerprint(clip.model.state_dict()) if full else clip.fingerprint
-    config = describe_model(
-        recipe, classes, TEMPLATES[recipe.data.templates], identity, metrics, full=full
-    )
+    templates = TEMPLATES[recipe.data.templates]
+    config = describe_model(recipe, classes, templates, clip, folder, metrics, full=full)
+    config = config.model_copy(update={"clip_fingerprint": identity})
     if folder.is_file() or (
         folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir())
     ):
@@ -138,21 +152,27 @@ def describe_model(
     recipe: Recipe,
     classes: ClassSet | None,
     templates: tuple[str, ...],
-    clip_fingerprint: str | None,
+    clip: FrozenClip,
+    folder: Path,
     metrics: Mapping[str, float | None] | None = None,
     *,
     full: bool = False,
 ) -> ModelConfig:
-    """What a model's files say about it; metrics that are not finite become None."""
+    """What a model's files in `folder` say about it; metrics that are not finite become None."""
     if full:
         recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{CLIP_FOLDER}"))
+    else:
+        recipe = with_absolute_clip(recipe)
+    path = None if full else clip_path(recipe.model.clip)
     return ModelConfig(
         recipe=recipe.model_dump(mode="json"),
         classes=() if classes is None else classes.names,
         unseen=() if classes is None else classes.unseen,
         prompts=() if classes is None else classes.in_prompts,
         templates=templates,
-        clip_fingerprint=clip_fingerprint,
+        clip_fingerprint=clip.fingerprint,
+        clip_beside=None if path is None else os.path.relpath(path, folder),
+        quick_gelu=has_quick_gelu(clip.model.visual.transformer.resblocks[0]),
         trunk=CLIP_FOLDER if full else None,
         metrics={
             k: v if v is not None and math.isfinite(v) else None for k, v in (metrics or {}).items()
@@ -165,11 +185,14 @@ def load_model(folder: str | Path) -> SegmentationNetwork:
     return load_bundle(folder).network
 
 
-def load_bundle(folder: str | Path, revision: str | None = None) -> Bundle:
+def load_bundle(
+    folder: str | Path, revision: str | None = None, *, pretrained: str | None = None
+) -> Bundle:
     """The model of a folder with its CLIP, recipe and classes, in evaluation mode.
 
     `folder` may also be a run folder, `picturebook` for the model within the package, or
     `organisation/model` on the Hugging Face hub, at a `revision` (branch, tag or commit) of it.
+    `pretrained` says where the weights of its CLIP lie now; None: where they lay in training.
 
     Raises `UserError` if files are missing, damaged, of another format version or of another model,
     if weights are not finite, or if the CLIP has other weights than the one trained on.
@@ -179,9 +202,7 @@ def load_bundle(folder: str | Path, revision: str | None = None) -> Bundle:
     recipe = parse_recipe(config.recipe)
     classes = ClassSet(config.classes, config.unseen, config.prompts)
     adapter = _read_weights(folder / WEIGHTS_FILE)
-    if config.trunk is not None:
-        recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{folder / config.trunk}"))
-    clip = load_clip_checked(recipe, config.clip_fingerprint)
+    recipe, clip = load_trained_clip(config, recipe, folder, pretrained)
     network = SegmentationNetwork(clip.visual, recipe.model)
     try:
         network.load_adapter_state_dict(adapter)
@@ -269,10 +290,29 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def standing_on(recipe: Recipe, clip: ClipSettings) -> Recipe:
-    """The recipe with another CLIP."""
-    model = recipe.model.model_copy(update={"clip": clip})
-    return recipe.model_copy(update={"model": model})
+def load_trained_clip(
+    config: ModelConfig, recipe: Recipe, folder: Path, pretrained: str | None
+) -> tuple[Recipe, FrozenClip]:
+    """The CLIP of a model in `folder`, and its recipe with the place where that was found.
+
+    Raises `UserError` if it can't be found, or is another one than the model was trained on.
+    """
+    settings = recipe.model.clip
+    if pretrained is not None:
+        settings = given_clip(settings, pretrained, config.quick_gelu)
+    elif config.trunk is not None:
+        settings = ClipSettings(model=f"{LOCAL_DIR}{folder / config.trunk}")
+    else:
+        settings = find_again(settings, folder, config.clip_beside)
+    recipe = standing_on(recipe, settings)
+    clip = load_clip_checked(recipe, config.clip_fingerprint)
+    quick_gelu = has_quick_gelu(clip.model.visual.transformer.resblocks[0])
+    if config.quick_gelu not in (None, quick_gelu):
+        raise UserError(
+            f"the model was trained on a CLIP with {activation_name(not quick_gelu)}, but "
+            f"'{clip.name}' has {activation_name(quick_gelu)}; give the CLIP it was trained on"
+        )
+    return recipe, clip
 
 
 def load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
@@ -285,6 +325,7 @@ def load_clip_checked(recipe: Recipe, expected: str | None) -> FrozenClip:
     if expected not in (None, found):
         raise UserError(
             f"the model was trained on another CLIP: '{clip.name}' has the fingerprint "
-            f"{found[:12]}, expected {expected[:12]}; give the CLIP it was trained on"
+            f"{found[:12]}, expected {expected[:12]}; give the CLIP it was trained on with "
+            "--pretrained FILE"
         )
     return clip

@@ -41,9 +41,14 @@ def parse_clip(source: str) -> ClipSettings:
     name, colon, file = source.partition(":")
     if colon and name and file:
         return ClipSettings(model=name, pretrained=str(_existing(Path(file).expanduser())))
-    if path.suffix in _WEIGHTS_ENDINGS or path.is_absolute() or source.startswith("."):
+    if is_weights_name(path) or path.is_absolute() or source.startswith("."):
         _existing(path)
     return _published(source)
+
+
+def is_weights_name(path: Path) -> bool:
+    """Whether a file is called as weights are."""
+    return path.suffix in _WEIGHTS_ENDINGS
 
 
 def _existing(path: Path) -> Path:

@@ -98,9 +98,9 @@ def choose_activation(
     by_name = bool(architecture.get("quick_gelu", False))
     if known is not None and wanted not in (None, known):
         raise UserError(
-            f"'{settings.pretrained}' was trained with {_activation(known)}, but "
-            f"model.clip.quick_gelu={str(wanted).lower()} asks for {_activation(not known)}; leave "
-            "the setting out"
+            f"'{settings.pretrained}' was trained with {activation_name(known)}, but "
+            f"model.clip.quick_gelu={str(wanted).lower()} asks for {activation_name(not known)}; "
+            "leave the setting out"
         )
     chosen = known if known is not None else wanted
     if by_name and chosen is False:
@@ -117,7 +117,8 @@ def choose_activation(
     return by_name if chosen is None else chosen
 
 
-def _activation(quick_gelu: bool) -> str:
+def activation_name(quick_gelu: bool) -> str:
+    """What an activation is called in messages."""
     return "QuickGELU" if quick_gelu else "GELU"
 
 

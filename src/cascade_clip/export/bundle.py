@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_clip_checked
+from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_trained_clip
 from cascade_clip.checkpoint.locate import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX, is_exported
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
@@ -43,6 +43,7 @@ def load_any(
     device: torch.device,
     *,
     revision: str | None = None,
+    pretrained: str | None = None,
     engine: Engine | None = None,
     precision: PrecisionChoice = "fp32",
 ) -> Bundle | ExportedBundle:
@@ -56,16 +57,19 @@ def load_any(
             f"write one with: cascade-clip export MODEL --out model{ONNX_SUFFIX}"
         )
     if not is_exported(model):
-        return load_bundle(model, revision)
+        return load_bundle(model, revision, pretrained=pretrained)
     if precision not in ("fp32", "auto"):
         raise UserError(f"{model} has the precision of its export; --precision can't change it")
-    return load_exported(model, device)
+    return load_exported(model, device, pretrained)
 
 
-def load_exported(path: Path, device: torch.device) -> ExportedBundle:
+def load_exported(
+    path: Path, device: torch.device, pretrained: str | None = None
+) -> ExportedBundle:
     """The model in an .onnx or .pt2 file; what runs it computes on `device`.
 
-    With free classes, the CLIP that the model stands on is loaded for its text encoder.
+    With free classes, the CLIP that the model stands on is loaded for its text encoder, from
+    `pretrained` if that is given.
 
     Raises `UserError` as `open_exported`, and if that CLIP is missing or another one.
     """
@@ -76,7 +80,7 @@ def load_exported(path: Path, device: torch.device) -> ExportedBundle:
     recipe = parse_recipe(model.recipe)
     clip: FrozenClip | FixedVocabulary
     if exported.classes is None:
-        clip = load_clip_checked(recipe, model.clip_fingerprint)
+        recipe, clip = load_trained_clip(model, recipe, path.parent, pretrained)
     else:
         clip = FixedVocabulary(
             name=recipe.model.clip.model,

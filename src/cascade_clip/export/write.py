@@ -56,7 +56,7 @@ def export_model(
     check_ending(out, format)
     if format == "onnx":
         _require_onnx()
-    config, query = _describe(bundle, classes, precision)
+    config, query = _describe(bundle, classes, precision, out.parent)
     graph = _graph(bundle, config, query)
     program = _trace(graph, config, query)
     write = _write_onnx if format == "onnx" else _write_torch_export
@@ -71,7 +71,10 @@ def export_model(
 
 
 def _describe(
-    bundle: Bundle | TrainingFreeBundle, classes: TypedClasses | None, precision: ExportPrecision
+    bundle: Bundle | TrainingFreeBundle,
+    classes: TypedClasses | None,
+    precision: ExportPrecision,
+    folder: Path,
 ) -> tuple[ExportedConfig, Query]:
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
     trained = bundle.classes
@@ -92,7 +95,7 @@ def _describe(
         classes=None if classes is None else classes.groups,
         offsets=None if classes is None else tuple(query.offsets.tolist()),
         model=describe_model(
-            bundle.recipe, bundle.classes, bundle.templates, bundle.clip.fingerprint, bundle.metrics
+            bundle.recipe, bundle.classes, bundle.templates, bundle.clip, folder, bundle.metrics
         ),
     )
     return config, query

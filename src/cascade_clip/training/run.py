@@ -14,12 +14,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from cascade_clip.checkpoint.clip_files import standing_on
 from cascade_clip.checkpoint.folder import (
     Bundle,
     load_bundle,
     load_clip_checked,
     save_model,
-    standing_on,
 )
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.text import TEMPLATES

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from cascade_clip.checkpoint.clip_files import with_absolute_clip
 from cascade_clip.config import ClipSettings, Recipe
 from cascade_clip.config.recipes import dump_recipe, flatten, load_recipe
 from cascade_clip.errors import UserError
@@ -80,8 +81,9 @@ def find_start(out: Path, resume: bool, weights: Collection[str]) -> Start:
 
 def describe_run(recipe: Recipe, out: Path) -> None:
     """Writes all settings to `recipe.yaml`, versions and hardware to `versions.json`."""
+    settings = dump_recipe(with_absolute_clip(recipe))  # for a resumed run in another folder
     write_text(out / "versions.json", json.dumps(describe_environment(), indent=2) + "\n")
-    write_text(out / RECIPE_FILE, yaml.safe_dump(dump_recipe(recipe), sort_keys=False))
+    write_text(out / RECIPE_FILE, yaml.safe_dump(settings, sort_keys=False))
 
 
 def check_same_recipe(recipe: Recipe, out: Path) -> None:
@@ -103,7 +105,7 @@ def decisive_settings(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide a run's weights, given its pictures; nested ones as `train.lr`.
 
     A model to start from decides the CLIP."""
-    settings = flatten(dump_recipe(recipe))
+    settings = flatten(dump_recipe(with_absolute_clip(recipe)))
     free = _FREE_TO_CHANGE if recipe.train.start_from is None else (*_FREE_TO_CHANGE, *_CLIP)
     return {key: value for key, value in settings.items() if key not in free}
 
