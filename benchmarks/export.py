@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
 def random_vit() -> Bundle:
     """Cascade-CLIP for VOC on a ViT-B/16, all weights random from a fixed seed."""
     torch.manual_seed(0)
-    recipe = load_recipe("voc20-inductive")
+    recipe = load_recipe("cascade-clip/voc20/inductive")
     vision = {"layers": 12, "width": 768, "head_width": 64, "patch_size": 16, "image_size": 224}
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
     model = build_clip(512, vision, text, quick_gelu=True)

@@ -42,9 +42,9 @@ from cascade_clip.picturebook import STUFF, THINGS
 from cascade_clip.training.run import train
 
 METHODS = {
-    "cascade": "picturebook-inductive",
-    "single": "picturebook-single",
-    "fusion": "picturebook-fusion",
+    "cascade": "cascade-clip/picturebook/inductive",
+    "single": "zegclip/picturebook/inductive",
+    "fusion": "fusion/picturebook/inductive",
 }
 OFFSETS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 

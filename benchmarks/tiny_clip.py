@@ -47,7 +47,9 @@ def segmentation(clip: FrozenClip, names: Tensor, scenes: int) -> dict[str, floa
     """mIoU in percent at the CLIP's own picture size."""
     side = clip.image_size
     sizes = [f"inference.{key}={side}" for key in ("crop", "stride", "short_side")]
-    recipe = load_recipe("picturebook-inductive", [*sizes, f"data.picturebook.size={side}"])
+    recipe = load_recipe(
+        "cascade-clip/picturebook/inductive", [*sizes, f"data.picturebook.size={side}"]
+    )
     method = Method(RawClip(clip.visual), raw_clip_recipe(recipe), clip.normalisation)
     row = by_offset(method, names, "test", scenes, [0.0])[0.0]
     return {key: round(value, 1) for key, value in row.items()}

@@ -24,7 +24,7 @@ PICTURE = draw_scene(7, 0, (40, 50)).image
 @pytest.fixture(scope="module")
 def seg(tiny_overrides: list[str]) -> Segmenter:
     torch.manual_seed(0)
-    recipe = load_recipe("picturebook-inductive", tiny_overrides)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", tiny_overrides)
     clip = load_clip(recipe.model.clip)
     network = SegmentationNetwork(clip.visual, recipe.model)
     return Segmenter(network, clip, ClassSet(CLASSES, UNSEEN), recipe)

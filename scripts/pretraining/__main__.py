@@ -27,7 +27,9 @@ def main(
     settings = replace(PretrainSettings(), seed=seed, workers=workers).shortened(share)
     weights = pretrain(out, settings, resume)
     Console().print(f"CLIP in {weights.parent}; use it with", highlight=False)
-    Console().print(f"  cascade-clip train picturebook-inductive model.clip.model=local-dir:{out}")
+    Console().print(
+        f"  cascade-clip train cascade-clip/picturebook/inductive model.clip.model=local-dir:{out}"
+    )
 
 
 if __name__ == "__main__":

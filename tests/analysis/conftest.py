@@ -17,7 +17,7 @@ from tests.analysis.models import write_model
 @pytest.fixture(scope="session")
 def recipe(tiny_overrides: list[str]) -> Recipe:
     return load_recipe(
-        "picturebook-inductive", [*tiny_overrides, "inference.seen_score_offset=0.002"]
+        "cascade-clip/picturebook/inductive", [*tiny_overrides, "inference.seen_score_offset=0.002"]
     )
 
 

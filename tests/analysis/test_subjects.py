@@ -62,9 +62,12 @@ def test_projections_are_those_of_the_network(subjects: list[Subject]) -> None:
 def test_the_other_network(bundle: Bundle, model_folder: Path) -> None:
     data = bundle.recipe.data
     alone = open_subjects(bundle, data, None)
-    assert [subject.name for subject in alone] == ["picturebook-inductive"]
+    assert [subject.name for subject in alone] == ["cascade-clip/picturebook/inductive"]
     twice = open_subjects(bundle, data, str(model_folder))
-    assert [s.name for s in twice] == ["picturebook-inductive", "picturebook-inductive (model)"]
+    assert [s.name for s in twice] == [
+        "cascade-clip/picturebook/inductive",
+        "cascade-clip/picturebook/inductive (model)",
+    ]
     raw = open_subjects(bundle, data, "raw-clip")[1]
     assert raw.normalisation == bundle.clip.normalisation
     assert raw.network.encoder.visual is not bundle.network.encoder.visual

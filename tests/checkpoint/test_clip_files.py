@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     file = "clip/open_clip_model.safetensors"
     overrides = ["model.clip.model=auto", f"model.clip.pretrained={file}", "train.steps=1"]
-    recipe = load_recipe("picturebook-inductive", [*overrides, *TINY_OVERRIDES])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*overrides, *TINY_OVERRIDES])
     train(recipe, Path("run"), quiet=True)
     monkeypatch.chdir(tmp_path)
     check_same_recipe(load_recipe(work / "run/recipe.yaml"), work / "run")  # can be resumed here

@@ -33,7 +33,7 @@ TEXT = torch.nn.functional.normalize(
 
 @pytest.fixture
 def recipe(tiny_overrides: list[str]) -> Recipe:
-    return load_recipe("picturebook-inductive", tiny_overrides)
+    return load_recipe("cascade-clip/picturebook/inductive", tiny_overrides)
 
 
 @pytest.fixture

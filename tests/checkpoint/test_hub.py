@@ -37,7 +37,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def seg(tiny_overrides: list[str]) -> Segmenter:
     torch.manual_seed(0)
-    recipe = load_recipe("picturebook-inductive", tiny_overrides)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", tiny_overrides)
     clip = load_clip(recipe.model.clip)
     network = SegmentationNetwork(clip.visual, recipe.model)
     metrics = {"val_miou_seen": 0.4321, "val_hiou": None}

@@ -18,8 +18,8 @@ from cascade_clip.errors import UserError
         ("Picturebook", "picturebook"),
         ("models/picturebook", "picturebook"),
         ("models/catz", "models/cats"),
-        ("voc20-inductive", "runs/voc20-inductive-1"),
-        ("runs/voc20-indutive-1", "runs/voc20-inductive-1"),
+        ("cascade-clip/voc20/inductive", "runs/cascade-clip-voc20-inductive-1"),
+        ("runs/cascade-clip-voc20-indutive-1", "runs/cascade-clip-voc20-inductive-1"),
         ("cats.onx", "cats.onnx"),
         ("catz.onnx", "cats.onnx"),
     ],
@@ -28,7 +28,7 @@ def test_a_mistyped_model_is_told_with_what_was_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, meant: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in ("models/cats", "runs/voc20-inductive-1/model"):
+    for folder in ("models/cats", "runs/cascade-clip-voc20-inductive-1/model"):
         Path(folder).mkdir(parents=True)
         (Path(folder) / CONFIG_FILE).touch()
     Path("cats.onnx").touch()

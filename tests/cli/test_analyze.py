@@ -24,8 +24,8 @@ def place(
     """A folder with a cascade, a single head, some pictures without masks, and a data set."""
     with pytest.MonkeyPatch.context() as patch:
         line = CommandLine(tmp_path_factory.mktemp("place"), patch)
-        for name in ("inductive", "single"):
-            write_model(line.folder / name, load_recipe(f"picturebook-{name}", tiny_overrides))
+        for name, method in (("inductive", "cascade-clip"), ("single", "zegclip")):
+            write_model(line.folder / name, load_recipe(f"{method}/picturebook", tiny_overrides))
         photos = line.folder / "photos"
         photos.mkdir()
         for number in range(5):
@@ -87,7 +87,7 @@ def test_cka_of_pictures_without_masks(place: CommandLine) -> None:
         "--against", "single", "--out", "of-photos", "-q",
     )  # fmt: skip
     names = {row["first"] for row in read(place.folder / "of-photos/cka.csv")}
-    assert names == {"picturebook-inductive", "picturebook-single"}
+    assert names == {"cascade-clip/picturebook/inductive", "zegclip/picturebook/inductive"}
 
 
 def test_localization(place: CommandLine) -> None:
@@ -114,7 +114,7 @@ def test_stages(place: CommandLine) -> None:
     )  # fmt: skip
     words = " ".join(out.split())
     for figure in (
-        "hIoU without blocks 6-8", "hIoU minus that of picturebook-single",
+        "hIoU without blocks 6-8", "hIoU minus that of zegclip/picturebook/inductive",
         "expected calibration error", "unseen pixels labelled as a seen class",
     ):  # fmt: skip
         assert figure in words

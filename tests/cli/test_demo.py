@@ -44,7 +44,7 @@ def test_a_folder_with_something_else_is_left_alone(
 
 
 def test_the_scenes_shown_cover_the_unseen_classes() -> None:
-    recipe = load_recipe("picturebook-inductive", ["data.picturebook.size=32"])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", ["data.picturebook.size=32"])
     dataset = open_dataset(recipe.data, "test", 40)
     pool = [dataset[index] for index in range(40)]
     classes = ClassSet(CLASSES, UNSEEN)

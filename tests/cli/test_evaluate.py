@@ -12,7 +12,7 @@ import pytest
 
 from cascade_clip.cli.evaluate import data_settings
 from cascade_clip.config import DataSettings
-from cascade_clip.config.recipes import recipe_names
+from cascade_clip.config.parts import KINDS, part_names
 from cascade_clip.model.fast import precision
 from tests.cli.test_train import CommandLine
 from tests.data.trees import write_prepared
@@ -32,7 +32,15 @@ def place(
     with pytest.MonkeyPatch.context() as patch:
         line = CommandLine(tmp_path_factory.mktemp("place"), patch)
         settings = ["train.steps=1", "inference.seen_score_offset=0.1", *tiny_overrides]
-        line.works("train", "picturebook-inductive", *settings, "-q", "--no-report", "--out", "run")
+        line.works(
+            "train",
+            "cascade-clip/picturebook/inductive",
+            *settings,
+            "-q",
+            "--no-report",
+            "--out",
+            "run",
+        )
         write_prepared(line.folder / "data", "voc20")
         write_prepared(line.folder / "data", "coco-stuff")
         yield line
@@ -99,8 +107,8 @@ def test_training_and_evaluation_on_a_prepared_data_set(
     write_prepared(here.folder / "data", "context59")
     settings = ["train.steps=1", "data.name=context59", "data.root=data", "data.split=released"]
     here.works(
-        "train", "picturebook-inductive", *tiny_overrides, *settings, "-q", "--out", "run",
-        "train.batch_size=2", "--no-report",
+        "train", "cascade-clip/picturebook/inductive", *tiny_overrides, *settings, "-q",
+        "train.batch_size=2", "--no-report", "--out", "run",
     )  # fmt: skip
     out = here.works("evaluate", "run", "-q")
     assert "S, U: mIoU of seen, unseen classes" in " ".join(out.split())
@@ -120,7 +128,7 @@ def test_names_go_over_to_data_that_has_such_lists(data: str, synonyms: bool, na
     assert (settings.name, settings.synonyms, settings.names) == (data, synonyms, names)
 
 
-@pytest.mark.parametrize("method", ["", "zegclip-"])
+@pytest.mark.parametrize("method", ["cascade-clip", "zegclip"])
 def test_published_recipes_run_on_a_small_stand_in(
     here: CommandLine, tiny_overrides: list[str], method: str
 ) -> None:
@@ -130,10 +138,10 @@ def test_published_recipes_run_on_a_small_stand_in(
         "train.batch_size=2", "train.workers=0", "-q", "--no-report",
     ]  # fmt: skip
     here.works(
-        "train", f"{method}voc20-inductive", *small, "train.keep_model_at=[1]", "--out", "first"
+        "train", f"{method}/voc20/inductive", *small, "train.keep_model_at=[1]", "--out", "first"
     )
     start = "train.start_from=first/model-1"
-    here.works("train", f"{method}voc20-transductive", *small, start, "--out", "second")
+    here.works("train", f"{method}/voc20/transductive", *small, start, "--out", "second")
     here.works("evaluate", "second", "-q")
     result = json.loads((here.folder / "second/metrics.json").read_text())
     assert result["unseen"] == ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
@@ -158,9 +166,13 @@ def test_mistakes(here: CommandLine, arguments: list[str], message: str) -> None
     assert done.stderr.count("\n") == 1
 
 
-def test_recipes_are_listed_with_whole_names_and_published_figures(here: CommandLine) -> None:
+def test_recipes_are_listed_by_their_parts_and_with_published_figures(here: CommandLine) -> None:
     out = here.works("recipes")
-    for name in recipe_names():
-        assert f" {name} " in out
-    line = next(line for line in out.splitlines() if " voc20-inductive " in line)
-    assert [float(word) for word in line.replace("│", " ").split()[1:]] == [92.7, 83.1, 87.6]
+    lines = [line.replace("│", " ").split() for line in out.splitlines()]
+    assert {name for kind in KINDS for name in part_names(kind)} <= {
+        line[0] for line in lines if line
+    }
+    assert ["spt", "92.0", "85.0", "88.4"] in lines
+    assert lines.index(["voc20"]) < lines.index(["spt", "92.0", "85.0", "88.4"])
+    assert lines.index(["spt", "92.0", "85.0", "88.4"]) < lines.index(["context59"])
+    assert len(lines) < 60

@@ -37,7 +37,7 @@ from tests.damaged import damaged_avif
 @pytest.fixture(scope="module")
 def model(tiny_overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    recipe = load_recipe("picturebook-inductive", tiny_overrides)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", tiny_overrides)
     clip = load_clip(recipe.model.clip)
     network = SegmentationNetwork(clip.visual, recipe.model)
     folder = tmp_path_factory.mktemp("run") / "model"

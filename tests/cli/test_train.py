@@ -71,34 +71,50 @@ def place(
     """A folder with one finished run of three steps."""
     with pytest.MonkeyPatch.context() as patch:
         line = CommandLine(tmp_path_factory.mktemp("place"), patch)
-        out = line.works("train", "picturebook-inductive", "train.steps=3", *tiny_overrides, "-q")
-        assert "runs/picturebook-inductive-1" in out
+        out = line.works(
+            "train", "cascade-clip/picturebook/inductive", "train.steps=3", *tiny_overrides, "-q"
+        )
+        assert "runs/cascade-clip-picturebook-inductive-1" in out
         yield line
 
 
 def test_evaluate_prints_a_table_and_writes_json(place: CommandLine) -> None:
-    out = place.works("evaluate", "runs/picturebook-inductive-1", "--scenes", "2", "--raw-clip")
-    assert "picturebook-inductive" in out
+    out = place.works(
+        "evaluate", "runs/cascade-clip-picturebook-inductive-1", "--scenes", "2", "--raw-clip"
+    )
+    assert "cascade-clip/picturebook/inductive" in out
     assert "raw CLIP" in out
     assert "umbrella" in out
-    content = json.loads((place.folder / "runs/picturebook-inductive-1/metrics.json").read_text())
-    assert set(content["metrics"]) == {"picturebook-inductive", "raw CLIP"}
+    content = json.loads(
+        (place.folder / "runs/cascade-clip-picturebook-inductive-1/metrics.json").read_text()
+    )
+    assert set(content["metrics"]) == {"cascade-clip/picturebook/inductive", "raw CLIP"}
     assert 0 <= content["metrics"]["raw CLIP"]["pixel_accuracy"] <= 1
 
 
 def test_the_next_run_gets_the_next_number(place: CommandLine, tiny_overrides: list[str]) -> None:
-    arguments = ("train", "picturebook-inductive", "train.steps=3", *tiny_overrides)
+    arguments = ("train", "cascade-clip/picturebook/inductive", "train.steps=3", *tiny_overrides)
     out = place(*arguments)
-    assert "runs/picturebook-inductive-2" in out.stdout
+    assert "runs/cascade-clip-picturebook-inductive-2" in out.stdout
     assert "3/3" in out.stderr  # the progress bar
-    out = place(*arguments, "--out", "runs/picturebook-inductive-2")
+    out = place(*arguments, "--out", "runs/cascade-clip-picturebook-inductive-2")
     assert (out.returncode, out.stdout) == (2, "")
-    assert out.stderr.startswith("error: runs/picturebook-inductive-2 holds a run already")
+    assert out.stderr.startswith(
+        "error: runs/cascade-clip-picturebook-inductive-2 holds a run already"
+    )
 
 
 def test_sigterm_then_resume(here: CommandLine, tiny_overrides: list[str]) -> None:
     settings = ["train.steps=100000", *tiny_overrides]
-    arguments = [*COMMAND, "train", "picturebook-inductive", *settings, "-q", "--out", "run"]
+    arguments = [
+        *COMMAND,
+        "train",
+        "cascade-clip/picturebook/inductive",
+        *settings,
+        "-q",
+        "--out",
+        "run",
+    ]
     process = subprocess.Popen(
         arguments, cwd=here.folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )
@@ -120,7 +136,7 @@ def test_sigterm_then_resume(here: CommandLine, tiny_overrides: list[str]) -> No
 def test_training_on_a_folder(here: CommandLine, tiny_overrides: list[str]) -> None:
     here.works("picturebook", "book", "--count", "10", "--size", "40")
     here.works(
-        "train", "picturebook-inductive", "train.steps=2", *tiny_overrides,
+        "train", "cascade-clip/picturebook/inductive", "train.steps=2", *tiny_overrides,
         "data.name=folder", "data.root=book", "--out", "run", "-q",
     )  # fmt: skip
     written = (here.folder / "run/model/model.safetensors").stat().st_mtime_ns
@@ -145,7 +161,7 @@ def test_each_part_of_the_data_set_is_opened_once(
     monkeypatch.setattr(FolderDataset, "__init__", spy)
     export_voc(here.folder / "book", 20, seed=0, size=40)
     here.works(
-        "train", "picturebook-inductive", "train.steps=1", *tiny_overrides,
+        "train", "cascade-clip/picturebook/inductive", "train.steps=1", *tiny_overrides,
         "data.name=folder", "data.root=book", "--out", "run", "-q",
         "train.validate_every=1", "train.validation_pictures=2", "train.sample_pictures=1",
     )  # fmt: skip
@@ -156,7 +172,7 @@ def test_each_part_of_the_data_set_is_opened_once(
 def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str]) -> None:
     settings = ["train.steps=1", "train.sanity=false", *tiny_overrides[1:]]
     clip = tiny_overrides[0].removeprefix("model.clip.model=")
-    arguments = ["train", "picturebook-inductive", *settings, "--clip", clip, "-q"]
+    arguments = ["train", "cascade-clip/picturebook/inductive", *settings, "--clip", clip, "-q"]
     out = here.works(*arguments, "--seeds", "2", "--out", "series")
     assert "mean ± spread" in out
     summary = json.loads((here.folder / "series" / "seeds.json").read_text())
@@ -167,9 +183,9 @@ def test_seeds_print_mean_and_spread(here: CommandLine, tiny_overrides: list[str
 
 
 def test_recipes_and_info(here: CommandLine) -> None:
-    assert "picturebook-transductive" in here.works("recipes")
+    assert "METHOD/DATA/SETTING" in here.works("recipes")
     chosen = here.works("recipes", "ZegCLIP")
-    assert "zegclip-voc20-inductive" in chosen and "picturebook" not in chosen
+    assert "91.9 77.8 84.3" in chosen and "92.7" not in chosen and "spt" not in chosen
     about = here.works("info")
     assert "torchvision" in about and "its pixel accuracy" in about and "in validation" in about
     assert here.works("--version").startswith("cascade-clip 0.")
@@ -178,22 +194,50 @@ def test_recipes_and_info(here: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "picturebook-inductiv"], "did you mean 'picturebook-inductive'?"),
-        (["train", "picturebook-inductive", "train.step=3"], "did you mean 'train.steps'?"),
-        (["train", "picturebook-inductive", "train.lr=0"], "train.lr: "),
-        (["train", "picturebook-inductive", "model.clip.model=local-dir:gone"], "no CLIP in gone"),
-        (["train", "picturebook-inductive", "data.name=folder", "data.root=."], "is no data set"),
-        (["train", "picturebook-inductive", "train.start_from=gone"], "no model in gone"),
-        (["train", "picturebook-inductive", "--resume"], "no run of picturebook-inductive"),
-        (["train", "picturebook-inductive", "--resume", "--out", "gone"], "gone holds no run"),
-        (["train", "picturebook-inductive", "trainer.devices=4"], "did you mean 'train.devices'?"),
-        (["train", "picturebook-inductive", "--clip", "ViT-B-16"], "needs weights"),
+        (["train", "picturebook-inductiv"], "did you mean 'cascade-clip/picturebook/inductive'?"),
         (
-            ["train", "picturebook-inductive", "--clip", "ViT-B-16", "--pretrained", "gone.pt"],
+            ["train", "cascade-clip/picturebook/inductive", "train.step=3"],
+            "did you mean 'train.steps'?",
+        ),
+        (["train", "cascade-clip/picturebook/inductive", "train.lr=0"], "train.lr: "),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "model.clip.model=local-dir:gone"],
+            "no CLIP in gone",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "data.name=folder", "data.root=."],
+            "is no data set",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "train.start_from=gone"],
+            "no model in gone",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "--resume"],
+            "no run of cascade-clip/picturebook/inductive",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "--resume", "--out", "gone"],
+            "gone holds no run",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "trainer.devices=4"],
+            "did you mean 'train.devices'?",
+        ),
+        (["train", "cascade-clip/picturebook/inductive", "--clip", "ViT-B-16"], "needs weights"),
+        (
+            [
+                "train",
+                "cascade-clip/picturebook/inductive",
+                "--clip",
+                "ViT-B-16",
+                "--pretrained",
+                "gone.pt",
+            ],
             "'gone.pt' is neither a weights file nor published weights",
         ),
         (
-            ["train", "picturebook-inductive", "--pretrained", "openai"],
+            ["train", "cascade-clip/picturebook/inductive", "--pretrained", "openai"],
             "'picturebook' comes with its weights",
         ),
         (["evaluate", "nowhere"], "no model in nowhere"),

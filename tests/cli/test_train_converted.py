@@ -35,16 +35,16 @@ def write_released(path: Path, cascade: bool) -> None:
     torch.save({"state_dict": state, "meta": {**meta, "CLASSES": voc.names}}, path)
 
 
-@pytest.mark.parametrize("method", ["", "zegclip-"])
+@pytest.mark.parametrize("method", ["cascade-clip", "zegclip"])
 def test_training_goes_on_from_a_converted_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     here = CommandLine(tmp_path, monkeypatch)
     write_prepared(tmp_path / "data", "voc20")
-    write_released(tmp_path / "released.pth", cascade=not method)
+    write_released(tmp_path / "released.pth", cascade=method == "cascade-clip")
     here.works("convert", "released.pth", "converted")
     start = "train.start_from=converted"
-    command = ("train", f"{method}voc20-transductive", *SMALL, start, "--out", "run")
+    command = ("train", f"{method}/voc20/transductive", *SMALL, start, "--out", "run")
     here.works(*command)
     monkeypatch.chdir(tmp_path)
     before, after = load_bundle("converted"), load_bundle("run")

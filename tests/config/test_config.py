@@ -11,7 +11,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from cascade_clip.config import IMAGENET, Published, Recipe, Settings
+from cascade_clip.config import IMAGENET, Recipe, Settings
+from cascade_clip.config.published import Published
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
 
@@ -39,7 +40,7 @@ from cascade_clip.errors import UserError
 )
 def test_numbers_that_no_run_could_use(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_recipe("picturebook-inductive", [override])
+        load_recipe("cascade-clip/picturebook/inductive", [override])
 
 
 def test_the_numbers_of_imagenet() -> None:
@@ -48,7 +49,10 @@ def test_the_numbers_of_imagenet() -> None:
 
 
 def test_a_constant_rate_is_allowed() -> None:
-    assert load_recipe("picturebook-inductive", ["train.min_lr=0.004"]).train.min_lr == 0.004
+    assert (
+        load_recipe("cascade-clip/picturebook/inductive", ["train.min_lr=0.004"]).train.min_lr
+        == 0.004
+    )
 
 
 def undocumented(settings: type[BaseModel]) -> Iterator[str]:

@@ -100,13 +100,13 @@ def test_float16_text_is_computed_with_in_float32() -> None:
 
 
 def settings_of(*overrides: str) -> dict[str, object]:
-    flat = flatten(dump_recipe(load_recipe("voc20-transductive", overrides)))
+    flat = flatten(dump_recipe(load_recipe("cascade-clip/voc20/transductive", overrides)))
     return {key: value for key, value in flat.items() if key in RELEASED}
 
 
 def test_the_switch_sets_all_and_nothing_else(tmp_path: Path) -> None:
     own, switched = (
-        flatten(dump_recipe(load_recipe("voc20-transductive", overrides)))
+        flatten(dump_recipe(load_recipe("cascade-clip/voc20/transductive", overrides)))
         for overrides in ((), ("fidelity=released",))
     )
     assert {key: switched[key] for key in switched if switched[key] != own[key]} == {
@@ -114,7 +114,7 @@ def test_the_switch_sets_all_and_nothing_else(tmp_path: Path) -> None:
     }  # fmt: skip
     assert own.keys() == switched.keys()
     written = tmp_path / "mine.yaml"
-    written.write_text("base: voc20-transductive\nfidelity: released\n")
+    written.write_text("base: cascade-clip/voc20/transductive\nfidelity: released\n")
     stored = load_recipe(written)
     written.write_text(yaml.safe_dump(dump_recipe(stored)))
     assert load_recipe(written) == stored
@@ -137,12 +137,12 @@ def test_each_is_a_setting_by_itself() -> None:
 )
 def test_other_values_contradict_it(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_recipe("voc20-transductive", ["fidelity=released", override])
+        load_recipe("cascade-clip/voc20/transductive", ["fidelity=released", override])
 
 
 def test_settings_of_a_stored_recipe_contradict_it(tmp_path: Path) -> None:
     written = tmp_path / "stored.yaml"
-    written.write_text(yaml.safe_dump(dump_recipe(load_recipe("voc20-transductive"))))
+    written.write_text(yaml.safe_dump(dump_recipe(load_recipe("cascade-clip/voc20/transductive"))))
     with pytest.raises(UserError, match="but it is given as"):
         load_recipe(written, ["fidelity=released"])
 
@@ -159,7 +159,7 @@ def test_training_pictures_follow_it() -> None:
     found = {}
     for fidelity in ("own", "released"):
         recipe = load_recipe(
-            "voc20-inductive", [*size, "data.augment.flip=0", f"fidelity={fidelity}"]
+            "cascade-clip/voc20/inductive", [*size, "data.augment.flip=0", f"fidelity={fidelity}"]
         )
         transform = TrainTransform(recipe, CLASSES, IMAGENET.mean)
         image = tv_tensors.Image(labels.expand(3, 333, 333))

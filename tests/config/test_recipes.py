@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from cascade_clip.config import Recipe
+from cascade_clip.config.parts import RECIPE_FOLDER, recipe_in_words, recipe_names
+from cascade_clip.config.published import Published, published_results
 from cascade_clip.config.recipes import (
-    RECIPE_FOLDER,
     dump_recipe,
     flatten,
     load_recipe,
     parse_recipe,
-    recipe_names,
     setting_keys,
 )
 from cascade_clip.data.class_lists import load_class_list
@@ -33,12 +33,14 @@ def test_every_recipe_loads_and_survives_being_written(name: str, tmp_path: Path
 
 
 def test_variants_differ_from_their_base_only_where_they_say() -> None:
-    base, single = load_recipe("picturebook-inductive"), load_recipe("picturebook-single")
+    base = load_recipe("cascade-clip/picturebook/inductive")
+    single = load_recipe("zegclip/picturebook/inductive")
     assert single.model.head.stages == ((12,),)
     assert single.data == base.data
     assert single.train == base.train
     assert single.model.encoder == base.model.encoder
-    assert load_recipe("picturebook-fusion").model.head.stages == ((6, 7, 8, 9, 10, 11, 12),)
+    fusion = load_recipe("fusion/picturebook/inductive")
+    assert fusion.model.head.stages == ((6, 7, 8, 9, 10, 11, 12),)
 
 
 def test_overrides_are_yaml_and_come_last() -> None:
@@ -48,26 +50,30 @@ def test_overrides_are_yaml_and_come_last() -> None:
         "train.steps=3",
         "train.steps=4",
     ]
-    recipe = load_recipe("picturebook-inductive", overrides)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", overrides)
     assert recipe.train.lr == 5e-4
     assert recipe.model.head.stages == ((11,), (12,))
     assert recipe.train.steps == 4
 
 
 def test_another_kind_of_head_takes_over_what_both_have() -> None:
-    base = load_recipe("picturebook-inductive", ["model.head.sigma=1.5"]).model.head
+    base = load_recipe("cascade-clip/picturebook/inductive", ["model.head.sigma=1.5"]).model.head
     overrides = ["model.head.decoder_layers=2", "model.head.kind=spectral", "model.head.sigma=1.5"]
-    head = load_recipe("picturebook-inductive", overrides).model.head
+    head = load_recipe("cascade-clip/picturebook/inductive", overrides).model.head
     assert base.decoder_start == "identity" and not hasattr(head, "decoder_start")
     assert (head.kind, head.decoder_layers, head.sigma) == ("spectral", 2, base.sigma)
     assert head.stages == base.stages
     for override in ("model.head.decoder_start=identity", "model.head.decoder_start=released"):
         with pytest.raises(UserError, match=r"decoder_start is no setting of kind 'spectral'"):
-            load_recipe("picturebook-inductive", [override, "model.head.kind=spectral"])
+            load_recipe(
+                "cascade-clip/picturebook/inductive", [override, "model.head.kind=spectral"]
+            )
 
 
 def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("base: picturebook-inductive\ntrain: {steps: 9, lr: 0.5}\n")
+    (tmp_path / "a.yaml").write_text(
+        "base: cascade-clip/picturebook/inductive\ntrain: {steps: 9, lr: 0.5}\n"
+    )
     (tmp_path / "b.yaml").write_text("base: a.yaml\nsummary: mine\ntrain: {lr: 0.25}\n")
     recipe = load_recipe(tmp_path / "b.yaml")
     assert (recipe.name, recipe.summary, recipe.train.steps, recipe.train.lr) == (
@@ -106,13 +112,114 @@ def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
 )
 def test_bad_overrides(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        load_recipe("picturebook-inductive", [override])
+        load_recipe("cascade-clip/picturebook/inductive", [override])
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_recipe_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="did you mean 'picturebook-fusion'"):
-        load_recipe("picturebok-fusion")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("cascade-clp/voc2/indctive", "cascade-clip/voc20/inductive"),
+        ("zegclip/coco-stff", "zegclip/coco-stuff"),
+        ("voc20-inductive", "cascade-clip/voc20/inductive"),
+        ("voc20-improved", "improved/voc20/inductive"),
+        ("zegclip-context59-released-transductive", "zegclip/context59-released/transductive"),
+        ("picturebok-fusion", "fusion/picturebook/inductive"),
+        ("coco-stuff", "cascade-clip/coco-stuff/inductive"),
+    ],
+)
+def test_unknown_recipe_names_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{meant}'") as caught:
+        load_recipe(typed)
+    assert "\n" not in str(caught.value)
+
+
+def test_recipes_in_other_words() -> None:
+    assert recipe_in_words("frozen-voc20") == "frozen/voc20/inductive"
+    assert recipe_in_words("voc20-transductive") == "cascade-clip/voc20/transductive"
+    assert recipe_in_words("cascade-clip/picturebook") == "cascade-clip/picturebook/inductive"
+    assert recipe_in_words("voc2-inductive") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("improved/picturebook/inductive", "'improved' goes with voc20, context59, coco-stuff"),
+        ("cascade-clip/context59-released/full", "goes with inductive, transductive alone"),
+    ],
+)
+def test_parts_that_make_no_recipe_together(name: str, message: str) -> None:
+    assert name not in recipe_names()
+    with pytest.raises(UserError, match=message):
+        load_recipe(name)
+
+
+def test_without_a_setting_training_is_inductive() -> None:
+    assert load_recipe("zegclip/voc20") == load_recipe("zegclip/voc20/inductive")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (
+            "released/picturebook/inductive",
+            {
+                "model.clip.model": "picturebook",
+                "model.encoder.class_embedding_twice": True,
+                "model.encoder.level_projection": "random-frozen",
+                "model.encoder.stored_grid": None,
+                "model.head.decoder_start": "released",
+                "data.normalise": "imagenet",
+                "inference.seen_score_offset": 0.1,
+            },
+        ),
+        (
+            "cascade-clip/picturebook/transductive",
+            {
+                "model.encoder.class_embedding_twice": False,
+                "model.head.decoder_start": "identity",
+                "data.normalise": "clip",
+                "train.steps": 150,
+                "train.batch_size": 8,
+                "inference.seen_score_offset": 0.0,
+            },
+        ),
+        (
+            "improved/context59-released/inductive",
+            {
+                "model.encoder.stored_grid": None,
+                "model.encoder.prompts": 35,
+                "model.encoder.level_projection": "clip-trained",
+                "data.normalise": "clip",
+                "data.split": "released",
+                "inference.seen_score_offset": 0.0,
+            },
+        ),
+        (
+            "spt-cascade/coco-stuff/inductive",
+            {
+                "model.encoder.tuning": "spectral-prompts",
+                "model.encoder.prompts": 50,
+                "model.head.kind": "spectral",
+                "model.head.aggregation": "nga",
+                "loss.dice_weight": 0.0,
+                "loss.ssim_weight": 1.0,
+            },
+        ),
+        (
+            "frozen/coco-stuff/inductive",
+            {
+                "model.encoder.tuning": "frozen",
+                "model.encoder.prompts": 0,
+                "model.head.aggregation": "last",
+                "inference.seen_score_offset": 0.1,
+            },
+        ),
+    ],
+)
+def test_other_settings_that_matter(name: str, settings: dict[str, object]) -> None:
+    flat = flatten(dump_recipe(load_recipe(name)))
+    assert {key: flat[key] for key in settings} == settings
 
 
 @pytest.mark.parametrize(
@@ -176,7 +283,7 @@ DATA_SETS = {  # steps, templates, prompts of Cascade-CLIP and ZegCLIP, classes,
     "context59": (40_000, "many", 35, 10, 59, 10),
     "coco-stuff": (80_000, "many", 50, 100, 171, 15),
 }
-METHODS = {"": ((6, 7, 8), (9, 10, 11), (12,)), "zegclip-": ((12,),)}
+METHODS = {"cascade-clip": ((6, 7, 8), (9, 10, 11), (12,)), "zegclip": ((12,),)}
 PUBLISHED_RECIPES = [
     (method, data, release, setting)
     for method in METHODS
@@ -189,7 +296,8 @@ PUBLISHED_RECIPES = [
 
 @pytest.mark.parametrize(("method", "data", "release", "setting"), PUBLISHED_RECIPES)
 def test_published_settings(method: str, data: str, release: str, setting: str) -> None:
-    recipe = load_recipe(f"{method}{data}{release}-{setting}")
+    recipe = load_recipe(f"{method}/{data}{release}/{setting}")
+    cascade = method == "cascade-clip"
     steps, templates, cascade_prompts, zegclip_prompts, classes, unseen = DATA_SETS[data]
     half = steps // 2
 
@@ -198,11 +306,11 @@ def test_published_settings(method: str, data: str, release: str, setting: str) 
     assert (clip.model, clip.pretrained) == ("ViT-B-16-quickgelu", "openai")
     assert (encoder.tuning, encoder.prompts) == (
         "deep-prompts",
-        zegclip_prompts if method else cascade_prompts,
+        cascade_prompts if cascade else zegclip_prompts,
     )
     assert (encoder.class_embedding_twice, encoder.stored_grid) == (True, 32)
     assert (encoder.level_projection, encoder.prompt_dropout) == ("random-frozen", 0.1)
-    assert (head.stages, head.aggregation) == (METHODS[method], "last" if method else "nga")
+    assert (head.stages, head.aggregation) == (METHODS[method], "nga" if cascade else "last")
     assert (head.sigma, head.shared_queries, head.relationship_descriptor) == (1.0, False, True)
     assert (head.kind, head.decoder_start) == ("cross-attention", "released")
     assert (head.decoder_layers, head.decoder_heads, head.decoder_dropout) == (3, 8, 0.1)
@@ -220,7 +328,7 @@ def test_published_settings(method: str, data: str, release: str, setting: str) 
     assert train.setting == setting
     assert train.steps == (half if setting == "transductive" else steps)
     assert train.keep_model_at == ((half,) if setting == "inductive" else ())
-    eight_per_gpu = (method, data, setting) == ("", "voc20", "transductive")
+    eight_per_gpu = (cascade, data, setting) == (True, "voc20", "transductive")
     assert train.batch_size == (4 * 8 if eight_per_gpu else 4 * 4)
     assert (train.lr, train.min_lr, train.power, train.weight_decay) == (2e-4, 1e-6, 0.9, 0.01)
     assert (train.warmup_steps, train.warmup_ratio, train.precision) == (1500, 1e-6, "fp32")
@@ -229,63 +337,60 @@ def test_published_settings(method: str, data: str, release: str, setting: str) 
 
 
 PUBLISHED_RESULTS = {  # S, U, h; None: nobody reports it
-    "voc20-inductive": (92.7, 83.1, 87.7),
-    "voc20-transductive": (93.3, 93.4, 93.4),
-    "voc20-full": (93.7, 94.6, None),
-    "coco-stuff-inductive": (41.1, 43.4, 42.2),
-    "coco-stuff-transductive": (41.7, 62.5, 50.0),
-    "coco-stuff-full": (41.5, 64.0, None),
-    "context59-inductive": None,
-    "context59-transductive": None,
-    "context59-full": None,
-    "context59-released-inductive": (55.9, 47.2, 51.2),
-    "context59-released-transductive": (56.4, 55.0, 55.7),
-    "zegclip-voc20-inductive": (91.9, 77.8, 84.3),
-    "zegclip-voc20-transductive": (92.3, 89.9, 91.1),
-    "zegclip-voc20-full": (92.4, 90.9, None),
-    "zegclip-coco-stuff-inductive": (40.2, 41.4, 40.8),
-    "zegclip-coco-stuff-transductive": (40.7, 59.9, 48.5),
-    "zegclip-coco-stuff-full": (40.7, 63.2, None),
-    "zegclip-context59-inductive": (46.0, 54.6, 49.9),
-    "zegclip-context59-transductive": (46.8, 68.5, 55.6),
-    "zegclip-context59-full": None,
-    "zegclip-context59-released-inductive": (53.8, 45.5, 49.3),
-    "zegclip-context59-released-transductive": (54.5, 41.4, 47.1),
+    "cascade-clip/voc20/inductive": (92.7, 83.1, 87.7),
+    "cascade-clip/voc20/transductive": (93.3, 93.4, 93.4),
+    "cascade-clip/voc20/full": (93.7, 94.6, None),
+    "cascade-clip/coco-stuff/inductive": (41.1, 43.4, 42.2),
+    "cascade-clip/coco-stuff/transductive": (41.7, 62.5, 50.0),
+    "cascade-clip/coco-stuff/full": (41.5, 64.0, None),
+    "cascade-clip/context59/inductive": None,
+    "cascade-clip/context59/transductive": None,
+    "cascade-clip/context59/full": None,
+    "cascade-clip/context59-released/inductive": (55.9, 47.2, 51.2),
+    "cascade-clip/context59-released/transductive": (56.4, 55.0, 55.7),
+    "zegclip/voc20/inductive": (91.9, 77.8, 84.3),
+    "zegclip/voc20/transductive": (92.3, 89.9, 91.1),
+    "zegclip/voc20/full": (92.4, 90.9, None),
+    "zegclip/coco-stuff/inductive": (40.2, 41.4, 40.8),
+    "zegclip/coco-stuff/transductive": (40.7, 59.9, 48.5),
+    "zegclip/coco-stuff/full": (40.7, 63.2, None),
+    "zegclip/context59/inductive": (46.0, 54.6, 49.9),
+    "zegclip/context59/transductive": (46.8, 68.5, 55.6),
+    "zegclip/context59/full": None,
+    "zegclip/context59-released/inductive": (53.8, 45.5, 49.3),
+    "zegclip/context59-released/transductive": (54.5, 41.4, 47.1),
 }
 
 
 def test_every_published_recipe_is_there() -> None:
-    named = {f"{method}{data}{release}-{s}" for method, data, release, s in PUBLISHED_RECIPES}
+    named = {f"{method}/{data}{release}/{s}" for method, data, release, s in PUBLISHED_RECIPES}
     assert named == set(PUBLISHED_RESULTS)
     assert named <= set(recipe_names())
 
 
 @pytest.mark.parametrize(("name", "reported"), PUBLISHED_RESULTS.items())
 def test_published_results(name: str, reported: tuple[float, float, float | None] | None) -> None:
-    published = load_recipe(name).published
+    published = published_results().get(name)
     if reported is None:
         assert published is None
         return
-    assert published is not None
+    assert published is not None and published.miou is None
     assert (published.seen, published.unseen) == reported[:2]
     if reported[2] is not None:
         assert published.hiou == pytest.approx(reported[2], abs=0.1)  # from rounded S and U
     assert published.source
 
 
-def test_published_recipes_are_short() -> None:
-    files = [RECIPE_FOLDER / f"{name}.yaml" for name in PUBLISHED_RESULTS]
-    for path in [*files, *(RECIPE_FOLDER / "base").iterdir()]:
-        assert path.read_text().count("\n") <= 15, path
+def test_published_figures_are_those_of_recipes() -> None:
+    assert published_results().keys() <= set(recipe_names())
+    with pytest.raises(ValueError, match="seen and unseen, or miou alone"):
+        Published(seen=90.0, source="me")
+    assert Published(miou=40.0, source="me").hiou is None
 
 
-def test_what_is_published_belongs_to_one_recipe(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("base: voc20-inductive\ntrain: {steps: 9}\n")
-    assert load_recipe(path).published is None
-    path.write_text("base: voc20-inductive\npublished: {seen: 101, unseen: 3, source: me}\n")
-    with pytest.raises(UserError, match=r"published\.seen: expected at most 100.*, got 101"):
-        load_recipe(path)
+def test_parts_are_short() -> None:
+    for path in RECIPE_FOLDER.glob("*/*.yaml"):
+        assert path.read_text().count("\n") <= 35, path
 
 
 def test_the_page_on_reproducing_says_what_the_recipes_hold() -> None:
@@ -303,7 +408,7 @@ def test_the_page_on_reproducing_says_what_the_recipes_hold() -> None:
         transductive = recipe.train.setting == "transductive"
         assert start.strip("`") == (f"model-{recipe.train.steps}" if transductive else "CLIP")
         figures = [float(figure) for figure in published.split("/") if figure.strip()]
-        reported = recipe.published
+        reported = published_results().get(name.strip("`"))
         assert figures[:2] == ([reported.seen, reported.unseen] if reported else [])
         if len(figures) == 3:
             assert reported is not None

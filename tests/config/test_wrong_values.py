@@ -2,7 +2,7 @@
 
 import pytest
 
-from cascade_clip.config.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe, parse_recipe
 from cascade_clip.errors import UserError
 
 
@@ -25,10 +25,14 @@ from cascade_clip.errors import UserError
             "model.head.kind: expected one of 'cross-attention', 'spectral', got 'spectrl'; did "
             "you mean 'spectral'?",
         ),
-        ("published={seen: 1, source: x}", "published.unseen is missing"),
     ],
 )
 def test_what_came_and_what_is_allowed(override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        load_recipe("picturebook-inductive", [override])
+        load_recipe("cascade-clip/picturebook/inductive", [override])
     assert str(caught.value) == message
+
+
+def test_what_is_missing() -> None:
+    with pytest.raises(UserError, match=r"^name is missing$"):
+        parse_recipe({})

@@ -149,13 +149,13 @@ def test_what_training_may_see() -> None:
 
 
 def test_what_is_not_said_follows_the_data() -> None:
-    stored = dump_recipe(load_recipe("picturebook-inductive"))
+    stored = dump_recipe(load_recipe("cascade-clip/picturebook/inductive"))
     assert parse_recipe(stored).data.augment == NO_AUGMENTATION
     del stored["data"]["augment"]  # as in models saved before there was augmentation
     assert parse_recipe(stored).data.augment == NO_AUGMENTATION
     stored["data"]["augment"] = {"flip": 0.5}
     assert parse_recipe(stored).data.augment == NO_AUGMENTATION.model_copy(update={"flip": 0.5})
-    folder = load_recipe("picturebook-inductive", ["data.name=folder", "data.root=."])
+    folder = load_recipe("cascade-clip/picturebook/inductive", ["data.name=folder", "data.root=."])
     assert folder.data.augment == AugmentSettings()
 
 
@@ -163,7 +163,7 @@ def test_the_released_augmentation_is_the_default() -> None:
     settings = AugmentSettings()
     assert (settings.scale, settings.long_side, settings.flip) == ((0.5, 2.0), 2048, 0.5)
     assert settings.photometric
-    off = load_recipe("picturebook-inductive", ["data.augment.crop_rule=off"])
+    off = load_recipe("cascade-clip/picturebook/inductive", ["data.augment.crop_rule=off"])
     assert off.data.augment.crop_rule == "off"  # which YAML takes for False
     with pytest.raises(UserError, match=r"scale is \(smallest, largest\) factor, got \[2.0, 1.0\]"):
-        load_recipe("picturebook-inductive", ["data.augment.scale=[2, 1]"])
+        load_recipe("cascade-clip/picturebook/inductive", ["data.augment.scale=[2, 1]"])

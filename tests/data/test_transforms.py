@@ -58,7 +58,7 @@ def test_crop_takes_picture_and_labels_from_one_place() -> None:
 
 def test_without_augmentation_samples_of_the_right_size_stay_as_they_are() -> None:
     sizes = ["data.picturebook.size=144", "inference.short_side=144", "inference.crop=144"]
-    recipe = load_recipe("picturebook-inductive", sizes)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", sizes)
     scenes = PicturebookDataset(recipe.data.picturebook, "train", 2)
     same = TrainTransform(recipe, scenes.classes, IMAGENET.mean)
     for index in range(2):

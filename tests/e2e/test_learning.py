@@ -49,7 +49,7 @@ def embedded() -> Bundle:
 @pytest.fixture(scope="module")
 def start(embedded: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model at CLIP's similarity, but for a bias by which nearly everything is a cat."""
-    recipe = load_recipe("picturebook-inductive", SMALL)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", SMALL)
     torch.manual_seed(0)
     network = SegmentationNetwork(embedded.clip.visual, recipe.model)
     text = embedded.clip.text_encoder(embedded.classes.names, embedded.templates)
@@ -65,7 +65,7 @@ def start(embedded: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     settings = [*SMALL, "train.steps=30", f"train.start_from={start}"]
-    recipe = load_recipe("picturebook-inductive", settings)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", settings)
     return load_bundle(train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True).folder)
 
 

@@ -59,7 +59,7 @@ class Flags:
 
 @pytest.fixture
 def recipe(tiny_overrides: list[str]) -> Recipe:
-    return load_recipe("picturebook-inductive", tiny_overrides)
+    return load_recipe("cascade-clip/picturebook/inductive", tiny_overrides)
 
 
 def with_offset(recipe: Recipe, offset: float) -> Recipe:

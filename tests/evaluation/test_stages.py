@@ -19,6 +19,6 @@ def test_stages_are_named_by_the_blocks_that_are_read(
     tiny_overrides: list[str], aggregation: str, expected: list[str]
 ) -> None:
     settings = [*tiny_overrides, f"model.head.aggregation={aggregation}"]
-    recipe = load_recipe("picturebook-inductive", settings)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", settings)
     clip = load_clip(recipe.model.clip)
     assert stage_names(SegmentationNetwork(clip.visual, recipe.model)) == expected

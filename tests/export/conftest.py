@@ -79,7 +79,7 @@ def bundle_of(clip_of_3_blocks: Path) -> Callable[..., Bundle]:
     def build(*overrides: str) -> Bundle:
         torch.manual_seed(1)
         recipe = load_recipe(
-            "picturebook-inductive",
+            "cascade-clip/picturebook/inductive",
             [
                 f"model.clip.model=local-dir:{clip_of_3_blocks}",
                 *TINY_OVERRIDES,

@@ -82,6 +82,6 @@ def test_what_killed_commands_left_half_written_is_cleared(tmp_path: Path) -> No
 
 
 def test_training_is_refused_in_a_folder_of_another_run(tmp_path: Path) -> None:
-    recipe: Recipe = load_recipe("picturebook-inductive")
+    recipe: Recipe = load_recipe("cascade-clip/picturebook/inductive")
     with hold_folder(tmp_path / "run"), pytest.raises(UserError, match="another command"):
         train(recipe, tmp_path / "run", quiet=True)

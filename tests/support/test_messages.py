@@ -32,7 +32,7 @@ def test_a_message_ends_with_it_or_as_it_was() -> None:
         (lambda: read_format("onx"), "onnx"),
         (lambda: read_precision("pf16"), "fp16"),
         (lambda: read_part("tset"), "test"),
-        (lambda: load_recipe("picturebook-inductiv"), "picturebook-inductive"),
+        (lambda: load_recipe("picturebook-inductiv"), "cascade-clip/picturebook/inductive"),
     ],
 )
 def test_what_is_mistyped_on_the_command_line_is_told(

@@ -69,12 +69,12 @@ class Watch(Callback):
 
 @pytest.fixture(scope="module")
 def clip(tiny_overrides: list[str]) -> FrozenClip:
-    return load_clip(load_recipe("picturebook-inductive", tiny_overrides).model.clip)
+    return load_clip(load_recipe("cascade-clip/picturebook/inductive", tiny_overrides).model.clip)
 
 
 def build(clip: FrozenClip, overrides: list[str]) -> TrainingModule:
     settings = [*overrides, *PICTURES, "train.steps=1", "train.sanity=false"]
-    recipe = load_recipe("picturebook-inductive", settings)
+    recipe = load_recipe("cascade-clip/picturebook/inductive", settings)
     torch.manual_seed(0)
     network = SegmentationNetwork(copy.deepcopy(clip.visual), recipe.model)
     classes = open_dataset(recipe.data, "train").classes

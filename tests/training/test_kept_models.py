@@ -22,7 +22,11 @@ def test_the_model_of_a_step(tmp_path: Path, tiny_overrides: list[str], accumula
         f"train.accumulate={accumulate}",
     ]
     out = tmp_path / "run"
-    train(load_recipe("picturebook-inductive", [*tiny_overrides, *settings]), out, quiet=True)
+    train(
+        load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *settings]),
+        out,
+        quiet=True,
+    )
 
     assert sorted(path.name for path in out.glob("model*")) == ["model", "model-2"]
     checkpoint = torch.load(out / "checkpoints" / "previous.ckpt", weights_only=True)
@@ -36,10 +40,16 @@ def test_the_model_of_a_step(tmp_path: Path, tiny_overrides: list[str], accumula
 def test_self_training_starts_from_it(tmp_path: Path, tiny_overrides: list[str]) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     settings = ["train.steps=2", "train.keep_model_at=[1]"]
-    train(load_recipe("picturebook-inductive", [*tiny_overrides, *settings]), first, quiet=True)
+    train(
+        load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *settings]),
+        first,
+        quiet=True,
+    )
     # A learning rate of nothing leaves what training started from.
     start = [f"train.start_from={first / 'model-1'}", "train.lr=1e-30", "train.min_lr=0"]
-    recipe = load_recipe("picturebook-transductive", [*tiny_overrides, *start, "train.steps=1"])
+    recipe = load_recipe(
+        "cascade-clip/picturebook/transductive", [*tiny_overrides, *start, "train.steps=1"]
+    )
     train(recipe, second, quiet=True)
     kept = load_bundle(first / "model-1").network.adapter_state_dict()
     after = load_bundle(second).network.adapter_state_dict()
@@ -48,9 +58,9 @@ def test_self_training_starts_from_it(tmp_path: Path, tiny_overrides: list[str])
 
 
 def test_a_step_beyond_the_end_is_told() -> None:
-    recipe = load_recipe("voc20-inductive", ["train.steps=5000"])
+    recipe = load_recipe("cascade-clip/voc20/inductive", ["train.steps=5000"])
     (finding,) = check_reached(recipe.train)
     assert finding.outcome == "note"
     assert "10000" in finding.detail
     assert "train.keep_model_at=[2500]" in finding.detail
-    assert check_reached(load_recipe("voc20-inductive").train) == []
+    assert check_reached(load_recipe("cascade-clip/voc20/inductive").train) == []

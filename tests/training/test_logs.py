@@ -89,7 +89,7 @@ def test_a_run_keeps_sample_pictures_of_each_validation(
         "train.steps=4", "train.validate_every=2", "train.validation_pictures=3",
         "train.sample_pictures=2", "train.sanity=false",
     ]  # fmt: skip
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *settings])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *settings])
     train(recipe, tmp_path / "run", quiet=True)
     files = sorted((tmp_path / "run" / "samples").iterdir())
     assert [path.name for path in files] == ["step-000002.png", "step-000004.png"]

@@ -22,7 +22,9 @@ from cascade_clip.training.module import TrainingModule, total
 
 
 def build(overrides: list[str], setting: str, classes: ClassSet | None = None) -> TrainingModule:
-    recipe = load_recipe("picturebook-inductive", [*overrides, f"train.setting={setting}"])
+    recipe = load_recipe(
+        "cascade-clip/picturebook/inductive", [*overrides, f"train.setting={setting}"]
+    )
     classes = classes or scenes(recipe).classes
     clip = load_clip(recipe.model.clip)
     torch.manual_seed(0)

@@ -53,7 +53,9 @@ def test_an_ignored_picture_adds_no_class_to_a_batch() -> None:
 def test_a_step_without_a_seen_pixel_is_finite(
     tiny_overrides: list[str], setting: Setting, fill: str
 ) -> None:
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, f"train.setting={setting}"])
+    recipe = load_recipe(
+        "cascade-clip/picturebook/inductive", [*tiny_overrides, f"train.setting={setting}"]
+    )
     scenes = PicturebookDataset(recipe.data.picturebook, "train", 2)
     clip = load_clip(recipe.model.clip)
     torch.manual_seed(0)

@@ -99,7 +99,7 @@ def test_two_processes_train_as_one_does(
     damaged_book: Path, tmp_path: Path, tiny_overrides: list[str], accumulate: int
 ) -> None:
     data = ["data.name=folder", f"data.root={damaged_book}", "train.steps=4"]
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS, *data])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS, *data])
     one, two = tmp_path / "one", tmp_path / "two"
     recipe_file = tmp_path / "two.yaml"
     recipe_file.write_text(yaml.safe_dump(dump_recipe(with_devices(recipe, 2, accumulate))))
@@ -127,9 +127,9 @@ def test_one_signal_stops_both_and_one_of_them_says_so(
 ) -> None:
     recipe_file = tmp_path / "two.yaml"
     settings = [*tiny_overrides, *SETTINGS, "train.steps=100000"]
-    long = with_devices(load_recipe("picturebook-inductive", settings), 2)
+    long = with_devices(load_recipe("cascade-clip/picturebook/inductive", settings), 2)
     recipe_file.write_text(yaml.safe_dump(dump_recipe(long)))
-    run = tmp_path / "runs" / "picturebook-inductive-1"
+    run = tmp_path / "runs" / "cascade-clip-picturebook-inductive-1"
     command = [sys.executable, "-m", "cascade_clip", "train", recipe_file.name, "-q"]
     with started(*command, folder=tmp_path) as process:
         log = run / "metrics.csv"

@@ -33,7 +33,7 @@ STEPS = 6
 
 def recipe_of(overrides: list[str], *more: str) -> Recipe:
     settings = [*overrides, f"train.steps={STEPS}", "train.checkpoint_every=100", *more]
-    return load_recipe("picturebook-inductive", settings)
+    return load_recipe("cascade-clip/picturebook/inductive", settings)
 
 
 @pytest.fixture(scope="module")
@@ -252,23 +252,27 @@ def test_transductive_starts_from_an_inductive_model(
 ) -> None:
     _, whole = whole_run
     settings = [*tiny_overrides, "train.steps=2", f"train.start_from={whole}"]
-    recipe = load_recipe("picturebook-transductive", settings)
+    recipe = load_recipe("cascade-clip/picturebook/transductive", settings)
     train(recipe, tmp_path / "run", quiet=True)
     assert load_bundle(tmp_path / "run").recipe.train.setting == "transductive"
-    single = load_recipe("picturebook-single", settings)
+    single = load_recipe("zegclip/picturebook/inductive", settings)
     with pytest.raises(UserError, match=r"model\.head\.stages"):
         train(single, tmp_path / "single", quiet=True)
 
 
 def test_run_folders_are_numbered(tmp_path: Path) -> None:
-    recipe = load_recipe("picturebook-inductive")
-    assert new_run_folder(recipe, tmp_path).name == "picturebook-inductive-1"
+    recipe = load_recipe("cascade-clip/picturebook/inductive")
+    assert new_run_folder(recipe, tmp_path).name == "cascade-clip-picturebook-inductive-1"
     with pytest.raises(UserError, match="to resume"):
         newest_run_folder(recipe, tmp_path)
-    for name in ("picturebook-inductive-2", "picturebook-inductive-10", "picturebook-inductive-x"):
+    for name in (
+        "cascade-clip-picturebook-inductive-2",
+        "cascade-clip-picturebook-inductive-10",
+        "cascade-clip-picturebook-inductive-x",
+    ):
         (tmp_path / name).mkdir()
-    assert new_run_folder(recipe, tmp_path).name == "picturebook-inductive-11"
-    assert newest_run_folder(recipe, tmp_path).name == "picturebook-inductive-10"
+    assert new_run_folder(recipe, tmp_path).name == "cascade-clip-picturebook-inductive-11"
+    assert newest_run_folder(recipe, tmp_path).name == "cascade-clip-picturebook-inductive-10"
 
 
 def test_training_works_outside_the_main_thread(tmp_path: Path, tiny_overrides: list[str]) -> None:

@@ -18,7 +18,7 @@ from cascade_clip.training.seeds import summarise, train_seeds
 @pytest.fixture
 def recipe(tiny_overrides: list[str]) -> Recipe:
     settings = ["train.steps=2", "train.seed=4", "train.sanity=false"]
-    return load_recipe("picturebook-inductive", [*tiny_overrides, *settings])
+    return load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *settings])
 
 
 def test_each_seed_is_a_run_and_a_resumed_series_keeps_what_is_finished(

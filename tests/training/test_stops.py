@@ -39,7 +39,14 @@ def stopped(
 ) -> tuple[Path, dict[str, tuple[int, str]]]:
     """The folder of all runs, and of each its exit code and what it printed. They run together."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = ["train", "picturebook-inductive", *tiny_overrides, *SETTINGS, "-q", "--out"]
+    arguments = [
+        "train",
+        "cascade-clip/picturebook/inductive",
+        *tiny_overrides,
+        *SETTINGS,
+        "-q",
+        "--out",
+    ]
     processes = {
         name: subprocess.Popen(
             [sys.executable, PROGRAM, *way, *arguments, name],
@@ -59,7 +66,7 @@ def expected(
     tmp_path_factory: pytest.TempPathFactory, tiny_overrides: list[str]
 ) -> dict[str, torch.Tensor]:
     """The weights of a run without any stop."""
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS])
     model = train(recipe, tmp_path_factory.mktemp("runs") / "whole", quiet=True).folder
     return load_file(model / "model.safetensors")
 
@@ -84,7 +91,7 @@ def test_a_stopped_process_resumes_to_the_same_weights(
         )
     if name in STEPS_DONE:
         assert newest_checkpoint(folder / name)[1] == STEPS_DONE[name]
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS])
     model = train(recipe, folder / name, resume=True, quiet=True).folder
     weights = load_file(model / "model.safetensors")
     assert weights.keys() == expected.keys()
@@ -110,7 +117,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
     tiny_overrides: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS])
     run = tmp_path / "run"
     start_of_batch = TrainingModule.on_train_batch_start
 
@@ -132,7 +139,7 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
 def test_with_every_checkpoint_damaged_there_is_nothing_to_go_on_from(
     tmp_path: Path, tiny_overrides: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *SETTINGS])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS])
     train(recipe, tmp_path / "run", quiet=True)
     for name in ("last.ckpt", "previous.ckpt"):
         path = tmp_path / "run" / "checkpoints" / name

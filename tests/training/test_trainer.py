@@ -87,7 +87,7 @@ def test_training_in_bfloat16_learns_on_the_cpu(
             f"train.precision='{precision}'",
             "train.accumulate=2",
         ]
-        recipe = load_recipe("picturebook-inductive", [*tiny_overrides, *settings])
+        recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *settings])
         train(recipe, tmp_path / precision, quiet=True)
         lines = (tmp_path / precision / "metrics.csv").read_text().splitlines()[1:]
         runs[precision] = [float(line.split(",")[1]) for line in lines]

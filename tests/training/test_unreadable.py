@@ -35,7 +35,7 @@ def recipe_of(book: Path, overrides: list[str], *more: str) -> Recipe:
         *overrides, "data.name=folder", f"data.root={book}", f"train.steps={STEPS}",
         f"train.batch_size={BATCH}", "train.sanity=false", "train.sample_pictures=0", *more,
     ]  # fmt: skip
-    return load_recipe("picturebook-inductive", settings)
+    return load_recipe("cascade-clip/picturebook/inductive", settings)
 
 
 def damage(book: Path, part: str, count: int) -> list[Path]:

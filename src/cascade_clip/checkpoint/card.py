@@ -45,7 +45,7 @@ def model_card(
     }
     parts = [
         f"---\n{yaml.safe_dump(header, sort_keys=False)}---",
-        f"# {(repo_id or recipe.name).split('/')[-1]}",
+        f"# {(repo_id or recipe.file_name).split('/')[-1]}",
         (recipe.summary + ". " if recipe.summary else "")
         + "It segments pictures into classes that are named at run time, also into ones that no "
         "mask in its training showed.",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cascade_clip.checkpoint.hub import fetch_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE
+from cascade_clip.config.parts import recipe_in_words
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import nearest
 
@@ -87,7 +88,10 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
         name, _, named = str(model).partition("@")
         if named and revision not in (None, named):
             raise UserError(f"{model} names another revision than {revision}; give one of them")
-        return fetch_model(name, revision or named or None)
+        try:
+            return fetch_model(name, revision or named or None)
+        except UserError as error:
+            raise UserError(f"{error}{_recipe_hint(name)}") from error
     if revision is not None:
         raise UserError(
             f"a revision is for models on the hub (organisation/model), not for {model}"
@@ -114,8 +118,16 @@ def _meant(path: Path) -> str:
     """The end of a message about a model that isn't there: one here with a name like it, if any."""
     here = [*_models_in(RUNS), *_models_in(path.parent), EMBEDDED]
     models = {Path(place).name: place for place in here if place != str(path)}
-    found = nearest(path.name, models)
-    return "" if found is None else f"; did you mean '{models[found]}'?"
+    found = nearest(path.name, models) or nearest(str(path).replace("/", "-"), models)
+    if found is not None:
+        return f"; did you mean '{models[found]}'?"
+    return _recipe_hint(str(path))
+
+
+def _recipe_hint(name: str) -> str:
+    """The end of a message about a model that isn't there, if a recipe has its name."""
+    recipe = recipe_in_words(name)
+    return "" if recipe is None else f"; to train one: cascade-clip train {recipe}"
 
 
 def _models_in(folder: Path) -> list[str]:

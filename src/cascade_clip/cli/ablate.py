@@ -24,7 +24,9 @@ def ablate(
             "sigma, focal-weight, projection, or all; and settings for all variants.",
         ),
     ],
-    recipe: Annotated[str, typer.Option(help="What is varied.")] = "picturebook-inductive",
+    recipe: Annotated[
+        str, typer.Option(help="What is varied.")
+    ] = "cascade-clip/picturebook/inductive",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of each run.", show_default="the recipe's")
     ] = None,

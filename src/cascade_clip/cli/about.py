@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cascade_clip.config.published import Published
 
 
 def recipes(
@@ -16,12 +22,8 @@ def recipes(
     ] = "",
 ) -> None:
     """List the recipes, with what papers report for them."""
-    from rich.console import Group
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    from cascade_clip.config.recipes import load_recipe, recipe_names
+    from cascade_clip.config.parts import recipe_names
+    from cascade_clip.config.published import published_results
     from cascade_clip.errors import UserError
     from cascade_clip.support.messages import Console, did_you_mean
 
@@ -29,20 +31,66 @@ def recipes(
     names = [name for name in known if word.casefold() in name]
     if not names:
         raise UserError(f"no recipe has '{word}' in its name{did_you_mean(word, known)}")
-    table = Table(
-        title="published percent; S, U: mIoU of seen, unseen classes; h: their harmonic mean, "
-        "computed from the rounded two"
+    published = {name: row for name, row in published_results().items() if name in names}
+    console = Console()
+    console.print(
+        "A recipe is METHOD/DATA/SETTING, e.g. cascade-clip/voc20/inductive; without SETTING it is "
+        "inductive.",
+        highlight=False,
     )
-    table.add_column("recipe", min_width=max(map(len, names)))
-    for column in ("S", "U", "h"):
-        table.add_column(column, justify="right")
-    for name in names:
-        recipe = load_recipe(name)
-        reported = recipe.published
-        values = (reported.seen, reported.unseen, reported.hiou) if reported else ()
-        described = Group(Text(name, "bold"), Padding.indent(Text(recipe.summary), 2))
-        table.add_row(described, *(f"{value:.1f}" for value in values))
-    Console().print(table)
+    console.print(_parts_table(names))
+    if published:
+        console.print(_published_table(published))
+
+
+def _parts_table(names: list[str]) -> Table:
+    """The parts of which these recipes are made."""
+    from rich.table import Table
+
+    from cascade_clip.config.parts import KINDS, read_part
+
+    table = Table("", "", show_header=False)
+    used = zip_longest(*(name.split("/") for name in names))
+    for (kind, heading), parts in zip(KINDS.items(), used, strict=False):
+        table.add_section()
+        table.add_row(f"[bold]{heading.upper()}[/bold]", "")
+        for part in sorted({part for part in parts if part is not None}):
+            table.add_row(part, read_part(kind, part).summary)
+    return table
+
+
+def _published_table(published: dict[str, Published]) -> Table:
+    """A row for each method on each data set, a column for each setting."""
+    from rich.table import Table
+
+    settings = list(dict.fromkeys(_setting(name) for name in published))
+    title = (
+        "published percent; S, U, h: mIoU of seen, unseen classes, their harmonic mean, computed "
+        "from the rounded two"
+    )
+    table = Table("", *settings, title=title)
+    rows: dict[str, dict[str, dict[str, Published]]] = {}
+    for name, figures in published.items():
+        method, data = name.split("/")[:2]
+        rows.setdefault(data, {}).setdefault(method, {})[_setting(name)] = figures
+    for data, methods in rows.items():
+        table.add_section()
+        table.add_row(f"[bold]{data}[/bold]")
+        for method, row in methods.items():
+            cells = (_figures(row[setting]) if setting in row else "" for setting in settings)
+            table.add_row(f"  {method}", *cells)
+    return table
+
+
+def _setting(name: str) -> str:
+    """The column of a recipe's figures."""
+    setting = name.split("/")[2:]
+    return f"{setting[0]}: S U h" if setting else "mIoU"
+
+
+def _figures(published: Published) -> str:
+    given = (published.seen, published.unseen, published.hiou, published.miou)
+    return " ".join(f"{value:.1f}" for value in given if value is not None)
 
 
 def info() -> None:

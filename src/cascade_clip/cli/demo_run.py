@@ -51,7 +51,10 @@ from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import RECIPE_FILE
 
 GROUPS = {"things": THINGS, "stuff": STUFF}
-METHODS = {"cascade": "picturebook-inductive", "single": "picturebook-single"}
+METHODS = {
+    "cascade": "cascade-clip/picturebook/inductive",
+    "single": "zegclip/picturebook/inductive",
+}
 RAW = "raw CLIP"
 POOL = 60
 """Fresh scenes among which those of the report are looked for."""

@@ -18,7 +18,7 @@ RUNS = Path("runs")
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="METHOD/DATA/SETTING, or a YAML file.")],
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings, e.g. train.steps=100."),

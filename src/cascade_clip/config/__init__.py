@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from cascade_clip.config.base import Settings
 from cascade_clip.config.data import (
@@ -49,7 +49,6 @@ __all__ = [
     "Normalisation",
     "PicturebookSettings",
     "PreparedName",
-    "Published",
     "Recipe",
     "Setting",
     "Settings",
@@ -66,32 +65,13 @@ RELEASED: Mapping[str, Any] = {
 """What `fidelity: released` sets."""
 
 
-class Published(Settings):
-    """What a paper reports for a recipe: mIoU in percent over a data set's validation pictures."""
-
-    seen: Annotated[float, Field(ge=0.0, le=100.0)]
-    """Over the seen classes, 0 to 100."""
-    unseen: Annotated[float, Field(ge=0.0, le=100.0)]
-    """Over the unseen classes, 0 to 100."""
-    source: str
-    """Who reports it."""
-
-    @property
-    def hiou(self) -> float:
-        """Harmonic mean of `seen` and `unseen`."""
-        total = self.seen + self.unseen
-        return 2 * self.seen * self.unseen / total if total else 0.0
-
-
 class Recipe(Settings):
     """Everything that decides a run."""
 
     name: str
     """What the run's folder and the tables call it; of a file without one, its file name."""
     summary: str = ""
-    """One line for `cascade-clip recipes`."""
-    published: Published | None = None
-    """Not inherited from a recipe's `base`."""
+    """One line about it."""
     fidelity: Literal["own", "released"] = "own"
     """`released`: `data.augment.crop_rule` is `released`, `data.augment.nearest_rule` `opencv`,
     `model.float16_text` true and `train.pseudo_labels` `sigmoid`, as in the released code of
@@ -102,6 +82,11 @@ class Recipe(Settings):
     train: TrainSettings = TrainSettings()
     loss: LossSettings = LossSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    @property
+    def file_name(self) -> str:
+        """The name as that of a file."""
+        return self.name.replace("/", "-")
 
     @model_validator(mode="before")
     @classmethod

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import Recipe
-from cascade_clip.config.heads import DEFAULT_KIND, head_kinds
+from cascade_clip.config.parts import compose, merge
 from cascade_clip.config.wrong_values import dotted, first_wrong_value
 from cascade_clip.errors import UserError
-from cascade_clip.support.messages import did_you_mean, nearest
+from cascade_clip.support.messages import nearest
 from cascade_clip.support.plain_values import parse_yaml, read_yaml
-
-RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
-    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by name, or from a YAML file, with overrides such as `train.steps=100`.
+    """A recipe by name (METHOD/DATA/SETTING, see `parts.py`), or from a YAML file, with overrides
+    such as `train.steps=100`.
 
     A recipe file holds the settings that differ from its `base` (another recipe's name, or a path
     relative to the file); without `base` they differ from the defaults in `config`.
@@ -34,11 +27,11 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
     Raises `UserError` for an unknown recipe or key (naming the nearest), and for a bad value.
     """
-    values = _resolve(_find(str(name_or_path), Path()), ())
+    values = _find(str(name_or_path), Path())
     above: dict[str, Any] = {}
     for override in overrides:
         _override(above, override)
-    return parse_recipe(_merge(values, above))
+    return parse_recipe(merge(values, above))
 
 
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
@@ -77,52 +70,22 @@ def setting_keys(settings: type[BaseModel] = Recipe, prefix: str = "") -> Iterat
             yield prefix + name
 
 
-def _find(name: str, folder: Path) -> Path:
-    if name.endswith((".yaml", ".yml")):
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"no recipe file {path}; give the name of a recipe or an existing file")
-        return path
-    known = recipe_names()
-    if name not in known:
-        raise UserError(
-            f"unknown recipe '{name}'{did_you_mean(name, known, cutoff=0.0)} "
-            "`cascade-clip recipes` lists all; a file needs the ending .yaml"
-        )
-    return RECIPE_FOLDER / f"{name}.yaml"
-
-
-def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """All settings of a recipe file and its bases as nested dictionaries."""
+def _find(name: str, folder: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """All settings of a recipe as nested dictionaries; `seen` are files that stand on it."""
+    if not name.endswith((".yaml", ".yml")):
+        return compose(name)
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"no recipe file {path}; give the name of a recipe or an existing file")
     if any(path.samefile(file) for file in seen):
         raise UserError(f"recipe {path} is based on itself: {' -> '.join(map(str, [*seen, path]))}")
     delta = read_yaml(path)
     if not isinstance(delta, dict):
         raise UserError(f"recipe {path} must hold `key: value` lines, got {type(delta).__name__}")
     base = delta.pop("base", None)
-    below = {} if base is None else _resolve(_find(str(base), path.parent), (*seen, path))
-    for own in ("summary", "published"):
-        below.pop(own, None)
-    return _merge(below, {"name": path.stem, **delta})
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(_shared(old, value.get("kind")), value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _shared(old: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """The settings of a head that one of another kind has, too."""
-    settings = head_kinds().get(kind) if isinstance(kind, str) else None
-    if settings is None or kind == old.get("kind", DEFAULT_KIND):
-        return old
-    return {key: value for key, value in old.items() if key in settings.model_fields}
+    below = {} if base is None else _find(str(base), path.parent, (*seen, path))
+    below.pop("summary", None)
+    return merge(below, {"name": path.stem, **delta})
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -43,7 +43,7 @@ class Start:
 
 def new_run_folder(recipe: Recipe, runs: Path) -> Path:
     """`runs/<recipe>-<n>` with the first free n."""
-    return runs / f"{recipe.name}-{max(_run_numbers(recipe, runs), default=0) + 1}"
+    return runs / f"{recipe.file_name}-{max(_run_numbers(recipe, runs), default=0) + 1}"
 
 
 def newest_run_folder(recipe: Recipe, runs: Path) -> Path:
@@ -51,7 +51,7 @@ def newest_run_folder(recipe: Recipe, runs: Path) -> Path:
     numbers = _run_numbers(recipe, runs)
     if not numbers:
         raise UserError(f"no run of {recipe.name} in {runs} to resume; start without --resume")
-    return runs / f"{recipe.name}-{max(numbers)}"
+    return runs / f"{recipe.file_name}-{max(numbers)}"
 
 
 def is_first_process() -> bool:
@@ -111,6 +111,6 @@ def decisive_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _run_numbers(recipe: Recipe, runs: Path) -> list[int]:
-    pattern = re.compile(re.escape(recipe.name) + r"-(\d+)")
-    matches = [pattern.fullmatch(path.name) for path in runs.glob(f"{recipe.name}-*")]
+    pattern = re.compile(re.escape(recipe.file_name) + r"-(\d+)")
+    matches = [pattern.fullmatch(path.name) for path in runs.glob(f"{recipe.file_name}-*")]
     return [int(match[1]) for match in matches if match]

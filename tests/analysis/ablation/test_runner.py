@@ -34,7 +34,7 @@ PAIR = AblationTable(
 
 def plan(out: Path) -> AblationPlan:
     return AblationPlan(
-        "picturebook-inductive", TINY, steps=1, seeds=2, pictures=2, out=out, jobs=1
+        "cascade-clip/picturebook/inductive", TINY, steps=1, seeds=2, pictures=2, out=out, jobs=1
     )
 
 

@@ -8,7 +8,7 @@ from cascade_clip.errors import UserError
 
 
 def resolved(*settings: str) -> dict[str, object]:
-    return dump_recipe(load_recipe("picturebook-inductive", settings))
+    return dump_recipe(load_recipe("cascade-clip/picturebook/inductive", settings))
 
 
 @pytest.mark.parametrize("name", TABLES)

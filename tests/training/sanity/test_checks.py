@@ -54,7 +54,7 @@ class Bench:
     """A run that could begin."""
 
     def __init__(self, overrides: list[str], *more: str) -> None:
-        self.recipe = load_recipe("picturebook-inductive", [*overrides, *more])
+        self.recipe = load_recipe("cascade-clip/picturebook/inductive", [*overrides, *more])
         self.dataset = open_dataset(self.recipe.data, "train")
         self.clip: FrozenClip = load_clip(self.recipe.model.clip)
         torch.manual_seed(0)
@@ -162,7 +162,7 @@ def test_unreadable_files_are_named(tiny_overrides: list[str], broken: int, outc
 def test_a_failure_stops_the_run_before_it_leaves_anything(
     tmp_path: Path, tiny_overrides: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = load_recipe("picturebook-inductive", [*tiny_overrides, "train.steps=1"])
+    recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, "train.steps=1"])
     monkeypatch.setattr(
         module_file, "inductive_targets", lambda labels, seen: labels.long() % len(seen)
     )
@@ -174,7 +174,11 @@ def test_a_failure_stops_the_run_before_it_leaves_anything(
 def test_the_report_is_kept_and_changes_nothing(tmp_path: Path, tiny_overrides: list[str]) -> None:
     for folder in ("true", "false"):
         settings = [*tiny_overrides, "train.steps=2", f"train.sanity={folder}"]
-        train(load_recipe("picturebook-inductive", settings), tmp_path / folder, quiet=True)
+        train(
+            load_recipe("cascade-clip/picturebook/inductive", settings),
+            tmp_path / folder,
+            quiet=True,
+        )
     report = json.loads((tmp_path / "true" / "sanity.json").read_text())
     assert {entry["outcome"] for entry in report} == {"ok"}
     assert not (tmp_path / "false" / "sanity.json").exists()

@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_overrides: list[str]) 
     """Models of one step: `inductive` has seen masks of some classes, `full` of all."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("inductive", "full"):
-        recipe = load_recipe(f"picturebook-{name}", [*tiny_overrides, "train.steps=1"])
+        recipe = load_recipe(f"cascade-clip/picturebook/{name}", [*tiny_overrides, "train.steps=1"])
         train(recipe, folder / name, quiet=True)
     return folder
 
@@ -30,7 +30,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_overrides: list[str]) 
 def test_self_training_from_nothing_is_told_even_to_the_quiet(
     tmp_path: Path, tiny_overrides: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = load_recipe("picturebook-transductive", [*tiny_overrides, "train.steps=1"])
+    recipe = load_recipe(
+        "cascade-clip/picturebook/transductive", [*tiny_overrides, "train.steps=1"]
+    )
     train(recipe, tmp_path, quiet=True)
     assert told(tmp_path)["outcome"] == "note"
     line = capfd.readouterr().err.splitlines()[0]
@@ -43,10 +45,10 @@ def test_a_model_that_knows_masks_of_unseen_classes_is_told(
     models: Path, tmp_path: Path, tiny_overrides: list[str], start: str, outcome: str
 ) -> None:
     settings = [*tiny_overrides, "train.steps=1", f"train.start_from={models / start}"]
-    train(load_recipe("picturebook-transductive", settings), tmp_path, quiet=True)
+    train(load_recipe("cascade-clip/picturebook/transductive", settings), tmp_path, quiet=True)
     finding = told(tmp_path)
     assert finding["outcome"] == outcome
-    assert f"picturebook-{start} ({start})" in finding["detail"]
+    assert f"cascade-clip/picturebook/{start} ({start})" in finding["detail"]
     assert ("masks of cat" in finding["detail"]) == (outcome == "note")
 
 
