@@ -215,8 +215,8 @@ def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> No
         (".", ["--classes", "cat", "--model", "nowhere.onnx"], "no such file: nowhere.onnx"),
         (".", ["--classes", "cat", "--save", "overlays"], "did you mean 'overlay'"),
         (".", ["--classes", "cat", "--fps", "0"], "--fps is a number above 0"),
-        (".", ["--classes", "cat", "--fps", "2"], "--fps chooses the frames of films; none is"),
-        (".", ["--classes", "cat", "--every", "2"], "--every chooses the frames of films"),
+        (".", ["--classes", "cat", "--fps", "2"], "--fps chooses the frames of videos; none is"),
+        (".", ["--classes", "cat", "--every", "2"], "--every chooses the frames of videos"),
         (".", ["--classes", "cat", "--fps", "2", "--every", "3"], "give one of them"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Folders and films in, results of many pictures out."""
+"""Folders and videos in, results of many pictures out."""

@@ -1,4 +1,4 @@
-"""What is to be segmented, one picture after the other: files, and frames of films."""
+"""What is to be segmented, one picture after the other: files, and frames of videos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file, or the rest of a film, that could not be read."""
+    """A file, or the rest of a video, that could not be read."""
 
     message: str
 
@@ -38,9 +38,9 @@ class Failure:
 def items_of(
     files: Sequence[Path], sampling: Sampling | None, kept: Mapping[str, str]
 ) -> Iterator[Item | Failure]:
-    """One item for each picture file, and one for each frame of a film, named as `result_names`
-    says: `kept` are the names by source that earlier runs gave. Without `sampling`, films are taken
-    for pictures, which can't be read."""
+    """One item for each picture file, and one for each frame of a video, named as `result_names`
+    says: `kept` are the names by source that earlier runs gave. Without `sampling`, videos
+    count as pictures, which can't be read."""
     for file, name in zip(files, result_names(files, kept), strict=True):
         source, stamp = source_of(file), file_stamp(file)
         if sampling is None or not is_video(file):
@@ -55,7 +55,7 @@ def items_of(
 
 
 def count_items(files: Sequence[Path], sampling: Sampling) -> int:
-    """About how many items there are; unreadable films count as one."""
+    """About how many items there are; unreadable videos count as one."""
     return sum(_count_frames(file, sampling) if is_video(file) else 1 for file in files)
 
 

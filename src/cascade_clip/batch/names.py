@@ -18,23 +18,23 @@ def source_of(file: Path) -> str:
     return os.path.abspath(file)
 
 
-def frame_name(film: str, number: int) -> str:
-    """The name of a frame's results, by the name of its film."""
-    return f"{film}-{number:06d}"
+def frame_name(video: str, number: int) -> str:
+    """The name of a frame's results, by the name of its video."""
+    return f"{video}-{number:06d}"
 
 
 def names_of_sources(named: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """From (source, name) of results to the name by source; of films what `frame_name` takes."""
+    """From (source, name) of results to the name by source; of videos what `frame_name` takes."""
     names = {}
     for source, name in named:
-        film = _FRAME.fullmatch(name) if is_video(Path(source)) else None
-        names[source] = film[1] if film else name
+        video = _FRAME.fullmatch(name) if is_video(Path(source)) else None
+        names[source] = video[1] if video else name
     return names
 
 
 def result_names(files: Sequence[Path], kept: Mapping[str, str]) -> list[str]:
     """A file stem for the results of each file, unlike all others: that in `kept` (by source), or
-    the file's own with `_` for what can't be shown, numbered where it is taken. That of a film
+    the file's own with `_` for what can't be shown, numbered where it is taken. That of a video
     begins the names of its frames."""
     names = _Names()
     for source, name in kept.items():
@@ -46,17 +46,17 @@ class _Names:
     def __init__(self) -> None:
         self._by_source: dict[str, str] = {}
         self._taken: set[str] = set()
-        self._films: set[str] = set()
-        self._would_be_films: set[str] = set()
-        """Films of these names would have frames with names of pictures."""
+        self._videos: set[str] = set()
+        self._would_be_videos: set[str] = set()
+        """Videos of these names would have frames with names of pictures."""
 
     def take(self, source: str, name: str) -> None:
         self._by_source[source] = name
         self._taken.add(name)
         if is_video(Path(source)):
-            self._films.add(name)
+            self._videos.add(name)
         elif frame := _FRAME.fullmatch(name):
-            self._would_be_films.add(frame[1])
+            self._would_be_videos.add(frame[1])
 
     def of(self, source: str) -> str:
         if source not in self._by_source:
@@ -68,10 +68,10 @@ class _Names:
             self.take(source, name)
         return self._by_source[source]
 
-    def _is_free(self, name: str, film: bool) -> bool:
+    def _is_free(self, name: str, video: bool) -> bool:
         frame = _FRAME.fullmatch(name)
         return not (
             name in self._taken
-            or (frame is not None and frame[1] in self._films)
-            or (film and name in self._would_be_films)
+            or (frame is not None and frame[1] in self._videos)
+            or (video and name in self._would_be_videos)
         )

@@ -87,7 +87,7 @@ def segment(
     run = read_run_options(device, precision)
     place = locate_model(model)
     files = find_files(pictures, out)
-    _check_films(files, sampling)
+    _check_videos(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
 
     from cascade_clip.batch.formats.coco import write_coco_file
@@ -161,15 +161,15 @@ def _table(entries: Sequence[JournalEntry], query: Query) -> Table:
 
 def _read_sampling(every: int, fps: float | None) -> Sampling:
     if fps is not None and every != 1:
-        raise UserError("--every and --fps both choose the frames of a film; give one of them")
+        raise UserError("--every and --fps both choose the frames of a video; give one of them")
     if fps is not None and not fps > 0:
         raise UserError(f"--fps is a number above 0, got {fps:g}")
     return Sampling(every, fps)
 
 
-def _check_films(files: Sequence[Path], sampling: Sampling) -> None:
+def _check_videos(files: Sequence[Path], sampling: Sampling) -> None:
     if any(map(is_video, files)):
         require_video()
     elif sampling != Sampling():
         option = "--every" if sampling.fps is None else "--fps"
-        raise UserError(f"{option} chooses the frames of films; none is among the pictures")
+        raise UserError(f"{option} chooses the frames of videos; none is among the pictures")

@@ -24,7 +24,7 @@ def is_picture(file: Path) -> bool:
 
 
 def is_video(file: Path) -> bool:
-    """Whether a file is taken for a film, by its suffix."""
+    """Whether a file is taken for a video, by its suffix."""
     return file.suffix.lower() in VIDEO_SUFFIXES
 
 

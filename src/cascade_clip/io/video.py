@@ -38,7 +38,7 @@ def require_video() -> None:
 
 
 def frames(path: Path, sampling: Sampling) -> Iterator[tuple[int, VideoFrame]]:
-    """(number, frame) of a film's frames, counted from 0, without those that `sampling` leaves out.
+    """(number, frame) of the frames of a video that `sampling` takes, counted from 0.
 
     Raises `UserError` if the file can't be read; at a damaged place that is after the frames before
     it.
