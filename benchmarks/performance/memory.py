@@ -60,18 +60,18 @@ def peak_here(probe: Probe) -> dict[str, float]:
     del network
     pictures = random_pictures(probe.pictures, (probe.height, probe.width), device)
     text = random_text(shape, probe.classes, device)
-    before = _start(device)
+    before = start(device)
     if probe.task == "inference":
         subject.labels(pictures, text)
     else:
         labels = random_labels(probe.pictures, probe.height, probe.classes, device)
         for _ in range(2):  # the second step finds the optimizer's state
             subject.train_step(pictures, labels, text)
-    peak = _peak(device)
-    return {"above": (peak - before) / MIB, "process": peak / MIB}
+    highest = peak(device)
+    return {"above": (highest - before) / MIB, "process": highest / MIB}
 
 
-def _start(device: torch.device) -> int:
+def start(device: torch.device) -> int:
     """Bytes in use now; the peak is counted from here."""
     gc.collect()
     if device.type == "cuda":
@@ -82,7 +82,7 @@ def _start(device: torch.device) -> int:
     return _status("VmRSS")
 
 
-def _peak(device: torch.device) -> int:
+def peak(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else _status("VmHWM")
 
 

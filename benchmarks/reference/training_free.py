@@ -169,7 +169,7 @@ def sc_clip(visual: Any, settings: Any, tokens: list[Tensor], grid: Size) -> Ten
 
 
 def local_outliers(x: Tensor, neighbours: int, share: float) -> list[int]:
-    count = min(neighbours, len(x) - 1)
+    count = min(neighbours, (len(x) - 1) // 2)
     if count < 1:
         return []
     squared = (x[:, None] - x).square().sum(dim=-1)  # (N, N)

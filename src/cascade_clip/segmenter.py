@@ -15,7 +15,9 @@ import torch
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
+from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
+from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.checkpoint.training_free import Method, load_training_free
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
@@ -26,6 +28,7 @@ from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
 from cascade_clip.export.bundle import Engine, load_any
+from cascade_clip.export.network import device_for
 from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.inference.predictor import MAX_WINDOWS, Predictor, check_max_windows
 from cascade_clip.inference.query import (
@@ -47,7 +50,7 @@ from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.model.training_free.network import TrainingFreeNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
-from cascade_clip.support.devices import usable_device
+from cascade_clip.support.devices import choose_device, usable_device
 from cascade_clip.support.messages import warn_caller
 
 Classes = str | Sequence[str] | TypedClasses
@@ -403,3 +406,14 @@ class Segmenter:
 
 def _file_name(picture: Picture) -> str | None:
     return Path(picture).name if isinstance(picture, (str, os.PathLike)) else None
+
+
+def open_segmenter(source: ModelSource, run: RunOptions) -> Segmenter:
+    """The model that a command was asked for. Raises `UserError` as the constructors."""
+    if source.clip is not None:
+        device = choose_device(run.device)
+        return Segmenter.from_clip(
+            source.clip, method=source.method, device=device, precision=run.precision
+        )
+    device = device_for(source.model, run.device)
+    return Segmenter.from_pretrained(source.model, device=device, precision=run.precision)

@@ -21,7 +21,8 @@ from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
 from cascade_clip.batch.pipeline import Done, Pipeline
 from cascade_clip.batch.review import write_review
 from cascade_clip.batch.run import run_batch
-from cascade_clip.batch.task import Task
+from cascade_clip.batch.task import Background, Task
+from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.io.coco import decode_mask
 from cascade_clip.picturebook.export import export_voc
@@ -44,7 +45,7 @@ def labels(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> La
 
 
 def labelled(pictures: list[Path], out: Path) -> Labels:
-    task = Task("picturebook", CLASSES, 0.3, out, ("masks",), min_area=1)
+    task = Task(ModelSource(), CLASSES, Background(0.3), out, ("masks",), min_area=1)
     journal = labelling_journal(task)
     items = items_of(pictures, None, journal.names())
     outcomes = list(run_batch(Pipeline(task).run, journal, items, task.formats))

@@ -19,8 +19,9 @@ from cascade_clip.batch.items import Failure, items_of
 from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
 from cascade_clip.batch.pipeline import Pipeline
 from cascade_clip.batch.run import run_batch
-from cascade_clip.batch.task import Task
+from cascade_clip.batch.task import Background, Task
 from cascade_clip.checkpoint.locate import find_model
+from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmenter import Segmenter
@@ -40,7 +41,7 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (48, 48)) -> Path:
 
 
 def task_into(out: Path) -> Task:
-    return Task("picturebook", CLASSES, 0.3, out, ("masks",), min_area=1)
+    return Task(ModelSource(), CLASSES, Background(0.3), out, ("masks",), min_area=1)
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +158,13 @@ def test_a_model_is_what_it_holds_not_what_it_is_called(label: Label, tmp_path: 
     model = tmp_path / "run"
     shutil.copytree(find_model("picturebook"), model)
     for typed in (model, f"{model}/"):
-        journal = labelling_journal(replace(task, model=str(typed)))
+        journal = labelling_journal(replace(task, model=ModelSource(str(typed))))
         assert labels_of(journal).entries == made.entries
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (model / "model.safetensors").write_bytes(weights)
     with pytest.raises(UserError, match="made with another model"):
-        labelling_journal(replace(task, model=str(model)))
+        labelling_journal(replace(task, model=ModelSource(str(model))))
 
 
 def test_masks_of_somebody_else_are_not_overwritten(tmp_path: Path) -> None:

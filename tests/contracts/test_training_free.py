@@ -54,8 +54,7 @@ def draw_text(*shape: int) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_equals_its_plain_form_on_every_grid(kind: str, depth: int) -> None:
-    # With all patches as neighbours the two that lie farthest apart tie for the largest factor.
-    network = network_of(kind, depth, **({"neighbours": 3} if kind == "sc-clip" else {}))
+    network = network_of(kind, depth)
     for grid in GRIDS:
         images = draw_images(2, grid)
         features, found = network.features(images)

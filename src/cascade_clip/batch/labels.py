@@ -10,7 +10,6 @@ from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.segments import Segment
 from cascade_clip.batch.settings import settings_of
 from cascade_clip.batch.task import Task
-from cascade_clip.checkpoint.locate import locate_model
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import file_stamp
 from cascade_clip.io.palette import RGB, class_colours
@@ -92,8 +91,7 @@ def labelling_journal(task: Task) -> Journal:
     of this program.
     """
     assert task.classes is not None
-    place = locate_model(task.model)
-    settings = settings_of(place, task.classes, task.background, task.run.precision)
+    settings = settings_of(task.model, task.classes, task.background, task.run.precision)
     out, masks = task.out, task.out / MASKS
     journal = Journal(out / LABELLED_FILE, settings | {"min_area": task.min_area})
     if not journal.path.is_file() and masks.is_dir() and any(masks.iterdir()):

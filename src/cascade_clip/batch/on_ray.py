@@ -83,6 +83,4 @@ def run_on_ray(task: Task, workers: int, items: Iterable[Item | Outcome]) -> Ite
 
 def _everywhere(task: Task) -> Task:
     """The task with paths that workers in other folders and on other machines understand."""
-    model = Path(task.model)
-    named = str(model.resolve()) if model.exists() else task.model
-    return replace(task, model=named, out=task.out.resolve())
+    return replace(task, model=task.model.absolute(), out=task.out.resolve())

@@ -13,13 +13,12 @@ from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.segments import Segment, class_segments, find_segments
 from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
-from cascade_clip.export.network import device_for
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
 from cascade_clip.inference.query import Query
 from cascade_clip.io.images import RGBArray
 from cascade_clip.io.results import result_files
 from cascade_clip.segmentation import Segmentation
-from cascade_clip.segmenter import Segmenter, ShrunkPicture
+from cascade_clip.segmenter import Segmenter, ShrunkPicture, open_segmenter
 from cascade_clip.support.parallel import in_threads
 
 WORKERS = 4
@@ -64,16 +63,17 @@ class Pipeline:
     @cached_property
     def segmenter(self) -> Segmenter:
         """The model. Raises `UserError` for one that can't be loaded."""
-        model, run = self.task.model, self.task.run
-        device = device_for(model, run.device)
-        return Segmenter.from_pretrained(model, device=device, precision=run.precision)
+        return open_segmenter(self.task.model, self.task.run)
 
     @cached_property
     def query(self) -> Query:
         """The classes. Raises `UserError` for names and thresholds that can't be used."""
         groups = self.task.classes
         names = None if groups is None else ["|".join(group) for group in groups]
-        return self.segmenter.query(names, background=self.task.background)
+        background = self.task.background
+        return self.segmenter.query(
+            names, background=background.threshold, background_names=background.names
+        )
 
     def run(self, items: Iterable[Item | Outcome]) -> Iterator[Outcome]:
         """What became of each item, in their order, as soon as its results are written; outcomes

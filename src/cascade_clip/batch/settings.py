@@ -6,10 +6,10 @@ import hashlib
 import textwrap
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.batch.task import Background
+from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.config.base import PrecisionChoice
 
 MOST_SHOWN = 80
@@ -17,22 +17,25 @@ MOST_SHOWN = 80
 
 
 def settings_of(
-    model: Path,
+    model: ModelSource,
     classes: tuple[tuple[str, ...], ...],
-    background: bool | float,
+    background: Background,
     precision: PrecisionChoice,
 ) -> dict[str, Any]:
-    """The settings as JSON holds them; `model` is a model folder or an exported file."""
+    """The settings as JSON holds them."""
     digest = hashlib.sha256()
-    weights = [model] if model.is_file() else [model / CONFIG_FILE, model / WEIGHTS_FILE]
-    for file in weights:
+    if model.clip is not None:
+        digest.update(f"{model.method} {model.clip}".encode())
+    for file in model.files():
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
+    names = background.names
     return {
         "cascade-clip": version("cascade-clip"),
         "model": digest.hexdigest(),
         "classes": [list(group) for group in classes],
-        "background": background,
+        "background": background.threshold,
+        "background names": list(names) if isinstance(names, tuple) else names,
         "precision": precision,
     }
 

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.locate import is_exported, locate_model
-from cascade_clip.cli.options import ModelArgument, read_classes
+from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
+from cascade_clip.checkpoint.source import read_source
+from cascade_clip.cli.options import ClipOption, MethodOption, ModelArgument, read_classes
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
 from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
+    from cascade_clip.checkpoint.folder import Bundle
+    from cascade_clip.checkpoint.training_free import TrainingFreeBundle
     from cascade_clip.export.check import ExportAgreement
 
 
 def export(
-    model: ModelArgument,
+    model: ModelArgument = EMBEDDED,
+    clip: ClipOption = None,
+    method: MethodOption = None,
     format: Annotated[str, typer.Option(help=" or ".join(SUFFIXES) + ".")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="model.onnx or model.pt2")
@@ -44,15 +49,20 @@ def export(
     typed = None if classes is None else read_classes(classes)
     if is_exported(model):
         raise UserError(f"{model} is an exported file already; give the model that it came from")
-    locate_model(model)
+    source = read_source(model, clip, method)
     check_writable(target.parent)  # mistakes show before the heavy imports
 
     from cascade_clip.checkpoint.folder import load_bundle
+    from cascade_clip.checkpoint.training_free import load_training_free
+    from cascade_clip.clip.source import parse_clip
     from cascade_clip.export.write import export_model
     from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
-    bundle = load_bundle(model)
+    if source.clip is None:
+        bundle: Bundle | TrainingFreeBundle = load_bundle(model)
+    else:
+        bundle = load_training_free(parse_clip(source.clip), source.method)
     with notes.status(f"writing {target} and checking it"):
         found = export_model(bundle, target, format=wanted, classes=typed, precision=chosen)
     console.print(_summary(found), highlight=False)

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.options import AUTO, read_run_options
+from cascade_clip.checkpoint.source import read_source
 from cascade_clip.cli.batch import find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
+    BackgroundNames,
+    ClipOption,
     Device,
+    MethodOption,
     ModelOption,
     Precision,
     Quiet,
     Threshold,
+    read_background,
     read_choices,
     read_classes,
 )
@@ -46,10 +51,13 @@ def label(
         str, typer.Option("--format", help=f"Any of {', '.join(LABEL_FORMATS)}.")
     ] = "coco",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
+    clip: ClipOption = None,
+    method: MethodOption = None,
     model: ModelOption = EMBEDDED,
     device: Device = AUTO,
     precision: Precision = "fp32",
     background: Background = False,
+    background_names: BackgroundNames = None,
     threshold: Threshold = None,
     min_area: Annotated[
         int, typer.Option(min=1, help="Drop segments with fewer pixels than this.")
@@ -77,7 +85,7 @@ def label(
     run = read_run_options(device, precision)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
-    locate_model(model)
+    source = read_source(model, clip, method)
     files = find_files(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 
@@ -93,10 +101,10 @@ def label(
     from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
-    if model == EMBEDDED:
+    if source.is_embedded:
         notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-    threshold_or_not = background if threshold is None else threshold
-    task = Task(model, typed.groups, threshold_or_not, out, (MASKS,), min_area, run)
+    without_class = read_background(background, threshold, background_names)
+    task = Task(source, typed.groups, without_class, out, (MASKS,), min_area, run)
     process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)
     with hold_folder(out, MASKS, *LABEL_FORMATS) as held:
         journal = labelling_journal(task)

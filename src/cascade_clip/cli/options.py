@@ -9,14 +9,17 @@ from typing import Annotated
 
 import typer
 
+from cascade_clip.batch.task import Background as BackgroundChoice
+from cascade_clip.checkpoint.source import METHODS
 from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 from cascade_clip.support.messages import did_you_mean
 
 EMBEDDED_NOTE = (
-    "model: the embedded one, which knows drawn scenes only; for photographs pass --model with a "
-    "model that stands on a real CLIP"
+    "model: the embedded one, which knows drawn scenes only; for photographs: "
+    "--clip ViT-B-16/openai"
 )
 ModelArgument = Annotated[
     str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")
@@ -27,6 +30,20 @@ ModelOption = Annotated[
         help="Model or run folder, organisation/model or organisation/model@revision of the "
         "Hugging Face hub, or a file of cascade-clip export.",
         show_default="the embedded model",
+    ),
+]
+ClipOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Any CLIP instead of a trained model, for photographs: ViT-B-16/openai and other "
+        "names of open_clip, a weights file, or local-dir:FOLDER.",
+        show_default="none",
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"How to segment with --clip: {', '.join(METHODS)}.", show_default=DEFAULT_METHOD
     ),
 ]
 Data = Annotated[
@@ -51,6 +68,14 @@ PartName = Annotated[
 ]
 Background = Annotated[
     bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
+]
+BackgroundNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Pixels that look like one of these names have no class: names, a file of them, "
+        "usual (26 common backgrounds), or none.",
+        show_default="usual for --clip with --background or a single class, else none",
+    ),
 ]
 Threshold = Annotated[
     float | None,
@@ -92,6 +117,15 @@ def read_classes(text: str) -> TypedClasses:
     Raises `UserError` for unusable names and a file that can't be read.
     """
     return parse_classes(_content(text))
+
+
+def read_background(flag: bool, threshold: float | None, names: str | None) -> BackgroundChoice:
+    """What --background, --threshold and --background-names say. Raises `UserError` for a file that
+    can't be read."""
+    read: bool | tuple[str, ...] | None = None
+    if names is not None:
+        read = names == "usual" if names in ("usual", "none") else read_names(names)
+    return BackgroundChoice(flag if threshold is None else threshold, read)
 
 
 def read_names(text: str) -> tuple[str, ...]:

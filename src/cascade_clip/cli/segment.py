@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.options import AUTO, read_run_options
+from cascade_clip.checkpoint.source import read_source
 from cascade_clip.cli.batch import Tally, find_files, tally
 from cascade_clip.cli.options import (
     EMBEDDED_NOTE,
     Background,
+    BackgroundNames,
+    ClipOption,
     Device,
+    MethodOption,
     ModelOption,
     Precision,
     Quiet,
     Threshold,
+    read_background,
     read_choices,
     read_classes,
 )
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cascade_clip.batch.journal import JournalEntry
+    from cascade_clip.checkpoint.source import ModelSource
     from cascade_clip.inference.query import Query
 
 
@@ -52,6 +58,8 @@ def segment(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("segmented"),
+    clip: ClipOption = None,
+    method: MethodOption = None,
     model: ModelOption = EMBEDDED,
     device: Device = AUTO,
     precision: Precision = "fp32",
@@ -63,6 +71,7 @@ def segment(
         ),
     ] = "overlay",
     background: Background = False,
+    background_names: BackgroundNames = None,
     threshold: Threshold = None,
     every: Annotated[int, typer.Option(min=1, help="Take every Nth frame of a video.")] = 1,
     fps: Annotated[
@@ -85,7 +94,8 @@ def segment(
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
     run = read_run_options(device, precision)
-    place = locate_model(model)
+    source = read_source(model, clip, method)
+    wanted = read_background(background, threshold, background_names)
     files = find_files(pictures, out)
     _check_videos(files, sampling)
     check_writable(out)  # mistakes show before the heavy imports
@@ -101,14 +111,13 @@ def segment(
     from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
-    threshold_or_not = background if threshold is None else threshold
     groups = None if typed is None else typed.groups
-    pipeline = Pipeline(Task(str(place), groups, threshold_or_not, out, tuple(formats), run=run))
+    pipeline = Pipeline(Task(source, groups, wanted, out, tuple(formats), run=run))
     with hold_folder(out) as held:
         query = pipeline.query  # loads the model
-        if model == EMBEDDED:
-            notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
-        settings = settings_of(place, query.typed.groups, threshold_or_not, run.precision)
+        if note := _note(source, query):
+            notes.print(note, style="dim", highlight=False)
+        settings = settings_of(source, query.typed.groups, wanted, run.precision)
         journal = Journal(out / JOURNAL_FILE, settings, redo=overwrite)
         if replaced := journal.make_room(files):
             notes.print(replaced, highlight=False, markup=False, soft_wrap=True)
@@ -125,6 +134,19 @@ def segment(
                 soft_wrap=True,
             )
     done.end()
+
+
+def _note(source: ModelSource, query: Query) -> str | None:
+    """What to know about the model before its results."""
+    if source.is_embedded:
+        return EMBEDDED_NOTE
+    if source.clip is None or query.behind or query.thresholds is not None:
+        return None
+    names = counted(len(query.typed.names), "name")
+    return (
+        f"every pixel takes one of the {names}; with --background those that look like something "
+        "else have no class"
+    )
 
 
 def _counts(done: Tally) -> str:

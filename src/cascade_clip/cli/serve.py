@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.options import AUTO, read_run_options
-from cascade_clip.cli.options import Device, ModelOption, Precision
+from cascade_clip.checkpoint.source import read_source
+from cascade_clip.cli.options import ClipOption, Device, MethodOption, ModelOption, Precision
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 
@@ -19,6 +20,8 @@ LIMITS = "Limits of one request"
 
 
 def serve(
+    clip: ClipOption = None,
+    method: MethodOption = None,
     model: ModelOption = EMBEDDED,
     device: Device = AUTO,
     precision: Precision = "fp32",
@@ -65,7 +68,7 @@ def serve(
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
     run = read_run_options(device, precision)
-    locate_model(model)
+    source = read_source(model, clip, method)
     if token is not None:
         check_token(token)
 
@@ -77,9 +80,8 @@ def serve(
     with open_port(host, port) as bound, page_folder() as folder:
         names = [*(allowed_host or ()), *([] if is_any(host) else [host])]
         hosts = known_hosts(bound, names)
-        console.print(f"loading {model} ...")
-        from cascade_clip.export.network import device_for
-        from cascade_clip.segmenter import Segmenter, ShrunkPicture
+        console.print(f"loading {source.name} ...")
+        from cascade_clip.segmenter import ShrunkPicture, open_segmenter
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access
         from cascade_clip.serve.limits import Limits
@@ -88,9 +90,8 @@ def serve(
 
         limits = Limits(max_mb, max_megapixels, max_classes, max_name_length, queue, timeout)
         access = None if token is None else Access(token)
-        place = device_for(model, run.device)
-        segmenter = Segmenter.from_pretrained(model, device=place, precision=run.precision)
-        service = Service(segmenter, limits, model=model)
+        segmenter = open_segmenter(source, run)
+        service = Service(segmenter, limits, model=source.name)
         app = server.page_app(service, access, folder, hosts)
         warnings.simplefilter("ignore", ShrunkPicture)  # the client is told
         if access is None and not is_local(host):
@@ -104,7 +105,7 @@ def serve(
                 f"name they ask for this server, e.g. --allowed-host {socket.gethostname()}"
             )
         address = url(bound) + ("" if access is None else SIGN_IN)
-        line = f"serving {service.model} on {place} at {address}  (Ctrl-C ends)"
+        line = f"serving {service.model} on {segmenter.device} at {address}  (Ctrl-C ends)"
         server.run(app, bound, announce=partial(console.print, line))
 
 

@@ -135,7 +135,7 @@ class ScClipSettings(BaseTrainingFreeSettings):
     """Share of patches, by local outlier factor, that are replaced by the mean of their neighbours
     in the picture; 0: none."""
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 30
-    """Of the local outlier factor, in the space of features."""
+    """Of the local outlier factor, in the space of features; at most half of the other patches."""
     similarity_block: InnerBlock = 9
     """The block by whose patches similarity is measured."""
     similarity_threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.4

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.class_names import TypedClasses
@@ -59,7 +58,7 @@ class Service:
     def __init__(self, segmenter: Segmenter, limits: Limits, *, model: str = EMBEDDED) -> None:
         self.segmenter = segmenter
         self.limits = limits
-        self.model = Path(model).name
+        self.model = model
         self.version = version("cascade-clip")
         self.drawn_scenes_only = segmenter.recipe.model.clip.model == EMBEDDED
         self.views = _views(segmenter)

@@ -21,13 +21,15 @@ def outlier_factor(patches: Tensor, neighbours: int) -> Tensor:
     takes the neighbour's. That leaves the mean, over `neighbours` nearest patches, of the patch's
     distance to its last neighbour over theirs to their last; distances are squared.
     """
-    neighbours = min(neighbours, patches.shape[1] - 1)
+    # With all others as neighbours, the two patches that lie farthest apart would tie.
+    neighbours = min(neighbours, (patches.shape[1] - 1) // 2)
     if neighbours < 1:
         return patches.new_ones(patches.shape[:2])
     centred = patches - patches.mean(dim=1, keepdim=True)  # for the precision of the products
     lengths = centred.square().sum(dim=-1)  # (B, N)
     distances = lengths[:, :, None] + lengths[:, None] - 2 * centred @ centred.mT  # (B, N, N)
-    distances.diagonal(dim1=1, dim2=2).fill_(-1)  # a patch itself is no neighbour of its own
+    itself = torch.eye(distances.shape[1], dtype=torch.bool, device=distances.device)
+    distances = distances.masked_fill(itself, -1)  # first of all, and no neighbour of its own
     nearest = distances.topk(neighbours + 1, dim=-1, largest=False)
     farthest, indices = nearest.values[..., -1].clamp(min=0), nearest.indices[..., 1:]
     theirs = farthest.gather(1, indices.flatten(1)).unflatten(1, indices.shape[1:])  # (B, N, k)
@@ -49,9 +51,9 @@ def replace_outliers(patches: Tensor, outliers: Tensor, grid: tuple[int, int]) -
     kept = (~outliers)[..., None].to(patches.dtype)  # (B, N, 1)
     with_count = torch.cat([patches * kept, kept], dim=-1)  # (B, N, D + 1)
     plane = with_count.mT.unflatten(2, grid)  # (B, D + 1, h, w)
-    # An outlier itself counts nothing, so the 3 x 3 sum is that of its neighbours.
-    sums = F.avg_pool2d(plane, 3, stride=1, padding=1, divisor_override=1)
-    sums = sums.flatten(2).mT  # (B, N, D + 1)
-    total, count = sums[..., :-1], sums[..., -1:]
+    # Ninths of the sums over 3 x 3 patches, to which outliers themselves give nothing. (A divisor
+    # of one's own is lost in ONNX files.)
+    ninths = F.avg_pool2d(plane, 3, stride=1, padding=1).flatten(2).mT  # (B, N, D + 1)
+    total, count = ninths[..., :-1], ninths[..., -1:]
     replaced = outliers[..., None] & (count > 0)
-    return torch.where(replaced, total / count.clamp(min=1), patches)
+    return torch.where(replaced, total / torch.where(count > 0, count, 1.0), patches)

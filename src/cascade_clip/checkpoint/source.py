@@ -1,0 +1,106 @@
+"""Which model a command was asked for: a trained one, or any CLIP with a method that needs no
+training. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
+from cascade_clip.clip.source import parse_clip
+from cascade_clip.config.model import LOCAL_DIR
+from cascade_clip.config.training_free import DEFAULT_METHOD, training_free_kinds
+from cascade_clip.errors import UserError
+from cascade_clip.support.messages import did_you_mean
+
+METHODS = tuple(kind for kind in training_free_kinds() if kind != "last-block")
+"""Those with a name in the literature, the best one first."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Plain values, which travel to other processes and machines."""
+
+    model: str = EMBEDDED
+    """A trained model as `Segmenter.from_pretrained` takes it; counts without `clip` only."""
+    clip: str | None = None
+    """A CLIP as `parse_clip` takes it."""
+    method: str = DEFAULT_METHOD
+    """The training-free method on it."""
+
+    @property
+    def name(self) -> str:
+        """For people, without the folder where it lies."""
+        if self.clip is None:
+            return Path(self.model).name
+        place = Path(self.clip.removeprefix(LOCAL_DIR))
+        return f"{self.method} on {place.name if place.exists() else self.clip}"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the embedded model, which knows drawn scenes only."""
+        return self.clip is None and self.model == EMBEDDED
+
+    def absolute(self) -> ModelSource:
+        """The same, for workers in other folders and on other machines."""
+        if self.clip is not None:
+            return replace(self, clip=_absolute_clip(self.clip))
+        path = Path(self.model)
+        return replace(self, model=str(path.resolve())) if path.exists() else self
+
+    def files(self) -> Iterator[Path]:
+        """The files here that decide what it computes; none of published weights."""
+        if self.clip is None:
+            place = locate_model(self.model)
+            yield from [place] if place.is_file() else _in_folder(place)
+            return
+        settings = parse_clip(self.clip)
+        if settings.model.startswith(LOCAL_DIR):
+            folder = Path(settings.model.removeprefix(LOCAL_DIR))
+            yield from sorted(path for path in folder.iterdir() if path.is_file())
+        elif settings.pretrained is not None and Path(settings.pretrained).is_file():
+            yield Path(settings.pretrained)
+
+
+def read_source(model: str, clip: str | None, method: str | None) -> ModelSource:
+    """What --model, --clip and --method say.
+
+    Raises `UserError` if both a model and a CLIP are given, for a method without a CLIP, an unknown
+    one, and a model or file that isn't there.
+    """
+    if clip is None:
+        if method is not None:
+            raise UserError(
+                f"--method {method} needs a CLIP; add --clip, e.g. --clip ViT-B-16/openai"
+            )
+        locate_model(model)
+        return ModelSource(model)
+    if model != EMBEDDED:
+        raise UserError(
+            f"--model {model} is a trained model, --clip {clip} a CLIP without training; give one "
+            "of them"
+        )
+    method = DEFAULT_METHOD if method is None else method
+    if method not in METHODS:
+        raise UserError(
+            f"--method is {', '.join(METHODS)}; got '{method}'{did_you_mean(method, METHODS)}"
+        )
+    parse_clip(clip)
+    return ModelSource(EMBEDDED, clip, method)
+
+
+def _in_folder(place: Path) -> list[Path]:
+    return [place / CONFIG_FILE, place / WEIGHTS_FILE]
+
+
+def _absolute_clip(clip: str) -> str:
+    prefix, path = "", clip
+    if clip.startswith(LOCAL_DIR):
+        prefix, path = LOCAL_DIR, clip.removeprefix(LOCAL_DIR)
+    elif ":" in clip:
+        architecture, _, path = clip.partition(":")
+        prefix = f"{architecture}:"
+    place = Path(path).expanduser()
+    return f"{prefix}{place.resolve()}" if place.exists() else clip

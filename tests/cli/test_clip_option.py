@@ -1,0 +1,109 @@
+"""Commands on any CLIP, without training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade_clip.checkpoint.source import ModelSource, read_source
+from cascade_clip.cli.app import main
+from cascade_clip.errors import UserError
+from cascade_clip.segmenter import Segmenter
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photos" / "cat.png"
+    path.parent.mkdir()
+    pixels = np.random.RandomState(0).randint(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`cascade-clip ARGUMENTS` within this process: its exit status."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["cascade-clip", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return int(caught.value.code or 0)
+
+    return call
+
+
+def test_segment_gives_what_the_segmenter_gives(
+    run: Run,
+    photo: Path,
+    tmp_path: Path,
+    tiny_clip_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, clip = tmp_path / "out", f"local-dir:{tiny_clip_folder}"
+    names = "cat, dog, wall"
+    options = ("--classes", names, "--clip", clip, "--method", "naclip", "--save", "npz")
+    assert run("segment", photo, *options, "--out", out) == 0
+    told = capsys.readouterr().err
+    assert "every pixel takes one of the 3 names; with --background" in told
+    expected = Segmenter.from_clip(clip, method="naclip")(photo, names).labels
+    assert np.array_equal(np.load(out / "cat.npz")["labels"], expected)
+    # The same again is done already; another method, or background, is another result.
+    assert run("segment", photo, *options, "--out", out) == 0
+    assert "1 before" in capsys.readouterr().out
+    other = ("--classes", names, "--clip", clip, "--save", "npz", "--background-names", "usual")
+    assert run("segment", photo, *other, "--out", out, "--overwrite") == 0
+    told = capsys.readouterr().err
+    assert "made with another model" in told
+    assert "every pixel" not in told
+    expected = Segmenter.from_clip(clip)(photo, names, background_names=True).labels
+    assert np.array_equal(np.load(out / "cat.npz")["labels"], expected)
+
+
+def test_a_single_name_does_not_fill_the_picture(
+    run: Run, photo: Path, tmp_path: Path, tiny_clip_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    clip = f"local-dir:{tiny_clip_folder}"
+    assert run("label", photo, "--classes", "cat", "--clip", clip, "--out", out, "-q") == 0
+    labels = np.array(Image.open(out / "masks" / "cat.png"))
+    assert (labels == 255).any()
+
+
+@pytest.mark.parametrize(
+    ("model", "clip", "method", "message"),
+    [
+        ("picturebook", None, "naclip", "needs a CLIP; add --clip"),
+        ("runs/mine", "ViT-B-16/openai", None, "give one of them"),
+        ("picturebook", "ViT-B-16/openai", "naklip", "did you mean 'naclip'"),
+        ("picturebook", "ViT-B-16", None, "ViT-B-16/openai"),
+        ("picturebook", "nothing.pt", None, "no weights file"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    model: str, clip: str | None, method: str | None, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read_source(model, clip, method)
+
+
+def test_workers_elsewhere_get_whole_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_clip_folder: Path
+) -> None:
+    monkeypatch.chdir(tiny_clip_folder.parent)
+    local = ModelSource(clip=f"local-dir:{tiny_clip_folder.name}")
+    assert local.absolute().clip == f"local-dir:{tiny_clip_folder}"
+    assert ModelSource(clip="ViT-B-16/openai").absolute().clip == "ViT-B-16/openai"
+    Path("w.pt").touch()
+    whole = str(Path("w.pt").resolve())
+    assert ModelSource(clip="w.pt").absolute().clip == whole
+    assert ModelSource(clip="ViT-B-16:w.pt").absolute().clip == f"ViT-B-16:{whole}"
