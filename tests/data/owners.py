@@ -28,6 +28,7 @@ CONTEXT_TRAIN, CONTEXT_VAL = ("2008_000002", "2008_003252"), ("2008_000003",)
 COCO_TRAIN, COCO_VAL = ("000000000009", "000000000025"), ("000000000139",)
 CITY_TRAIN = ("train/aachen/aachen_000000_000019", "train/zurich/zurich_000121_000019")
 CITY_VAL = ("val/frankfurt/frankfurt_000000_000294",)
+ADE847 = ("training/urban/street/ADE_train_00000002", "validation/home/attic/ADE_val_00000003")
 ADE_TRAIN, ADE_VAL = ("training/ADE_train_00000001",), ("validation/ADE_val_00000001",)
 
 
@@ -68,6 +69,12 @@ def cityscapes_values(name: str) -> Labels:
 def ade20k_values(name: str) -> Labels:
     """The challenge's maps: 0 for other objects, classes from 1 on."""
     return values(name, [0, 1, 2, 13, 150]).astype(np.uint8)
+
+
+def ade847_values(name: str) -> Labels:
+    """Numbers of objects in the full ADE20K: none, wall, building, adding machine, one that is no
+    class."""
+    return values(name, [0, 2978, 312, 3148, 3001]).astype(np.uint16)
 
 
 def voc(root: Path) -> Path:
@@ -180,6 +187,21 @@ def ade20k(root: Path) -> Path:
         files[f"{top}/images/{name}.jpg"] = jpeg(name)
         files[f"{top}/annotations/{name}.png"] = grey_png(ade20k_values(name))
     return write_zip(root / "ADEChallengeData2016.zip", files)
+
+
+def ade847(root: Path) -> Path:
+    """`ADE20K_2021_17_01.zip`: by kind of scene, maps in colours, with parts and attributes."""
+    top = "ADE20K_2021_17_01"
+    files = {f"{top}/index_ade20k.pkl": b"", f"{top}/index_ade20k.mat": b""}
+    for name in ADE847:
+        start, numbers = f"{top}/images/ADE/{name}", ade847_values(name)
+        instances = np.arange(numbers.size).reshape(numbers.shape) % 256
+        colours = np.stack([numbers // 256 * 10, numbers % 256, instances], 2).astype(np.uint8)
+        files[f"{start}.jpg"] = jpeg(name)
+        files[f"{start}.json"] = b"{}"
+        files[f"{start}_seg.png"] = _encoded(Image.fromarray(colours), "PNG")
+        files[f"{start}_parts_1.png"] = _encoded(Image.fromarray(colours), "PNG")
+    return write_zip(root / "ADE20K_2021_17_01.zip", files)
 
 
 def jpeg(name: str, size: tuple[int, int] = SIZE) -> bytes:

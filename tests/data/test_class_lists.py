@@ -133,6 +133,17 @@ def test_labels_of_cityscapes_and_ade20k() -> None:
     assert (ade.names[0], ade.names[12], ade.names[149]) == ("wall", "person", "flag")
 
 
+def test_ade20k_and_context_in_full() -> None:
+    ade, context = load_class_list("ade847"), load_class_list("context459")
+    by_name = dict(zip(ade.names, ade.raw_ids, strict=True))
+    assert (len(ade.names), len(set(ade.raw_ids))) == (847, 847)
+    assert (by_name["wall"], by_name["building"], by_name["adding machine"]) == (2978, 312, 3148)
+    assert (by_name["flowerpot"], by_name["pot"]) == (1981, 1974)  # one is "pot, flowerpot"
+    assert context.raw_ids == tuple(range(1, 460))
+    frequent = load_class_list("context59")
+    assert tuple(context.names[number - 1] for number in frequent.raw_ids) == frequent.names
+
+
 def test_a_plain_list_and_the_full_form(tmp_path: Path) -> None:
     path = tmp_path / "classes.yaml"
     path.write_text("[sea, motor boat, cat]")

@@ -84,6 +84,24 @@ def test_all_else_is_background(root: Path) -> None:
     assert (labels[~TOP & LEFT] == names.index("person")).all()
 
 
+def test_all_459_labels(root: Path) -> None:
+    with pytest.raises(UserError, match=r"put there: .*trainval\.tar\.gz") as caught:
+        prepare("context459", root, 1, lambda *_: None)
+    assert "json" not in str(caught.value)
+    listed = load_class_list("context459")
+    owners.context_mats(root, dict(enumerate(listed.names, 1)))
+    report = prepare("context459", root, 1, lambda *_: None)
+    assert (report.counts, report.expected, report.problems) == ({"val": 1}, {"val": 5_105}, [])
+    dataset = PreparedDataset(root, "context459", "val")
+    raw = owners.context_values(owners.CONTEXT_VAL[0]).astype(int)
+    assert dataset[0].labels.tolist() == (raw - 1).tolist()
+    assert dataset.classes.names[284 - 1] == "person"
+    owners.context_mats(root, {**dict(enumerate(listed.names, 1)), 459: "silk"})
+    (root / "labels.txt").unlink()
+    with pytest.raises(UserError, match="calls 459 'silk', expected 'wool'"):
+        prepare("context459", root, 1, lambda *_: None)
+
+
 def test_other_annotations_replace_all_masks(root: Path) -> None:
     owners.context_mats(root, NUMBERED)
     run(root)

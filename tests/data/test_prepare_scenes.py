@@ -9,9 +9,11 @@ import pytest
 
 from cascade_clip.cli.data import Prepared
 from cascade_clip.config import PreparedName
+from cascade_clip.data.check import check
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.run import PLANS, Report, prepare
 from cascade_clip.data.prepared import PREPARED_NAMES, PreparedDataset
+from cascade_clip.data.survey import survey
 from cascade_clip.errors import UserError
 from tests.data import owners
 
@@ -79,6 +81,34 @@ def test_ade20k(tmp_path: Path) -> None:
     assert PreparedDataset(tmp_path, "ade20k", "val")[0].name == "ADE_val_00000001"
 
 
+def test_ade20k_in_full_is_for_evaluation_alone(tmp_path: Path) -> None:
+    owners.ade847(tmp_path)
+    report = run("ade847", tmp_path)
+    assert (report.counts, report.problems, report.missing) == ({"val": 1}, [], [])
+    assert report.expected == {"val": 2_000}
+    numbers = {2978: 0, 312: 1, 3148: 846}  # wall, building, adding machine
+    raw = owners.ade847_values(owners.ADE847[1])
+    expected = [[numbers.get(int(value), 65_535) for value in row] for row in raw]
+    assert labels(tmp_path, "ade847", owners.ADE847[1]).tolist() == expected
+    dataset = PreparedDataset(tmp_path, "ade847", "test")
+    assert dataset[0].labels.tolist() == expected
+    assert run("ade847", tmp_path).kept == 1
+    with pytest.raises(UserError, match="ade847 is for evaluation alone and has no train"):
+        PreparedDataset(tmp_path, "ade847", "train")
+    checked = check(survey(tmp_path, "ade847"), 1, lambda *_: None)
+    assert not checked.problems
+    assert checked.contents["val"].ignored == (raw == 0).sum() + (raw == 3001).sum()
+
+
+def test_a_map_of_objects_without_colours(tmp_path: Path) -> None:
+    owners.ade847(tmp_path)
+    run("ade847", tmp_path)
+    next(tmp_path.glob("cascade-clip/ade847/masks/*")).unlink()
+    path = tmp_path / f"ADE20K_2021_17_01/images/ADE/{owners.ADE847[1]}_seg.png"
+    path.write_bytes(owners.grey_png(np.zeros(owners.SIZE)))
+    assert "_seg.png is of mode L, expected RGB" in run("ade847", tmp_path).problems[0]
+
+
 def test_a_map_with_other_numbers_and_one_that_is_missing(tmp_path: Path) -> None:
     owners.ade20k(tmp_path)
     run("ade20k", tmp_path)
@@ -101,6 +131,7 @@ def test_a_map_with_other_numbers_and_one_that_is_missing(tmp_path: Path) -> Non
         ("cityscapes", "leftImg8bit_trainvaltest.zip"),
         ("cityscapes", "gtFine_trainvaltest.zip"),
         ("ade20k", "ADEChallengeData2016.zip"),
+        ("ade847", "ADE20K_2021_17_01.zip"),
     ],
 )
 def test_archives_that_are_missing_or_cut_short(
@@ -110,6 +141,7 @@ def test_archives_that_are_missing_or_cut_short(
         run(name, tmp_path)
     owners.cityscapes(tmp_path)
     owners.ade20k(tmp_path)
+    owners.ade847(tmp_path)
     content = (tmp_path / archive).read_bytes()
     (tmp_path / archive).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=f"{archive} is damaged") as caught:

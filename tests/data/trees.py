@@ -10,7 +10,7 @@ from PIL import Image
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import load_class_list
-from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.labels import IGNORE, ignored_label
 from cascade_clip.picturebook import CLASSES, draw_scene
 
 SIZES = ((48, 64), (64, 48), (40, 40), (64, 64))
@@ -20,7 +20,8 @@ BOOK = 57
 
 
 def write_prepared(root: Path, name: PreparedName) -> Path:
-    """What `cascade-clip prepare` leaves below `root`: three pictures to train on, two to test on.
+    """What `cascade-clip prepare` leaves below `root`: three pictures to train on, two to test on;
+    the latter alone of data for evaluation.
 
     Names that the picture book shares with the data set keep their pixels, others are ignored.
     """
@@ -36,6 +37,8 @@ def write_prepared(root: Path, name: PreparedName) -> Path:
         Image.fromarray(labels[scene.mask[:height, :width]]).save(folder / f"masks/{index}.png")
         lines.append(f"pictures/{index}.png\tmasks/{index}.png\n")
     lists = {"train": lines[:3], "val": lines[2:]}
+    if labels.dtype != np.uint8:
+        del lists["train"]
     for kind, listed in lists.items():
         (folder / f"{kind}.txt").write_text("".join(listed))
     counts = {kind: len(listed) for kind, listed in lists.items()}
@@ -47,7 +50,8 @@ def write_prepared(root: Path, name: PreparedName) -> Path:
 def _labels(name: PreparedName) -> np.ndarray:
     """(256,) from labels of the picture book to those of the data set."""
     names = load_class_list(name).names
-    labels = np.full(256, IGNORE, np.uint8)
+    ignored = ignored_label(len(names))
+    labels = np.full(256, ignored, np.uint8 if ignored == IGNORE else np.uint16)
     for label, known in enumerate(CLASSES):
         if known in names:
             labels[label] = names.index(known)

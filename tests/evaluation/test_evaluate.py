@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,17 @@ from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import IMAGENET, ClipSettings, Normalisation, Recipe
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.labels import WIDE_IGNORE
 from cascade_clip.data.samples import Batch, Sample
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.evaluate import DatasetBatches, evaluate, predict
+from cascade_clip.evaluation.findings import Accuracies
+from cascade_clip.evaluation.methods import Method, make_examples
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.io.palette import IGNORED
 from cascade_clip.model.output import Output
+from cascade_clip.report.plots import error_map
 
 HALF = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 COLOURS = torch.eye(3)
@@ -87,6 +93,35 @@ def test_wrong_predictions_count_by_pixel(recipe: Recipe) -> None:
     assert metrics.pixel_accuracy == pytest.approx(pixels[2] / sum(pixels))
     assert metrics.iou_per_class == {"red": 0.0, "green": 0.0, "blue": 1.0}
     assert (metrics.miou_seen, metrics.miou_unseen) == (0.0, 1.0)
+
+
+class Many(Flags):
+    """As `Flags` with 300 classes; the colours are 254, 255 and 299, one pixel is ignored."""
+
+    classes = ClassSet(tuple(f"class {number}" for number in range(300)))
+    colours = (254, 255, 299)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        labels = torch.full(self.sizes[index], self.colours[index % 3], dtype=torch.int32)
+        labels[0, 0] = WIDE_IGNORE
+        return Sample(sample.image, labels, sample.name)
+
+
+def test_more_classes_than_a_byte_holds(recipe: Recipe) -> None:
+    text = torch.zeros(300, 3)
+    text[list(Many.colours)] = COLOURS
+    watch = Accuracies(ignored=WIDE_IGNORE)
+    metrics = evaluate(Colours(), Many(), text, recipe, HALF, watch=watch)
+    assert metrics.pixel_accuracy == metrics.miou == 1.0
+    counted = {name for name, iou in metrics.iou_per_class.items() if iou == 1.0}
+    assert counted == {"class 254", "class 255", "class 299"}
+    assert watch.values == [1.0] * 5
+    methods = {"it": Method(Colours().eval(), recipe, HALF)}
+    example = make_examples([Many()[1]], methods, text, Many.classes)[0]
+    assert example.accuracy("it") == 1.0
+    errors = np.asarray(error_map(example.predictions["it"], example.truth, example.ignored))
+    assert (errors == IGNORED).all(-1).sum() == 1
 
 
 def test_batches_hold_neighbours_of_one_size_in_order() -> None:

@@ -48,8 +48,8 @@ def test_the_page_holds_metrics_pictures_and_settings(bundle: Bundle, tmp_path: 
 def test_large_pictures_are_shown_small() -> None:
     height, width = 300, 4 * LONGEST_SIDE
     labels = np.zeros((height, width), dtype=np.int64)
-    labels[:, width // 2 :] = 3
+    labels[:, width // 2 :] = 300
     shown = _shrunk(Example("a", np.zeros((height, width, 3), np.uint8), labels, {"m": labels}))
     assert shown.truth.shape == shown.image.shape[:2] == (75, LONGEST_SIDE)
-    assert set(np.unique(shown.truth)) == {0, 3}
+    assert set(np.unique(shown.truth)) == {0, 300}
     assert (shown.predictions["m"] == shown.truth).all()

@@ -265,10 +265,13 @@ def _open_dataset(
 ) -> SegmentationDataset:
     from cascade_clip.analysis.pictures import open_pictures
     from cascade_clip.data.factory import open_dataset
+    from cascade_clip.data.pairs import check_count
 
     if command == "cka":
         return open_pictures(settings, part, scenes, out)
-    return open_dataset(settings, part, scenes)
+    dataset = open_dataset(settings, part, scenes)
+    check_count(dataset.classes)
+    return dataset
 
 
 def _choose(dataset: SegmentationDataset) -> list[Sample]:

@@ -26,7 +26,7 @@ Jobs = Annotated[
 ]
 Prepared = Literal[
     "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
-    "ade20k",
+    "ade20k", "ade847", "context459",
 ]  # fmt: skip
 """As `config.PreparedName`, which takes long to import."""
 SHOWN = 5
@@ -38,8 +38,8 @@ def prepare(
         Literal["voc", "context", Prepared],
         typer.Argument(
             help="VOC 2012 with SBD, PASCAL Context (voc21, context60: with background), "
-            "COCO-Stuff 164k, COCO's things, Cityscapes, or ADE20K. "
-            "'voc' is voc20, 'context' is context59."
+            "COCO-Stuff 164k, COCO's things, Cityscapes, ADE20K; ADE20K and Context with "
+            "all classes. 'voc' is voc20, 'context' is context59."
         ),
     ],
     root: Annotated[

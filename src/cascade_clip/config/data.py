@@ -22,7 +22,7 @@ Few = Annotated[int, Field(ge=0, le=100)]
 FewOrOne = Annotated[int, Field(gt=0, le=100)]
 PreparedName = Literal[
     "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
-    "ade20k",
+    "ade20k", "ade847", "context459",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.labels import special_labels
 from cascade_clip.data.pairs import Pair, read_data_picture, read_mask
 from cascade_clip.data.survey import LISTED, DataProblem, Kind, Survey
 from cascade_clip.errors import UserError
@@ -51,8 +51,9 @@ class Contents:
         """Counts one picture; labels beyond the names count as pixels only."""
         self.pictures += 1
         self.pixels += sum(pixels.values())
-        self.ignored += pixels.get(IGNORE, 0)
-        self.unlabelled += pixels.get(UNLABELLED, 0)
+        meanings = {meaning: label for label, meaning in special_labels(len(names)).items()}
+        self.ignored += pixels.get(meanings["ignored"], 0)
+        self.unlabelled += pixels.get(meanings.get("unlabelled", -1), 0)
         present = {names[label]: n for label, n in pixels.items() if 0 <= label < len(names)}
         self.class_pixels.update(present)
         self.class_pictures.update(present.keys())
@@ -146,14 +147,13 @@ def _count(labels: NDArray[np.integer]) -> dict[int, int]:
 def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[DataProblem]:
     if classes is None:
         return []
-    beyond = [n for n in pixels if not 0 <= n < classes and n not in (UNLABELLED, IGNORE)]
+    special = special_labels(classes)
+    beyond = [n for n in pixels if not 0 <= n < classes and n not in special]
     if not beyond:
         return []
     held = ", ".join(f"{label} ({pixels[label]} pixels)" for label in sorted(beyond))
-    message = (
-        f"mask {mask} holds {held}; {classes} classes allow 0 to {classes - 1}, {UNLABELLED} "
-        f"(unlabelled) and {IGNORE} (ignored)"
-    )
+    allowed = " and ".join(f"{label} ({meaning})" for label, meaning in special.items())
+    message = f"mask {mask} holds {held}; {classes} classes allow 0 to {classes - 1}, {allowed}"
     return [DataProblem("label out of range", mask, message)]
 
 

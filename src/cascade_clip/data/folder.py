@@ -15,7 +15,14 @@ from cascade_clip.data.class_lists import (
     read_class_list,
     read_splits,
 )
-from cascade_clip.data.pairs import ListName, Pair, PairDataset, list_of, no_calibration
+from cascade_clip.data.pairs import (
+    ListName,
+    Pair,
+    PairDataset,
+    check_count,
+    list_of,
+    no_calibration,
+)
 from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import is_picture
@@ -71,6 +78,7 @@ class FolderDataset(PairDataset):
     ) -> None:
         layout = find_layout(root)
         classes = read_folder_classes(root).class_set(split, synonyms, names)
+        check_count(classes)
         pictures = _pictures(root, layout, list_of(part))[:length]
         masks = root / layout.masks
         super().__init__([Pair(p, masks / f"{p.stem}.png") for p in pictures], classes)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import IGNORE, UNLABELLED
+from cascade_clip.data.labels import IGNORE, UNLABELLED, WIDE_IGNORE, ignored_label, special_labels
 from cascade_clip.data.part import Part
 from cascade_clip.data.samples import Sample
 from cascade_clip.errors import UserError
@@ -34,14 +34,14 @@ class Pair(NamedTuple):
 
 
 class PairDataset:
-    """Pictures with masks of the same size. Labels are uint8: 0 to C - 1, `UNLABELLED`, `IGNORE`.
+    """Pictures with masks of the same size. Labels are uint8: 0 to C - 1, `UNLABELLED`, `IGNORE`;
+    with more classes than that int32: 0 to C - 1, `WIDE_IGNORE`.
 
-    Raises `UserError` if files are missing or the classes are too many; `__getitem__` also for
-    files that can't be read, masks of another size and labels beyond the classes.
+    Raises `UserError` if files are missing; `__getitem__` also for files that can't be read, masks
+    of another size and labels beyond the classes.
     """
 
     def __init__(self, pairs: Sequence[Pair], classes: ClassSet) -> None:
-        check_count(classes)
         self.pairs = pairs
         self._classes = classes
         _check_exist([pair.picture for pair in pairs], "picture files are missing")
@@ -65,15 +65,19 @@ class PairDataset:
                 f"mask {mask} is {labels.shape[1]} x {labels.shape[0]} pixels, its picture "
                 f"{picture} {image.shape[2]} x {image.shape[1]}; they must have one size"
             )
-        return Sample(image, torch.from_numpy(labels.astype(np.uint8)), picture.stem)
+        wide = ignored_label(len(self._classes.names)) == WIDE_IGNORE
+        labels = labels.astype(np.int32 if wide else np.uint8)
+        return Sample(image, torch.from_numpy(labels), picture.stem)
 
     def _check_labels(self, labels: NDArray[np.integer], mask: Path) -> None:
         classes = len(self._classes.names)
-        known = (labels >= 0) & (labels < classes) | (labels == UNLABELLED) | (labels == IGNORE)
+        special = special_labels(classes)
+        known = (labels >= 0) & (labels < classes) | np.isin(labels, list(special))
         if not known.all():
+            allowed = " and ".join(f"{label} ({meaning})" for label, meaning in special.items())
             raise UserError(
                 f"mask {mask} holds label {labels[~known].min()}, but {classes} classes allow only "
-                f"0 to {classes - 1}, {UNLABELLED} (unlabelled) and {IGNORE} (ignored)"
+                f"0 to {classes - 1}, {allowed}"
             )
 
 
@@ -82,9 +86,9 @@ def check_count(classes: ClassSet) -> None:
     byte."""
     if len(classes.names) > UNLABELLED:
         raise UserError(
-            f"{len(classes.names)} classes; data sets of files have at most {UNLABELLED}, as label "
-            f"{UNLABELLED} means unlabelled and {IGNORE} ignored: merge or leave out some, and "
-            "number the labels of the masks anew"
+            f"{len(classes.names)} classes; data sets of files have at most {UNLABELLED}, but for "
+            f"evaluation alone, as label {UNLABELLED} means unlabelled and {IGNORE} ignored: merge "
+            "or leave out some, and number the labels of the masks anew"
         )
 
 

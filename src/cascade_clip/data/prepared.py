@@ -4,7 +4,7 @@ The pictures stay where their owner's archives put them, below a folder ROOT (`d
 Preparation adds one folder, `ROOT/cascade-clip/NAME/`, and writes nothing elsewhere:
 
 - `masks/<picture id>.png`: 8-bit index PNGs of the pictures' sizes; labels 0 to C - 1 in the order
-  of `load_class_list(NAME)`, 255 ignored;
+  of `load_class_list(NAME)`, 255 ignored (16 bits and 65,535 for more than 254 classes);
 - `train.txt`, `val.txt`: one picture a line, its path below ROOT, a tab, and its mask's path below
   `ROOT/cascade-clip/NAME`, both with forward slashes (a `calibration.txt` of the same form may be
   put beside them by hand);
@@ -85,6 +85,8 @@ def read_pairs(root: Path, name: PreparedName, listed: ListName) -> list[Pair]:
     summary = _read_summary(root, name)
     if listed == "calibration":
         return _read_calibration(root, name)
+    if listed not in summary.counts:
+        raise UserError(f"{name} is for evaluation alone and has no {listed} pictures: take test")
     path = prepared_folder(root, name) / f"{listed}.txt"
     pairs = _read_list(root, name, path, _again(root, name))
     if not pairs or len(pairs) != summary.counts.get(listed):

@@ -20,6 +20,7 @@ from cascade_clip.data.folder import (
     list_pictures,
     read_folder_classes,
 )
+from cascade_clip.data.labels import UNLABELLED
 from cascade_clip.data.pairs import ListName, Pair, check_count
 from cascade_clip.data.prepared import (
     PREPARED_NAMES,
@@ -86,13 +87,15 @@ def survey(root: Path, name: PreparedName | None = None) -> Survey:
 
 
 def _survey_prepared(root: Path, name: PreparedName) -> Survey:
-    found = Survey(root, load_class_list(name).class_set())
+    classes = load_class_list(name).class_set()
+    found = Survey(root, classes)
     folder = prepared_folder(root, name)
     if not folder.is_dir():
         read_pairs(root, name, "train")  # raises what to do
-    lists: tuple[ListName, ...] = LISTED
+    trainable = len(classes.names) <= UNLABELLED
+    lists: tuple[ListName, ...] = LISTED if trainable else ("val",)
     if calibration_list(root, name).is_file():
-        lists = (*LISTED, "calibration")
+        lists = (*lists, "calibration")
     for part in lists:
         try:
             found.parts[part] = read_pairs(root, name, part)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import full_targets
+from cascade_clip.data.labels import full_targets, ignored_label
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
@@ -73,9 +73,10 @@ def measure_labels(
 ) -> Metrics:
     """Metrics of whatever gives labels (B, H, W) on `device` for pictures (B, 3, H, W) uint8; the
     rest as in `evaluate`."""
-    metrics = SegmentationMetrics(classes.names, classes.unseen).to(device)
+    ignored = ignored_label(len(classes.names))
+    metrics = SegmentationMetrics(classes.names, classes.unseen, ignored).to(device)
     for batch in DatasetBatches(dataset, batch_size, workers=workers):
-        images, labels = batch.images.to(device), full_targets(batch.labels.to(device))
+        images, labels = batch.images.to(device), full_targets(batch.labels.to(device), ignored)
         predicted = labels_of(images)
         metrics.update(predicted, labels)
         watch(predicted, labels)

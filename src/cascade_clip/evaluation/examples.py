@@ -26,12 +26,13 @@ class Example:
     image: RGBArray
     """(H, W, 3)"""
     truth: Labels
-    """(H, W), `IGNORE` where unlabelled."""
+    """(H, W), `ignored` where unlabelled."""
     predictions: Mapping[str, Labels] = field(default_factory=dict)
+    ignored: int = IGNORE
 
     def accuracy(self, method: str) -> float:
         """Share of labelled pixels that the method got right, 0..1; NaN without any."""
-        counted = self.truth != IGNORE
+        counted = self.truth != self.ignored
         if not counted.any():
             return math.nan
         return float((self.predictions[method] == self.truth)[counted].mean())

@@ -24,11 +24,13 @@ class Accuracies:
 
     values: list[float] = field(default_factory=list)
     """0..1 in the order of the data set; NaN for a picture without a labelled pixel."""
+    ignored: int = IGNORE
+    """The true label of pixels that don't count."""
 
     def __call__(self, predicted: Tensor, truth: Tensor) -> None:
         """Takes the labels (B, H, W) of the next B pictures."""
-        counted = (truth != IGNORE).flatten(1).sum(1).double()
-        right = ((predicted == truth) & (truth != IGNORE)).flatten(1).sum(1)
+        counted = (truth != self.ignored).flatten(1).sum(1).double()
+        right = ((predicted == truth) & (truth != self.ignored)).flatten(1).sum(1)
         self.values += (right / counted).tolist()
 
     def worst(self, count: int) -> list[int]:

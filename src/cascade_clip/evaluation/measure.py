@@ -11,6 +11,7 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config import Recipe
+from cascade_clip.data.labels import ignored_label
 from cascade_clip.data.part import Part
 from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.evaluate import evaluate
@@ -68,7 +69,8 @@ def measure(
     templates = TEMPLATES[recipe.data.templates] if changed else bundle.templates
     text = bundle.clip.text_encoder(dataset.classes.prompts, templates).to(device)
     rows: dict[str, Metrics] = {}
-    accuracies = {name: Accuracies() for name in methods}
+    ignored = ignored_label(len(dataset.classes.names))
+    accuracies = {name: Accuracies(ignored=ignored) for name in methods}
     seconds: dict[str, float] = {}
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
         for name, method in methods.items():

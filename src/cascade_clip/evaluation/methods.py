@@ -12,7 +12,7 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.data.labels import full_targets
+from cascade_clip.data.labels import full_targets, ignored_label
 from cascade_clip.data.samples import Sample
 from cascade_clip.evaluation.evaluate import predict
 from cascade_clip.evaluation.examples import Example
@@ -66,12 +66,14 @@ def make_examples(
         .numpy()  # (B, H, W)
         for name, c in methods.items()
     }
+    ignored = ignored_label(len(classes.names))
     return [
         Example(
             name=sample.name,
             image=sample.image.permute(1, 2, 0).numpy(),
-            truth=full_targets(sample.labels).numpy(),
+            truth=full_targets(sample.labels, ignored).numpy(),
             predictions={name: labels[index] for name, labels in predicted.items()},
+            ignored=ignored,
         )
         for index, sample in enumerate(samples)
     ]

@@ -104,11 +104,13 @@ def training_curves(
     return figure
 
 
-def error_map(labels: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> Image.Image:
+def error_map(
+    labels: npt.NDArray[np.integer], truth: npt.NDArray[np.integer], ignored: int = IGNORE
+) -> Image.Image:
     """Where prediction and truth (H, W) differ: wrong pixels red, right ones pale, ignored ones
     nearly white."""
     colours = np.where((labels == truth)[..., None], RIGHT, WRONG)  # (H, W, 3)
-    colours[truth == IGNORE] = IGNORED
+    colours[truth == ignored] = IGNORED
     return Image.fromarray(colours.astype(np.uint8))
 
 

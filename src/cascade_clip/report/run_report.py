@@ -106,7 +106,7 @@ def _shrunk(example: Example) -> Example:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
     def labels(full: Any) -> Any:
-        small = Image.fromarray(full.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+        small = Image.fromarray(full.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
         return np.asarray(small).astype(full.dtype)
 
     return replace(

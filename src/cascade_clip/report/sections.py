@@ -147,7 +147,7 @@ def pictures_section(
             painted = paint_labels(example.predictions[method], colours)
             shots.append(html.Shot(painted, f"{percent(example.accuracy(method))} % right"))
         if errors_of:
-            errors = plots.error_map(example.predictions[errors_of], example.truth)
+            errors = plots.error_map(example.predictions[errors_of], example.truth, example.ignored)
             shots.append(html.Shot(errors))
         rows.append(shots)
     present = sorted({int(label) for e in examples for label in np.unique(_all_labels(e))})

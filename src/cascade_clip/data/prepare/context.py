@@ -104,6 +104,22 @@ def plan(name: PreparedName, root: Path, progress: Progress) -> Plan:
     )
 
 
+def plan_full(name: PreparedName, root: Path, progress: Progress) -> Plan:
+    """The pictures that VOC 2010 lists for validation in its main task, with all 459 labels, which
+    the .mat files alone hold. Raises `UserError`."""
+    voc, mats = ArchiveFiles(root, VOC2010), ArchiveFiles(root, MATS)
+    if not (voc.found and mats.found):
+        raise nothing_found(root, "PASCAL Context", [VOC2010.expected, MATS.expected])
+    return Plan(
+        name=name,
+        made_from=MATS.archive,
+        parts={"val": _from_mats(name, voc, mats, progress)["val"]},
+        expected={"val": PICTURES[MATS.archive]["val"]},
+        table=label_table(load_class_list(name), HIGHEST),
+        archives=(voc, mats),
+    )
+
+
 def _from_mats(
     data: PreparedName, voc: ArchiveFiles, mats: ArchiveFiles, progress: Progress
 ) -> dict[str, list[Entry]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.labels import IGNORE, ignored_label
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.plan import UNKNOWN, Entry, LabelTable
 from cascade_clip.errors import UserError
@@ -52,7 +52,8 @@ def check(writer: MaskWriter, entry: Entry) -> MaskResult:
         made = f"{labels.shape[1]} x {labels.shape[0]}"
         wanted = f"its picture {entry.picture} {width} x {height}"
         return MaskResult(entry.name, f"{entry.annotation.path} is {made} pixels, {wanted}")
-    beyond = labels[(labels >= len(writer.names)) & (labels != IGNORE)]
+    classes = len(writer.names)
+    beyond = labels[(labels >= classes) & (labels != ignored_label(classes))]
     return MaskResult(entry.name, f"{mask} holds label {beyond[0]}" if beyond.size else "")
 
 
@@ -65,8 +66,9 @@ def make(writer: MaskWriter, entry: Entry) -> MaskResult:
         labels = _labels(entry, writer.table)
     except UserError as error:
         return MaskResult(entry.name, str(error))
-    image = Image.fromarray(labels, mode="P")
-    image.putpalette(_palette(class_colours(writer.names)))
+    image = Image.fromarray(labels)
+    if labels.dtype == np.uint8:
+        image.putpalette(_palette(class_colours(writer.names)))
     mask = write_whole(writer.mask(entry), image.save)
     outcome = check(writer, entry)
     if outcome.problem:
@@ -74,14 +76,15 @@ def make(writer: MaskWriter, entry: Entry) -> MaskResult:
     return outcome
 
 
-def _labels(entry: Entry, table: LabelTable) -> NDArray[np.uint8]:
+def _labels(entry: Entry, table: LabelTable) -> NDArray[np.unsignedinteger]:
+    """(H, W), in 16 bits if there are more classes than fit in 8."""
     raw = entry.annotation.read()
     unknown = (raw < 0) | (raw >= len(table))
     if not unknown.any():
         labels = table[raw]
         unknown = labels == UNKNOWN
         if not unknown.any():
-            return labels.astype(np.uint8)
+            return labels.astype(np.uint8 if table.max() <= IGNORE else np.uint16)
     raise UserError(
         f"{entry.annotation.path} holds the value {raw[unknown][0]}, which this data set doesn't "
         "use: is it the owner's file?"

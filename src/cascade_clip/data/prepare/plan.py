@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from cascade_clip.config import PreparedName
 from cascade_clip.data.class_lists import ClassList
-from cascade_clip.data.labels import IGNORE
+from cascade_clip.data.labels import IGNORE, ignored_label
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.prepare.archives import ArchiveFiles
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 
-LabelTable = NDArray[np.int16]
-"""(V,): the label, or `IGNORE`, of each value in the owner's annotations; `UNKNOWN` for others."""
+LabelTable = NDArray[np.int32]
+"""(V,): the label, or that of ignored pixels, of each value in the owner's annotations; `UNKNOWN`
+for others."""
 UNKNOWN = -1
 
 
@@ -80,9 +81,10 @@ class Plan:
 def label_table(listed: ClassList, highest: int) -> LabelTable:
     """Labels of the owner's values: `raw_ids[i]` becomes i; other values up to `highest` are
     background, or ignored where that is no class, and 255 is ignored."""
-    table = np.full(max(highest, IGNORE) + 1, UNKNOWN, np.int16)
-    table[IGNORE] = IGNORE
-    table[: highest + 1] = 0 if listed.background else IGNORE
+    ignored = ignored_label(len(listed.names))
+    table = np.full(max(highest, IGNORE) + 1, UNKNOWN, np.int32)
+    table[IGNORE] = ignored
+    table[: highest + 1] = 0 if listed.background else ignored
     table[list(listed.raw_ids)] = np.arange(len(listed.raw_ids))
     return table
 

@@ -28,6 +28,8 @@ PLANS: Mapping[PreparedName, Callable[[PreparedName, Path, Progress], Plan]] = {
     "coco-object": coco_stuff.plan,
     "cityscapes": cityscapes.plan,
     "ade20k": ade20k.plan,
+    "ade847": ade20k.plan_full,
+    "context459": context.plan_full,
 }
 MADE_FROM = "made-from.txt"
 """Beside the masks: which annotations they are made from, by which version."""
