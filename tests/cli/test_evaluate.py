@@ -12,7 +12,7 @@ import pytest
 
 from cascade_clip.cli.evaluate import data_settings
 from cascade_clip.config import DataSettings
-from cascade_clip.config.parts import KINDS, part_names
+from cascade_clip.config.components import KINDS, component_names
 from cascade_clip.model.fast import precision
 from tests.cli.test_train import CommandLine
 from tests.data.trees import write_prepared
@@ -169,7 +169,7 @@ def test_mistakes(here: CommandLine, arguments: list[str], message: str) -> None
 def test_recipes_are_listed_by_their_parts_and_with_published_figures(here: CommandLine) -> None:
     out = here.works("recipes")
     lines = [line.replace("│", " ").split() for line in out.splitlines()]
-    assert {name for kind in KINDS for name in part_names(kind)} <= {
+    assert {name for kind in KINDS for name in component_names(kind)} <= {
         line[0] for line in lines if line
     }
     assert ["spt", "92.0", "85.0", "88.4"] in lines

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cascade_clip.config import Recipe
-from cascade_clip.config.parts import RECIPE_FOLDER, recipe_in_words, recipe_names
+from cascade_clip.config.components import RECIPE_FOLDER, recipe_in_words, recipe_names
 from cascade_clip.config.published import Published, published_results
 from cascade_clip.config.recipes import (
     dump_recipe,

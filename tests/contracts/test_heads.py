@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.config.components import recipe_names
 from cascade_clip.config.heads import head_kinds
-from cascade_clip.config.parts import recipe_names
 from cascade_clip.config.recipes import load_recipe, parse_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError

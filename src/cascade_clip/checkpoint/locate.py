@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cascade_clip.checkpoint.hub import fetch_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE
-from cascade_clip.config.parts import recipe_in_words
+from cascade_clip.config.components import recipe_in_words
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import nearest
 

@@ -22,7 +22,7 @@ def recipes(
     ] = "",
 ) -> None:
     """List the recipes, with what papers report for them."""
-    from cascade_clip.config.parts import recipe_names
+    from cascade_clip.config.components import recipe_names
     from cascade_clip.config.published import published_results
     from cascade_clip.errors import UserError
     from cascade_clip.support.messages import Console, did_you_mean
@@ -38,24 +38,24 @@ def recipes(
         "inductive.",
         highlight=False,
     )
-    console.print(_parts_table(names))
+    console.print(_components_table(names))
     if published:
         console.print(_published_table(published))
 
 
-def _parts_table(names: list[str]) -> Table:
-    """The parts of which these recipes are made."""
+def _components_table(names: list[str]) -> Table:
+    """The components of which these recipes are made."""
     from rich.table import Table
 
-    from cascade_clip.config.parts import KINDS, read_part
+    from cascade_clip.config.components import KINDS, read_component
 
     table = Table("", "", show_header=False)
     used = zip_longest(*(name.split("/") for name in names))
-    for (kind, heading), parts in zip(KINDS.items(), used, strict=False):
+    for (kind, heading), components in zip(KINDS.items(), used, strict=False):
         table.add_section()
         table.add_row(f"[bold]{heading.upper()}[/bold]", "")
-        for part in sorted({part for part in parts if part is not None}):
-            table.add_row(part, read_part(kind, part).summary)
+        for name in sorted({name for name in components if name is not None}):
+            table.add_row(name, read_component(kind, name).summary)
     return table
 
 

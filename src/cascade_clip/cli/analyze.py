@@ -18,7 +18,7 @@ from cascade_clip.cli.options import (
     Device,
     ModelArgument,
     PartName,
-    Precision,
+    PrecisionOption,
     Quiet,
     Root,
     Scenes,
@@ -88,7 +88,7 @@ def cka(
     batch: Annotated[int, typer.Option(help="Pictures from which HSIC is estimated at once.")] = 32,
     out: Out = None,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """Similarity (linear CKA) of all pairs of blocks, before and after training.
@@ -126,7 +126,7 @@ def localization(
     blocks: Blocks = None,
     out: Out = None,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """How well each block's patches separate an object from its surroundings."""
@@ -161,7 +161,7 @@ def stages(
     part: PartName = "test",
     out: Out = None,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""

@@ -15,7 +15,7 @@ from cascade_clip.cli.options import (
     Device,
     ModelArgument,
     PartName,
-    Precision,
+    PrecisionOption,
     Quiet,
     Root,
     Scenes,
@@ -81,7 +81,7 @@ def evaluate(
         ),
     ] = None,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
 ) -> None:
     """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.

@@ -89,7 +89,7 @@ Device = Annotated[
         help="cpu, cuda, cuda:1, mps (Apple).", show_default="cuda if there is one, else cpu"
     ),
 ]
-Precision = Annotated[
+PrecisionOption = Annotated[
     str,
     typer.Option(
         help="fp32, bf16, int8 (on a CPU), or auto: bf16 where the device multiplies it, else fp32."

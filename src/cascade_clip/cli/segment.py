@@ -20,7 +20,7 @@ from cascade_clip.cli.options import (
     Device,
     MethodOption,
     ModelOption,
-    Precision,
+    PrecisionOption,
     Quiet,
     Threshold,
     read_background,
@@ -62,7 +62,7 @@ def segment(
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     save: Annotated[
         str,
         typer.Option(

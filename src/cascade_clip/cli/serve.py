@@ -12,7 +12,7 @@ import typer
 from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.checkpoint.source import read_source
-from cascade_clip.cli.options import ClipOption, Device, MethodOption, ModelOption, Precision
+from cascade_clip.cli.options import ClipOption, Device, MethodOption, ModelOption, PrecisionOption
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 
@@ -24,7 +24,7 @@ def serve(
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
     device: Device = AUTO,
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
     ] = "127.0.0.1",

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from cascade_clip.config.base import Settings
-from cascade_clip.config.parts import RECIPE_FOLDER
+from cascade_clip.config.components import RECIPE_FOLDER
 from cascade_clip.support.plain_values import read_yaml
 
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from cascade_clip.config import Recipe
-from cascade_clip.config.parts import compose, merge
+from cascade_clip.config.components import compose, merge
 from cascade_clip.config.wrong_values import dotted, first_wrong_value
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import nearest

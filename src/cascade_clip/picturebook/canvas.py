@@ -18,7 +18,7 @@ OUTLINE = 0.0085
 """Width of a thing's outline, as a share of the picture's short side."""
 
 
-class Part(NamedTuple):
+class Shape(NamedTuple):
     """Polygons of one colour; those with an outline make up the silhouette."""
 
     polygons: tuple[Points, ...]
@@ -30,15 +30,15 @@ class Part(NamedTuple):
 class Sketch:
     """One thing as a list of parts, back to front, in any coordinates."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Shape] = field(default_factory=list)
 
     def solid(self, fill: Colour, *polygons: Points, outline: Colour | None = None) -> None:
         """Adds to the silhouette; the polygons share one outline."""
-        self.parts.append(Part(polygons, fill, outline or darker(fill, 0.5)))
+        self.parts.append(Shape(polygons, fill, outline or darker(fill, 0.5)))
 
     def mark(self, fill: Colour, *polygons: Points) -> None:
         """Adds a detail, which has to lie inside the silhouette."""
-        self.parts.append(Part(polygons, fill, None))
+        self.parts.append(Shape(polygons, fill, None))
 
     def drawing(self) -> "Drawing":
         """The same as one array of points, which is quick to move."""

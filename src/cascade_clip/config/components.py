@@ -1,12 +1,12 @@
-"""The recipes of the package, METHOD/DATA/SETTING, put together from their parts.
+"""The recipes of the package, METHOD/DATA/SETTING, put together from their components.
 
-A part is a file in `recipes/methods`, `recipes/data` or `recipes/settings`, and a delta over the
-parts before it. Besides settings it may hold
+A component is a file in `recipes/methods`, `recipes/data` or `recipes/settings`, a delta over the
+components before it. Besides settings it may hold
 
-- `base`: another part of its kind, over which it is a delta;
-- `when: {OTHER: delta}`: what holds beside another part, on top of its own settings;
-  `OTHER/ANOTHER` stands for both. A part is also what it is based on;
-- `only: {KIND: [OTHER, ...]}`: the parts beside which it makes sense, where not all do;
+- `base`: another component of its kind, over which it is a delta;
+- `when: {OTHER: delta}`: what holds beside another component, on top of its own settings;
+  `OTHER/ANOTHER` stands for both. A component is also what it is based on;
+- `only: {KIND: [OTHER, ...]}`: the components beside which it makes sense, where not all do;
 - `summary`: what it is, for `cascade-clip recipes`.
 """
 
@@ -26,36 +26,36 @@ from cascade_clip.support.plain_values import named, read_yaml
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 KINDS = {"methods": "method", "data": "data", "settings": "setting"}
-"""Folders of the parts, in the order in which they are named, and what messages call them."""
+"""Folders of the components, in the order of a name, and what messages call them."""
 DEFAULT_METHOD, DEFAULT_SETTING = "cascade-clip", "inductive"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part with all that it stands on."""
+class Component:
+    """A component with all that it builds on."""
 
     name: str
     summary: str
     only: Mapping[str, list[str]]
-    """By kind, the parts it can be named with; any where a kind is missing."""
+    """By kind, the components it can be named with; any where a kind is missing."""
     deltas: tuple[Mapping[str, Any], ...]
-    """Its settings, after those of the parts it stands on; each may hold `when`."""
+    """Its settings, after those of the components it builds on; each may hold `when`."""
     counts_as: frozenset[str]
-    """The names of it and of what it stands on."""
+    """The names of it and of what it builds on."""
 
 
-def part_names(kind: str) -> list[str]:
-    """Names of the parts of a kind (`methods`, `data` or `settings`), sorted."""
+def component_names(kind: str) -> list[str]:
+    """Names of the components of a kind (`methods`, `data` or `settings`), sorted."""
     return sorted(path.stem for path in (RECIPE_FOLDER / kind).glob("*.yaml"))
 
 
-def read_part(kind: str, name: str) -> Part:
-    """The part of this name, which there must be."""
+def read_component(kind: str, name: str) -> Component:
+    """The component of this name, which there must be."""
     path = RECIPE_FOLDER / kind / f"{name}.yaml"
     values = named(read_yaml(path), str(path))
     base, summary, only = (values.pop(key, None) for key in ("base", "summary", "only"))
-    below = None if base is None else read_part(kind, base)
-    return Part(
+    below = None if base is None else read_component(kind, base)
+    return Component(
         name=name,
         summary=summary,
         only=only or {},
@@ -66,11 +66,13 @@ def read_part(kind: str, name: str) -> Part:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package, by data, then method."""
-    parts = {kind: [read_part(kind, name) for name in part_names(kind)] for kind in KINDS}
+    components = {
+        kind: [read_component(kind, name) for name in component_names(kind)] for kind in KINDS
+    }
     return [
-        "/".join(part.name for part in chosen)
-        for data, method in product(parts["data"], parts["methods"])
-        for chosen in _with_settings(method, data, parts["settings"])
+        "/".join(component.name for component in chosen)
+        for data, method in product(components["data"], components["methods"])
+        for chosen in _with_settings(method, data, components["settings"])
         if not _clashes(chosen)
     ]
 
@@ -82,15 +84,15 @@ def compose(name: str) -> dict[str, Any]:
     Raises `UserError` for a name that isn't one of `recipe_names()`.
     """
     chosen = _choose(name)
-    names = frozenset[str]().union(*(part.counts_as for part in chosen))
+    names = frozenset[str]().union(*(component.counts_as for component in chosen))
     values: dict[str, Any] = {}
-    for part in chosen:
-        for delta in part.deltas:
+    for component in chosen:
+        for delta in component.deltas:
             for settings in _active(delta, names):
                 values = merge(values, settings)
-    method, data, *setting = (part.summary for part in chosen)
+    method, data, *setting = (component.summary for component in chosen)
     summary = "; ".join([f"{method}, {data}", *setting])
-    return {"name": "/".join(part.name for part in chosen), "summary": summary, **values}
+    return {"name": "/".join(component.name for component in chosen), "summary": summary, **values}
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,49 +116,53 @@ def _shared(old: dict[str, Any], kind: Any) -> dict[str, Any]:
 
 
 def _active(delta: Mapping[str, Any], names: frozenset[str]) -> Iterator[Mapping[str, Any]]:
-    """What a part's file says with the parts called `names`: its own settings, then `when`."""
+    """A component's own settings, then those of `when` that hold with the components `names`."""
     yield {key: value for key, value in delta.items() if key != "when"}
     for others, settings in delta.get("when", {}).items():
         if names.issuperset(others.split("/")):
             yield settings
 
 
-def _with_settings(method: Part, data: Part, settings: list[Part]) -> list[tuple[Part, ...]]:
+def _with_settings(
+    method: Component, data: Component, settings: list[Component]
+) -> list[tuple[Component, ...]]:
     if _is_trained(method):
         return [(method, data, setting) for setting in settings]
     return [(method, data)]
 
 
-def _is_trained(method: Part) -> bool:
+def _is_trained(method: Component) -> bool:
     return not any(delta.get("model", {}).get("training_free") for delta in method.deltas)
 
 
-def _clashes(chosen: tuple[Part, ...]) -> str:
-    """Why these parts make no recipe; empty if they do."""
+def _clashes(chosen: tuple[Component, ...]) -> str:
+    """Why these components make no recipe; empty if they do."""
     by_kind = dict(zip(KINDS, chosen, strict=False))
-    for part in chosen:
-        for kind, allowed in part.only.items():
+    for component in chosen:
+        for kind, allowed in component.only.items():
             other = by_kind.get(kind)
             if other is not None and other.counts_as.isdisjoint(allowed):
-                return (
-                    f"'{part.name}' goes with {', '.join(allowed)} alone, not with '{other.name}'"
-                )
+                names = ", ".join(allowed)
+                return f"'{component.name}' goes with {names} alone, not with '{other.name}'"
     return ""
 
 
-def _choose(name: str) -> tuple[Part, ...]:
-    """The parts that a name names."""
+def _choose(name: str) -> tuple[Component, ...]:
+    """The components that a name names."""
     given = name.split("/")
     if not 2 <= len(given) <= 3 or any(
-        part not in part_names(kind) for kind, part in zip(KINDS, given, strict=False)
+        component not in component_names(kind)
+        for kind, component in zip(KINDS, given, strict=False)
     ):
         raise UserError(
             f"unknown recipe '{name}'; did you mean '{_meant(given)}'? A recipe is "
             "METHOD/DATA/SETTING; `cascade-clip recipes` lists all; a file needs the ending .yaml"
         )
-    chosen = tuple(read_part(kind, part) for kind, part in zip(KINDS, given, strict=False))
+    chosen = tuple(
+        read_component(kind, component) for kind, component in zip(KINDS, given, strict=False)
+    )
     if len(chosen) == 2 and _is_trained(chosen[0]):
-        chosen = (*chosen, read_part("settings", DEFAULT_SETTING))
+        chosen = (*chosen, read_component("settings", DEFAULT_SETTING))
     if len(chosen) == 3 and not _is_trained(chosen[0]):
         short = "/".join(given[:2])
         raise UserError(f"'{given[0]}' is not trained, so that it has no setting; give '{short}'")
@@ -171,7 +177,7 @@ def recipe_in_words(text: str) -> str | None:
 
 
 def _by_words() -> dict[str, str]:
-    """Recipes by their parts in several orders, of which the usual ones may be left out."""
+    """Recipes by their components in several orders, of which the usual ones may be left out."""
     words: dict[str, str] = {}
     for name in recipe_names():
         method, data, *setting = name.split("/")
@@ -190,7 +196,9 @@ def _by_words() -> dict[str, str]:
 def _meant(given: list[str]) -> str:
     """The recipe that is named most nearly."""
     if 2 <= len(given) <= 3:
-        parts = zip(KINDS, given, strict=False)
-        return "/".join(str(nearest(part, part_names(kind), 0.0)) for kind, part in parts)
+        components = zip(KINDS, given, strict=False)
+        return "/".join(
+            str(nearest(component, component_names(kind), 0.0)) for kind, component in components
+        )
     words = _by_words()
     return words[str(nearest("-".join(given), words, 0.0))]
