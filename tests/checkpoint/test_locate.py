@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,24 @@ def test_a_mistyped_model_is_told_with_what_was_meant(
     Path("cats.onnx").touch()
     Path("photographs").mkdir()
     with pytest.raises(UserError, match=f"; did you mean '{meant}'\\?$"):
+        locate_model(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("ViT-B-16", "is a CLIP, not a trained model; use it with: --clip ViT-B-16/openai"),
+        ("ViT-B/16", "--clip ViT-B-16/openai"),
+        ("ViT-L-14/laion2b_s32b_b82k", "--clip ViT-L-14/laion2b_s32b_b82k"),
+        ("voc20-inductive", "for photographs without a trained model: --clip ViT-B-16/openai"),
+        ("nothing", "for photographs without a trained model: --clip ViT-B-16/openai"),
+    ],
+)
+def test_what_is_taken_for_a_model_is_told_with_what_it_is_used_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
         locate_model(typed)
 
 

@@ -196,6 +196,14 @@ def test_recipes_and_info(here: CommandLine) -> None:
     [
         (["train", "picturebook-inductiv"], "did you mean 'cascade-clip/picturebook/inductive'?"),
         (
+            ["train", "cascade-clip/picturebook/inductive", "--clip", "gone.pt"],
+            "no weights file gone.pt",
+        ),
+        (
+            ["train", "cascade-clip/picturebook/inductive", "--clip", "RN50/openai"],
+            "the image encoder of 'RN50' has another form",
+        ),
+        (
             ["train", "cascade-clip/picturebook/inductive", "train.step=3"],
             "did you mean 'train.steps'?",
         ),

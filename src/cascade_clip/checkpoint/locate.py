@@ -24,6 +24,11 @@ RUNS = Path("runs")
 MOST_LISTED = 1000
 """Entries of a folder that are looked at for a model which may have been meant."""
 
+USUAL_CLIP = "ViT-B-16/openai"
+"""What messages propose for photographs."""
+
+_CLIP_NAME = re.compile(r"ViT-?[\dA-Za-z]{1,4}[-/]\d", re.IGNORECASE)
+_CLIP_WITH_TAG = re.compile(r"[^/]+/\w*[A-Za-z]\w*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
@@ -82,8 +87,9 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     copy of the one on the hub, at a `revision` (branch, tag or commit) of it, which may also stand
     in the name: `organisation/model@revision`.
 
-    Raises `UserError` if there is none.
+    Raises `UserError` if there is none; of a CLIP it says what that is used with.
     """
+    _check_is_model(str(model))
     if is_hub_id(model):
         name, _, named = str(model).partition("@")
         if named and revision not in (None, named):
@@ -109,9 +115,16 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
         )
     raise UserError(
         f"no model in {path}: {CONFIG_FILE} is missing; give a model or run folder, "
-        f"organisation/model of the Hugging Face hub, or '{EMBEDDED}' for the embedded model"
-        f"{_meant(path)}"
+        f"organisation/model of the Hugging Face hub, or '{EMBEDDED}' for the embedded model; for "
+        f"photographs without a trained model: --clip {USUAL_CLIP}{_meant(path)}"
     )
+
+
+def _check_is_model(name: str) -> None:
+    """Raises `UserError` for a CLIP, which people take for a model."""
+    if _CLIP_NAME.match(name) and not Path(name).exists():
+        clip = name if _CLIP_WITH_TAG.fullmatch(name) else f"{name.replace('/', '-')}/openai"
+        raise UserError(f"'{name}' is a CLIP, not a trained model; use it with: --clip {clip}")
 
 
 def _meant(path: Path) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_clip.cli.options import Quiet
+from cascade_clip.clip.source import parse_clip
+from cascade_clip.config.model import EMBEDDED_CLIP
+from cascade_clip.errors import UserError
 
 if TYPE_CHECKING:
     from cascade_clip.config import Recipe
@@ -31,7 +35,10 @@ def train(
     ] = False,
     clip: Annotated[
         str | None,
-        typer.Option(help="CLIP to stand on, e.g. ViT-B-16; short for model.clip.model=..."),
+        typer.Option(
+            help="CLIP to train on: ViT-B-16/openai, a weights file, local-dir:FOLDER, or an "
+            "architecture alone, with --pretrained; short for model.clip=..."
+        ),
     ] = None,
     pretrained: Annotated[
         str | None,
@@ -74,11 +81,15 @@ def train(
 
 def _clip_settings(clip: str | None, pretrained: str | None) -> list[str]:
     """The options as settings; JSON, so that YAML reads text as text."""
-    settings = [] if clip is None else [f"model.clip.model={json.dumps(clip)}"]
-    whole = clip is not None and (clip == "picturebook" or clip.startswith("local-dir:"))
-    if pretrained is not None or whole:  # these come with their weights
-        settings.append(f"model.clip.pretrained={json.dumps(pretrained)}")
-    return settings
+    values = {"model": clip, "pretrained": pretrained}
+    if clip is not None and (clip == EMBEDDED_CLIP or not re.fullmatch(r"[\w-]+", clip)):
+        if pretrained is not None:
+            raise UserError(f"--clip {clip} comes with its weights; leave out --pretrained")
+        named = parse_clip(clip)
+        values = {"model": named.model, "pretrained": named.pretrained}
+    else:
+        values = {key: value for key, value in values.items() if value is not None}
+    return [f"model.clip.{key}={json.dumps(value)}" for key, value in values.items()]
 
 
 def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: bool) -> None:
