@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cascade_clip.config import IMAGENET, InferenceSettings
 from cascade_clip.errors import UserError
-from cascade_clip.inference.predictor import PLANS, Predictor
+from cascade_clip.inference.predictor import PLANS, WINDOW_BATCH, Predictor
 from cascade_clip.inference.windows import windows
 
 
@@ -68,3 +68,16 @@ def test_a_plan_is_made_once_for_a_size_and_old_ones_make_room() -> None:
     for width in range(100, 101 + PLANS):
         predictor.plan((64, width))
     assert len(predictor._plans) == PLANS
+
+
+def test_pictures_of_one_size_share_passes_up_to_a_number_of_windows() -> None:
+    predictor = build_predictor(short_side=64, crop=64, stride=64)
+    one, four = (64, 64), (64, 256)
+    sizes = [one, four] * WINDOW_BATCH + [one]
+    singles, wide = list(range(0, len(sizes), 2)), list(range(1, len(sizes), 2))
+    together = WINDOW_BATCH // 4
+    assert list(predictor.passes(sizes)) == [
+        singles[:WINDOW_BATCH],
+        singles[WINDOW_BATCH:],
+        *(wide[start : start + together] for start in range(0, WINDOW_BATCH, together)),
+    ]

@@ -103,6 +103,23 @@ def test_equals_naive_twin(
 
 
 @pytest.mark.parametrize(
+    ("encoder", "head"),
+    [
+        *(({}, {"aggregation": aggregation}) for aggregation in AGGREGATIONS),
+        *(({"level_projection": projection}, {}) for projection in LEVEL_PROJECTIONS),
+        *((tuning, {}) for tuning in TUNINGS),
+    ],
+)
+def test_every_choice_equals_its_naive_twin(encoder: dict[str, Any], head: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        encoder=EncoderSettings(**{"prompts": 2, **encoder}),
+        head={"stages": ((1, 2), (3,), (4,)), **head},
+    )
+    assert_equals_naive(build_network(settings), 3, torch.randn(1, 3, 24, 32), 3)
+
+
+@pytest.mark.parametrize(
     "sizes",
     [
         {"depth": 24, "width": 16, "heads": 2, "patch": 4, "image": 16},
