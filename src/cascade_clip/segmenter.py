@@ -416,4 +416,6 @@ def open_segmenter(source: ModelSource, run: RunOptions) -> Segmenter:
             source.clip, method=source.method, device=device, precision=run.precision
         )
     device = device_for(source.model, run.device)
-    return Segmenter.from_pretrained(source.model, device=device, precision=run.precision)
+    return Segmenter.from_pretrained(
+        source.model, pretrained=source.pretrained, device=device, precision=run.precision
+    )

@@ -6,13 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from cascade_clip.checkpoint.clip_files import given_clip
 from cascade_clip.checkpoint.folder import load_bundle
+from cascade_clip.cli.app import app
 from cascade_clip.config import ClipSettings
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmenter import Segmenter
 from cascade_clip.training.run import train
 from cascade_clip.training.run_folder import check_same_recipe
@@ -44,6 +48,20 @@ def test_from_any_folder_and_moved(place: Path, tmp_path: Path) -> None:
     for given in ("elsewhere/clip/open_clip_model.safetensors", "local-dir:elsewhere/clip"):
         found = Segmenter.from_pretrained(alone, pretrained=given)
         assert found.clip.fingerprint == fingerprint
+
+
+def test_by_option(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Path(shutil.move(place / "clip", tmp_path / "moved")) / "open_clip_model.safetensors"
+    monkeypatch.chdir(tmp_path)
+    draw = draw_scene(3, 0, (32, 32)).image
+    Image.fromarray(draw).save("a.png")
+    segment = ["segment", "a.png", "--classes", "cat, grass", "--model", str(place / "run")]
+    evaluate = ["evaluate", str(place / "run"), "--scenes", "1"]
+    for command in (segment, evaluate):
+        refused = CliRunner().invoke(app, command)
+        assert "say where it lies with --pretrained FILE" in str(refused.exception)
+        done = CliRunner().invoke(app, [*command, "-q", "--pretrained", str(weights)])
+        assert done.exit_code == 0, done.output
 
 
 def test_another_clip_in_its_place_is_told(place: Path, tmp_path: Path) -> None:

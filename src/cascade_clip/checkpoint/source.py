@@ -3,6 +3,7 @@ training. Imports nothing heavy."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ class ModelSource:
     """A CLIP as `parse_clip` takes it."""
     method: str = DEFAULT_METHOD
     """The training-free method on it."""
+    pretrained: str | None = None
+    """Where the CLIP of the trained model lies; None: where it lay in training."""
 
     @property
     def name(self) -> str:
@@ -47,8 +50,12 @@ class ModelSource:
         """The same, for workers in other folders and on other machines."""
         if self.clip is not None:
             return replace(self, clip=_absolute_clip(self.clip))
-        path = Path(self.model)
-        return replace(self, model=str(path.resolve())) if path.exists() else self
+        path, weights = Path(self.model), self.pretrained
+        return replace(
+            self,
+            model=str(path.resolve()) if path.exists() else self.model,
+            pretrained=None if weights is None else _absolute_clip(weights),
+        )
 
     def files(self) -> Iterator[Path]:
         """The files here that decide what it computes; none of published weights."""
@@ -64,19 +71,22 @@ class ModelSource:
             yield Path(settings.pretrained)
 
 
-def read_source(model: str, clip: str | None, method: str | None) -> ModelSource:
-    """What --model, --clip and --method say.
+def read_source(
+    model: str, clip: str | None, method: str | None, pretrained: str | None = None
+) -> ModelSource:
+    """What --model, --clip, --method and --pretrained say.
 
     Raises `UserError` if both a model and a CLIP are given, for a method without a CLIP, an unknown
-    one, and a model or file that isn't there.
+    one, a model or file that isn't there, and weights without a model to put them under.
     """
+    check_pretrained(model, clip, pretrained)
     if clip is None:
         if method is not None:
             raise UserError(
                 f"--method {method} needs a CLIP; add --clip, e.g. --clip ViT-B-16/openai"
             )
         locate_model(model)
-        return ModelSource(model)
+        return ModelSource(model, pretrained=pretrained)
     if model != EMBEDDED:
         raise UserError(
             f"--model {model} is a trained model, --clip {clip} a CLIP without training; give one "
@@ -89,6 +99,22 @@ def read_source(model: str, clip: str | None, method: str | None) -> ModelSource
         )
     parse_clip(clip)
     return ModelSource(EMBEDDED, clip, method)
+
+
+def check_pretrained(model: str, clip: str | None, pretrained: str | None) -> None:
+    """Raises `UserError` if --pretrained has no trained model whose CLIP it could be."""
+    if pretrained is None or (clip is None and model != EMBEDDED):
+        return
+    if clip is not None:
+        weights = f"{clip}/{pretrained}" if re.fullmatch(r"[\w-]+", clip) else clip
+        raise UserError(
+            f"--pretrained is for trained models; --clip says which weights: --clip {weights}"
+        )
+    weights = f"ViT-B-16/{pretrained}" if re.fullmatch(r"\w+", pretrained) else pretrained
+    raise UserError(
+        "--pretrained says where the CLIP of a trained model lies, and the embedded model has its "
+        f"own; to segment with CLIP alone: --clip {weights}"
+    )
 
 
 def _in_folder(place: Path) -> list[Path]:

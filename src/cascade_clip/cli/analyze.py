@@ -12,6 +12,7 @@ import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
 from cascade_clip.checkpoint.options import AUTO, RunOptions, read_run_options
+from cascade_clip.checkpoint.source import check_pretrained
 from cascade_clip.cli.evaluate import check_data, data_settings
 from cascade_clip.cli.options import (
     Data,
@@ -19,6 +20,7 @@ from cascade_clip.cli.options import (
     ModelArgument,
     PartName,
     PrecisionOption,
+    Pretrained,
     Quiet,
     Root,
     Scenes,
@@ -87,6 +89,7 @@ def cka(
     ] = FeatureKind.PATCHES,
     batch: Annotated[int, typer.Option(help="Pictures from which HSIC is estimated at once.")] = 32,
     out: Out = None,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
@@ -97,7 +100,7 @@ def cka(
     """
     run = read_run_options(device, precision)
     options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("cka", model, against, options, run, out)
+    task = _open("cka", model, against, options, run, out, pretrained)
 
     from cascade_clip.analysis.cka.compute import block_cka, deal
     from cascade_clip.analysis.cka.report import write_cka
@@ -125,6 +128,7 @@ def localization(
     part: PartName = "test",
     blocks: Blocks = None,
     out: Out = None,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
@@ -132,7 +136,7 @@ def localization(
     """How well each block's patches separate an object from its surroundings."""
     run = read_run_options(device, precision)
     options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("localization", model, against, options, run, out)
+    task = _open("localization", model, against, options, run, out, pretrained)
 
     from cascade_clip.analysis.localization.compute import localize, map_examples
     from cascade_clip.analysis.localization.report import write_localization
@@ -160,6 +164,7 @@ def stages(
     seed: Seed = None,
     part: PartName = "test",
     out: Out = None,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
@@ -167,7 +172,7 @@ def stages(
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
     run = read_run_options(device, precision)
     options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("stages", model, against, options, run, out)
+    task = _open("stages", model, against, options, run, out, pretrained)
 
     from cascade_clip.analysis.stages.compute import (
         level_weights,
@@ -228,8 +233,10 @@ def _open(
     options: _DataOptions,
     run: RunOptions,
     out: Path | None,
+    pretrained: str | None,
 ) -> _Task:
     check_trained(model, "analyze")
+    check_pretrained(model, None, pretrained)
     if against not in (NOTHING, UNTRAINED):
         check_trained(against, "analyze")
     part = read_part(options.part)
@@ -245,7 +252,7 @@ def _open(
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.checkpoint.locate import EMBEDDED
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, pretrained=pretrained)
     settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
     dataset = _open_dataset(command, settings, part, options.scenes, out)
     subjects = open_subjects(bundle, settings, None if against == NOTHING else against, run)

@@ -10,12 +10,14 @@ import typer
 
 from cascade_clip.checkpoint.locate import check_trained
 from cascade_clip.checkpoint.options import AUTO, read_run_options
+from cascade_clip.checkpoint.source import check_pretrained
 from cascade_clip.cli.options import (
     Data,
     Device,
     ModelArgument,
     PartName,
     PrecisionOption,
+    Pretrained,
     Quiet,
     Root,
     Scenes,
@@ -80,6 +82,7 @@ def evaluate(
             "metrics-PRECISION.json in lower precision",
         ),
     ] = None,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
@@ -89,6 +92,7 @@ def evaluate(
     On other data than it was trained on, a class counts as seen if its name was trained on.
     """
     check_trained(model, "evaluate")
+    check_pretrained(model, None, pretrained)
     wanted = read_part(part)
     run = read_run_options(device, precision)
     check_data(data)
@@ -106,7 +110,7 @@ def evaluate(
     from cascade_clip.report.run_report import write_run_report
     from cascade_clip.support.messages import Console
 
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, pretrained=pretrained)
     trained = bundle.recipe.data
     settings = data_settings(trained, data, root, split, seed)
     if templates is not None:

@@ -9,7 +9,13 @@ import typer
 
 from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
 from cascade_clip.checkpoint.source import read_source
-from cascade_clip.cli.options import ClipOption, MethodOption, ModelArgument, read_classes
+from cascade_clip.cli.options import (
+    ClipOption,
+    MethodOption,
+    ModelArgument,
+    Pretrained,
+    read_classes,
+)
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import SUFFIXES, check_ending, read_format, read_precision
 from cascade_clip.io.find import check_writable
@@ -24,6 +30,7 @@ def export(
     model: ModelArgument = EMBEDDED,
     clip: ClipOption = None,
     method: MethodOption = None,
+    pretrained: Pretrained = None,
     format: Annotated[str, typer.Option(help=" or ".join(SUFFIXES) + ".")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="model.onnx or model.pt2")
@@ -49,7 +56,7 @@ def export(
     typed = None if classes is None else read_classes(classes)
     if is_exported(model):
         raise UserError(f"{model} is an exported file already; give the model that it came from")
-    source = read_source(model, clip, method)
+    source = read_source(model, clip, method, pretrained)
     check_writable(target.parent)  # mistakes show before the heavy imports
 
     from cascade_clip.checkpoint.folder import load_bundle
@@ -60,7 +67,7 @@ def export(
 
     console, notes = Console(), Console(stderr=True)
     if source.clip is None:
-        bundle: Bundle | TrainingFreeBundle = load_bundle(model)
+        bundle: Bundle | TrainingFreeBundle = load_bundle(model, pretrained=pretrained)
     else:
         bundle = load_training_free(parse_clip(source.clip), source.method)
     with notes.status(f"writing {target} and checking it"):

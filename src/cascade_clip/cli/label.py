@@ -21,6 +21,7 @@ from cascade_clip.cli.options import (
     MethodOption,
     ModelOption,
     PrecisionOption,
+    Pretrained,
     Quiet,
     Threshold,
     read_background,
@@ -54,6 +55,7 @@ def label(
     clip: ClipOption = None,
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     background: Background = False,
@@ -85,7 +87,7 @@ def label(
     run = read_run_options(device, precision)
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
-    source = read_source(model, clip, method)
+    source = read_source(model, clip, method, pretrained)
     files = find_files(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 

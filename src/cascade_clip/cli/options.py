@@ -46,6 +46,13 @@ MethodOption = Annotated[
         help=f"How to segment with --clip: {', '.join(METHODS)}.", show_default=DEFAULT_METHOD
     ),
 ]
+Pretrained = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the CLIP of the trained model lies: a weights file, a folder, or a tag.",
+        show_default="where it lay in training",
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,7 @@ from cascade_clip.cli.options import (
     MethodOption,
     ModelOption,
     PrecisionOption,
+    Pretrained,
     Quiet,
     Threshold,
     read_background,
@@ -61,6 +62,7 @@ def segment(
     clip: ClipOption = None,
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     save: Annotated[
@@ -94,7 +96,7 @@ def segment(
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
     run = read_run_options(device, precision)
-    source = read_source(model, clip, method)
+    source = read_source(model, clip, method, pretrained)
     wanted = read_background(background, threshold, background_names)
     files = find_files(pictures, out)
     _check_videos(files, sampling)

@@ -12,7 +12,14 @@ import typer
 from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.checkpoint.source import read_source
-from cascade_clip.cli.options import ClipOption, Device, MethodOption, ModelOption, PrecisionOption
+from cascade_clip.cli.options import (
+    ClipOption,
+    Device,
+    MethodOption,
+    ModelOption,
+    PrecisionOption,
+    Pretrained,
+)
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 
@@ -23,6 +30,7 @@ def serve(
     clip: ClipOption = None,
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
+    pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
     host: Annotated[
@@ -68,7 +76,7 @@ def serve(
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
     run = read_run_options(device, precision)
-    source = read_source(model, clip, method)
+    source = read_source(model, clip, method, pretrained)
     if token is not None:
         check_token(token)
 
