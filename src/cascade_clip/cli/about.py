@@ -40,6 +40,11 @@ def recipes(
     )
     console.print(_components_table(names))
     if published:
+        console.print(
+            "Published percent; S, U, h: mIoU of seen, unseen classes, their harmonic mean, "
+            "computed from the rounded two.",
+            highlight=False,
+        )
         console.print(_published_table(published))
 
 
@@ -64,11 +69,7 @@ def _published_table(published: dict[str, Published]) -> Table:
     from rich.table import Table
 
     settings = list(dict.fromkeys(_setting(name) for name in published))
-    title = (
-        "published percent; S, U, h: mIoU of seen, unseen classes, their harmonic mean, computed "
-        "from the rounded two"
-    )
-    table = Table("", *settings, title=title)
+    table = Table("", *settings)
     rows: dict[str, dict[str, dict[str, Published]]] = {}
     for name, figures in published.items():
         method, data = name.split("/")[:2]
