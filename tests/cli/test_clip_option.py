@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,25 @@ def test_workers_elsewhere_get_whole_paths(
     whole = str(Path("w.pt").resolve())
     assert ModelSource(clip="w.pt").absolute().clip == whole
     assert ModelSource(clip="ViT-B-16:w.pt").absolute().clip == f"ViT-B-16:{whole}"
+
+
+def test_evaluate_puts_methods_side_by_side(
+    run: Run, tmp_path: Path, tiny_clip_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, out = f"local-dir:{tiny_clip_folder}", tmp_path / "all.json"
+    options = ("--clip", clip, "--data", "picturebook", "--scenes", "1", "--quiet")
+    assert run("evaluate", *options, "--method", "clearclip,clip", "--out", out) == 0
+    table = capsys.readouterr().out
+    assert table.index("clearclip") < table.index("clip ")
+    content = json.loads(out.read_text())
+    assert list(content["metrics"]) == ["clearclip/picturebook", "clip/picturebook"]
+    assert content["inference"]["scores"] == "softmax"
+    for arguments, message in (
+        (("--method", "clip"), "needs a CLIP"),
+        (("--clip", clip), "needs data"),
+        (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained ones"),
+        (("--clip", clip, "--data", "picturebook", "--method", "klip"), "did you mean 'clip'"),
+        ((), "give a model or run folder"),
+    ):
+        assert run("evaluate", *arguments) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

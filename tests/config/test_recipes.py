@@ -18,6 +18,7 @@ from cascade_clip.config.recipes import (
     parse_recipe,
     setting_keys,
 )
+from cascade_clip.config.training_free import ResclipSettings
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.errors import UserError
 
@@ -428,3 +429,39 @@ def test_recipes_on_the_page_on_own_data_load(tmp_path: Path) -> None:
 
 def test_nested_settings_have_dotted_names() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sc-clip/voc21", (336, 224, 112, 50.0, 0.15, 0.1)),
+        ("sc-clip/coco-object", (336, 224, 112, 55.0, 0.35, 0.0)),
+        ("sc-clip/cityscapes", (560, 224, 112, 40.0, 0.0, 0.0)),
+        ("sclip/voc21", (336, 224, 112, 65.0, 0.1, 0.1)),
+        ("sclip/coco-stuff", (448, 224, 112, 40.0, 0.0, 0.0)),
+        ("naclip/voc21", (336, 2048, 2048, 40.0, 0.1, 0.0)),
+        ("naclip/ade20k", (336, 224, 112, 40.0, 0.0, 0.0)),
+        ("clearclip/voc21", (448, 448, 224, 50.0, 0.5, 0.0)),
+        ("clearclip/cityscapes", (448, 224, 224, 50.0, 0.0, 0.0)),
+        ("gem/context60", (448, 448, 224, 50.0, 0.15, 0.0)),
+    ],
+)
+def test_protocols_of_methods_without_training(name: str, expected: tuple[float, ...]) -> None:
+    recipe = load_recipe(name)
+    own = recipe.inference
+    assert (
+        own.short_side, own.crop, own.stride, own.logit_scale, own.threshold, own.min_area,
+    ) == expected  # fmt: skip
+    assert (own.scores, own.long_side, own.seen_score_offset) == ("softmax", 2048, 0.0)
+    assert (recipe.data.normalise, recipe.data.templates) == ("clip", "imagenet")
+    assert recipe.data.names == ("clearclip" if name.startswith(("clear", "gem")) else "sclip")
+    assert own.refine == ("pamr" if name.startswith("naclip") else None)
+
+
+def test_resclips_weights_by_data_set() -> None:
+    weights = {}
+    for data in ("voc20", "voc21", "context59", "cityscapes"):
+        settings = load_recipe(f"resclip/{data}").model.training_free
+        assert isinstance(settings, ResclipSettings)
+        weights[data] = settings.correlation_weight
+    assert weights == {"voc20": 0.6, "voc21": 0.3, "context59": 0.4, "cityscapes": 0.2}

@@ -63,15 +63,22 @@ def load_network(clip: str, method: Method = DEFAULT_METHOD) -> TrainingFreeNetw
 
 def load_training_free(clip: ClipSettings, method: Method = DEFAULT_METHOD) -> TrainingFreeBundle:
     """A CLIP and a method, with settings for photographs. Raises `UserError` as `load_network`."""
-    settings = read_method(method)  # before a download
+    read_method(method)  # before a download
     loaded = load_clip(clip)
-    recipe = Recipe(
+    recipe = photograph_recipe(method, loaded)
+    model = recipe.model.model_copy(update={"clip": clip})
+    return bundle_of(loaded, recipe.model_copy(update={"model": model}))
+
+
+def photograph_recipe(method: Method, clip: FrozenClip) -> Recipe:
+    """A method as it is used on photographs. Raises `UserError` as `read_method`."""
+    settings = read_method(method)
+    return Recipe(
         name=settings.kind,
-        model=ModelSettings(clip=clip, training_free=settings),
+        model=ModelSettings(training_free=settings),
         data=DataSettings(normalise="clip", templates="imagenet"),
-        inference=photograph_inference(loaded.image_size),
+        inference=photograph_inference(clip.image_size),
     )
-    return bundle_of(loaded, recipe)
 
 
 def bundle_of(clip: FrozenClip, recipe: Recipe) -> TrainingFreeBundle:

@@ -35,17 +35,22 @@ def recipes(
     console = Console()
     console.print(
         "A recipe is METHOD/DATA/SETTING, e.g. cascade-clip/voc20/inductive; without SETTING it is "
-        "inductive.",
+        "inductive. Methods without training have none: sc-clip/ade20k.",
         highlight=False,
     )
     console.print(_components_table(names))
-    if published:
+    if trained := {name: row for name, row in published.items() if row.miou is None}:
         console.print(
             "Published percent; S, U, h: mIoU of seen, unseen classes, their harmonic mean, "
             "computed from the rounded two.",
             highlight=False,
         )
-        console.print(_published_table(published))
+        console.print(_published_table(trained))
+    if others := {name: row.miou for name, row in published.items() if row.miou is not None}:
+        console.print(
+            "Published percent; mIoU of methods without training, ViT-B/16.", highlight=False
+        )
+        console.print(_training_free_table(others))
 
 
 def _components_table(names: list[str]) -> Table:
@@ -83,14 +88,25 @@ def _published_table(published: dict[str, Published]) -> Table:
     return table
 
 
+def _training_free_table(published: dict[str, float]) -> Table:
+    """A row for each method, a column for each data set."""
+    from rich.table import Table
+
+    methods, data = (list(dict.fromkeys(n.split("/")[i] for n in published)) for i in (0, 1))
+    table = Table("", *data)
+    for method in methods:
+        cells = (published.get(f"{method}/{name}") for name in data)
+        table.add_row(method, *("" if cell is None else f"{cell:.1f}" for cell in cells))
+    return table
+
+
 def _setting(name: str) -> str:
     """The column of a recipe's figures."""
-    setting = name.split("/")[2:]
-    return f"{setting[0]}: S U h" if setting else "mIoU"
+    return f"{name.split('/')[2]}: S U h"
 
 
 def _figures(published: Published) -> str:
-    given = (published.seen, published.unseen, published.hiou, published.miou)
+    given = (published.seen, published.unseen, published.hiou)
     return " ".join(f"{value:.1f}" for value in given if value is not None)
 
 

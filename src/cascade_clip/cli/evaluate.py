@@ -10,11 +10,12 @@ import typer
 
 from cascade_clip.checkpoint.locate import check_trained
 from cascade_clip.checkpoint.options import AUTO, read_run_options
-from cascade_clip.checkpoint.source import check_pretrained
+from cascade_clip.checkpoint.source import METHODS, check_pretrained
+from cascade_clip.cli.evaluate_clip import evaluate_clip
 from cascade_clip.cli.options import (
+    ClipOption,
     Data,
     Device,
-    ModelArgument,
     PartName,
     PrecisionOption,
     Pretrained,
@@ -23,6 +24,7 @@ from cascade_clip.cli.options import (
     Scenes,
     Seed,
 )
+from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
@@ -40,7 +42,18 @@ class Templates(StrEnum):
 
 
 def evaluate(
-    model: ModelArgument,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model."),
+    ] = None,
+    clip: ClipOption = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help=f"With --clip, any of {', '.join(METHODS)}, or all.",
+            show_default=DEFAULT_METHOD,
+        ),
+    ] = None,
     data: Data = None,
     root: Root = None,
     scenes: Scenes = None,
@@ -89,16 +102,28 @@ def evaluate(
 ) -> None:
     """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
 
-    On other data than it was trained on, a class counts as seen if its name was trained on.
+    On other data than it was trained on, a class counts as seen if its name was trained on. With
+    --clip, methods without training are measured, each by its published protocol.
     """
-    check_trained(model, "evaluate")
-    check_pretrained(model, None, pretrained)
     wanted = read_part(part)
     run = read_run_options(device, precision)
     check_data(data)
     if out is not None:
         check_result(out)
-    elif Path(model).is_dir():
+    if clip is not None or method is not None:
+        options = (model, split, templates, offset, pretrained, raw_clip or None)
+        if any(option is not None for option in options):
+            raise UserError(
+                "--clip measures methods without training; MODEL, --split, --templates, --offset, "
+                "--pretrained and --raw-clip are for trained ones"
+            )
+        evaluate_clip(clip, method, data, root, wanted, scenes, seed, workers, run, out, quiet)
+        return
+    if model is None:
+        raise UserError("give a model or run folder, or a CLIP, e.g. --clip ViT-B-16/openai")
+    check_trained(model, "evaluate")
+    check_pretrained(model, None, pretrained)
+    if out is None and Path(model).is_dir():
         check_writable(Path(model))  # mistakes show before the heavy imports
 
     from cascade_clip.checkpoint.folder import load_bundle

@@ -197,8 +197,12 @@ def _meant(given: list[str]) -> str:
     """The recipe that is named most nearly."""
     if 2 <= len(given) <= 3:
         components = zip(KINDS, given, strict=False)
-        return "/".join(
+        meant = "/".join(
             str(nearest(component, component_names(kind), 0.0)) for kind, component in components
         )
+        known = recipe_names()
+        if meant in known or f"{meant}/{DEFAULT_SETTING}" in known:
+            return meant
+        return str(nearest("/".join(given), known, 0.0))
     words = _by_words()
     return words[str(nearest("-".join(given), words, 0.0))]

@@ -16,14 +16,16 @@ from cascade_clip.checkpoint.training_free import TrainingFreeBundle, bundle_of
 from cascade_clip.class_names import TypedClasses
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
+from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.factory import open_dataset
-from cascade_clip.data.part import read_part
+from cascade_clip.data.part import Part
 from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.evaluation.evaluate import measure_labels
 from cascade_clip.evaluation.metrics import Metrics
 from cascade_clip.inference.predictor import Predictor
 from cascade_clip.inference.query import Query, encode_query
+from cascade_clip.model.fast.precision import Precision, at_precision, choose_precision
 from cascade_clip.support.messages import Console
 
 
@@ -33,6 +35,8 @@ class MethodResult:
 
     recipe: Recipe
     metrics: Metrics
+    classes: ClassSet
+    precision: Precision
     pictures: int
     seconds: float
 
@@ -68,22 +72,24 @@ def measure_methods(
     recipes: Sequence[Recipe],
     device: torch.device,
     *,
-    part: str = "test",
+    part: Part = "test",
     pictures: int | None = None,
     workers: int = 0,
+    precision: PrecisionChoice = "fp32",
     quiet: bool = False,
 ) -> Iterator[MethodResult]:
     """The methods of `recipes` one after the other, each on the data that its recipe names, on at
     most `pictures` pictures, with a progress bar unless `quiet`.
 
-    Raises `UserError` for an unknown part and data that can't be read.
+    Raises `UserError` for data that can't be read, and a precision that can't be had here.
     """
+    chosen = choose_precision(precision, device)
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
         for recipe in recipes:
-            dataset = open_dataset(recipe.data, read_part(part), pictures)
+            dataset = open_dataset(recipe.data, part, pictures)
             task = progress.add_task(recipe.name, total=len(dataset))
             yield measure_method(
-                clip, recipe, dataset, device, workers, partial(progress.advance, task)
+                clip, recipe, dataset, device, chosen, workers, partial(progress.advance, task)
             )
 
 
@@ -92,12 +98,13 @@ def measure_method(
     recipe: Recipe,
     dataset: SegmentationDataset,
     device: torch.device,
+    precision: Precision = "fp32",
     workers: int = 0,
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> MethodResult:
     """One method over all pictures of `dataset`; `advance` takes how many are done."""
     bundle, classes = bundle_of(clip, recipe), dataset.classes
-    network = bundle.network.to(device)
+    network = at_precision(bundle.network.to(device), precision)
     predictor = Predictor(network, recipe.inference, bundle.normalisation, device)
     query = data_query(bundle, classes, device)
     start = time.perf_counter()
@@ -109,4 +116,5 @@ def measure_method(
         workers=workers,
         advance=advance,
     )
-    return MethodResult(recipe, metrics, len(dataset), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return MethodResult(recipe, metrics, classes, precision, len(dataset), seconds)

@@ -37,16 +37,6 @@ def test_unchanged_weights_are_computed_once() -> None:
         assert doubled() is doubled() and doubled.computed == 1
 
 
-def test_values_of_no_tensor_and_those_of_a_compiled_graph_are_not_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    doubled = Doubled(torch.ones(2))
-    assert doubled.cache.get(lambda: 3) == 3
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    with torch.no_grad():
-        assert doubled() is not doubled() and not doubled.cache.entries
-
-
 def test_weights_of_modules_are_followed() -> None:
     cache, linear, inputs = WeightCache().eval(), torch.nn.Linear(2, 2), torch.ones(1, 2)
     with torch.no_grad():
