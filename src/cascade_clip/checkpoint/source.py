@@ -11,10 +11,12 @@ from pathlib import Path
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.clip.source import parse_clip
-from cascade_clip.config.model import LOCAL_DIR
+from cascade_clip.config.model import EMBEDDED_CLIP, LOCAL_DIR
+from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.training_free import DEFAULT_METHOD, training_free_kinds
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.plain_values import named, read_json
 
 METHODS = tuple(kind for kind in training_free_kinds() if kind != "last-block")
 """Those with a name in the literature, the best one first."""
@@ -42,9 +44,17 @@ class ModelSource:
         return f"{self.method} on {place.name if place.exists() else self.clip}"
 
     @property
-    def is_embedded(self) -> bool:
-        """Whether it is the embedded model, which knows drawn scenes only."""
-        return self.clip is None and self.model == EMBEDDED
+    def is_drawn(self) -> bool:
+        """Whether it stands on the embedded CLIP, which knows drawn scenes only; False for an
+        exported file, which is not opened for it. Raises `UserError` as `locate_model`."""
+        if self.clip is not None:
+            return self.clip == EMBEDDED_CLIP
+        place = locate_model(self.model)
+        if place.is_file():
+            return False
+        recipe = named(read_json(place / CONFIG_FILE), str(place / CONFIG_FILE)).get("recipe")
+        clip = parse_recipe(recipe).model.clip if isinstance(recipe, dict) else None
+        return clip is not None and clip.model == EMBEDDED_CLIP
 
     def absolute(self) -> ModelSource:
         """The same, for workers in other folders and on other machines."""

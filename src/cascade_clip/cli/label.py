@@ -13,7 +13,7 @@ from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.checkpoint.source import read_source
 from cascade_clip.cli.batch import find_files, tally
 from cascade_clip.cli.options import (
-    EMBEDDED_NOTE,
+    DRAWN_NOTE,
     Background,
     BackgroundNames,
     ClipOption,
@@ -103,8 +103,8 @@ def label(
     from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
-    if source.is_embedded:
-        notes.print(EMBEDDED_NOTE, style="dim", highlight=False)
+    if source.is_drawn:
+        notes.print(DRAWN_NOTE, style="dim", highlight=False)
     without_class = read_background(background, threshold, background_names)
     task = Task(source, typed.groups, without_class, out, (MASKS,), min_area, run)
     process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cascade_clip.batch.task import Background as BackgroundChoice
+from cascade_clip.checkpoint.locate import USUAL_CLIP
 from cascade_clip.checkpoint.source import METHODS
 from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.config.training_free import DEFAULT_METHOD
@@ -17,9 +18,9 @@ from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 from cascade_clip.support.messages import did_you_mean
 
-EMBEDDED_NOTE = (
-    "model: the embedded one, which knows drawn scenes only; for photographs: "
-    "--clip ViT-B-16/openai"
+DRAWN_NOTE = (
+    "model: it stands on the embedded CLIP, which knows drawn scenes only; for photographs: "
+    f"--clip {USUAL_CLIP}"
 )
 ModelArgument = Annotated[
     str, typer.Argument(help="Run or model folder, or 'picturebook' for the embedded model.")

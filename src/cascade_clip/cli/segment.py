@@ -13,7 +13,7 @@ from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.checkpoint.source import read_source
 from cascade_clip.cli.batch import Tally, find_files, tally
 from cascade_clip.cli.options import (
-    EMBEDDED_NOTE,
+    DRAWN_NOTE,
     Background,
     BackgroundNames,
     ClipOption,
@@ -140,8 +140,8 @@ def segment(
 
 def _note(source: ModelSource, query: Query) -> str | None:
     """What to know about the model before its results."""
-    if source.is_embedded:
-        return EMBEDDED_NOTE
+    if source.is_drawn:
+        return DRAWN_NOTE
     if source.clip is None or query.behind or query.thresholds is not None:
         return None
     names = counted(len(query.typed.names), "name")

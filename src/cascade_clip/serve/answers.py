@@ -89,7 +89,8 @@ class ModelAnswer(BaseModel):
 
 
 DRAWN_SCENES_NOTE = (
-    "The embedded model knows drawn scenes only; its masks of photographs mean nothing."
+    "The embedded model knows drawn scenes only; its masks of photographs mean nothing. For "
+    "photographs: cascade-clip serve --clip ViT-B-16/openai"
 )
 
 
