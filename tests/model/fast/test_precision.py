@@ -146,6 +146,15 @@ def test_integers_stand_for_the_values(low: float, high: float, dtype: torch.dty
     assert (restored - values.float()).abs().max() <= 0.501 * scale
 
 
+@pytest.mark.parametrize("step", [0.1, 0.37, 1.7])
+def test_no_rounding_leaves_the_range_of_bytes(step: float) -> None:
+    for below in range(0, 252, 2):  # half a step, rounded to even, at either end of the range
+        values = step * torch.tensor([[-below - 0.5, 252.5 - below]])
+        integers, scale, zero = quantise(values)
+        error = scale * (integers.float() - zero) - values
+        assert error.abs().max() < 0.51 * scale
+
+
 @needs_int8
 def test_8_bit_layer_takes_zeros() -> None:
     bias = torch.tensor([1.0, -2.0, 0.5, 3.0])
