@@ -81,3 +81,5 @@ def test_pictures_of_one_size_share_passes_up_to_a_number_of_windows() -> None:
         singles[WINDOW_BATCH:],
         *(wide[start : start + together] for start in range(0, WINDOW_BATCH, together)),
     ]
+    more = (64, 64 * (WINDOW_BATCH + 1))  # more windows than a pass holds: one by one
+    assert list(predictor.passes([more, more])) == [[0], [1]]
