@@ -20,6 +20,7 @@ from cascade_clip.data.pairs import Pair, read_data_picture, read_mask
 from cascade_clip.data.survey import LISTED, DataProblem, Kind, Survey
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
+from cascade_clip.support.messages import some_of
 from cascade_clip.support.parallel import in_processes
 
 
@@ -162,7 +163,7 @@ def _notes(classes: ClassSet | None, contents: Mapping[str, Contents]) -> list[s
     for part, found in contents.items():
         absent = [] if classes is None else [c for c in classes.names if not found.class_pixels[c]]
         if absent and found.pictures and part in LISTED:
-            notes.append(f"{part}: no pixel of {', '.join(absent)}")
+            notes.append(f"{part}: no pixel of {some_of(absent)}")
         if found.without_class:
             notes.append(f"{part}: {found.without_class} masks in which no pixel has a class")
     return notes
