@@ -198,6 +198,16 @@ def test_the_activation_is_known_given_or_said(
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_is_normalised_as_the_configuration_beside_it_says(
+    tmp_path: Path, state: dict[str, Tensor]
+) -> None:
+    save_file(state, tmp_path / "clip.safetensors")
+    beside = {"model_cfg": SIZES, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(beside))
+    clip = load_clip(ClipSettings(model="Tiny", pretrained=str(tmp_path / "clip.safetensors")))
+    assert (clip.mean, clip.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
 def test_a_wrong_activation_is_an_error(tmp_path: Path, state: dict[str, Tensor]) -> None:
     archive, plain = tmp_path / "archive.pt", tmp_path / "clip.safetensors"
     write_torchscript(archive, state)
