@@ -40,6 +40,7 @@ MISTAKES = {
     "evaluate picturebook --pretrained w.pt": "to segment with CLIP alone: --clip w.pt",
     "segment a.png --classes cat --model ViT-B-16": "use it with: --clip ViT-B-16/openai",
     "segment a.png --classes cat --model voc20-inductive": "--clip ViT-B-16/openai; to train one:",
+    "segment a.png --classes cat --model sc-clip-voc20": "sc-clip needs no training: --clip ViT",
     "segment a.png --classes cat --device gpu": "--device is auto, cpu, cuda, mps or cuda:N",
     "label a.png --classes cat --device cuda:x": "got 'cuda:x'; did you mean 'cuda'?",
     "serve --precision fp16": "--precision is auto, fp32, bf16, int8; got 'fp16'",

@@ -57,6 +57,12 @@ def assert_equal_weights(one: Path, other: Path) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
+def test_what_needs_no_training_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="naclip needs no training"):
+        train(load_recipe("naclip/picturebook"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Sends this process a signal at the start of a forward pass."""
     start_of_batch = TrainingModule.on_train_batch_start

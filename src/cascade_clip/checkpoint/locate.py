@@ -14,6 +14,7 @@ from pathlib import Path
 from cascade_clip.checkpoint.hub import fetch_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE
 from cascade_clip.config.components import recipe_in_words
+from cascade_clip.config.training_free import training_free_kinds
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import nearest
 
@@ -140,7 +141,12 @@ def _meant(path: Path) -> str:
 def _recipe_hint(name: str) -> str:
     """The end of a message about a model that isn't there, if a recipe has its name."""
     recipe = recipe_in_words(name)
-    return "" if recipe is None else f"; to train one: cascade-clip train {recipe}"
+    if recipe is None:
+        return ""
+    method = recipe.partition("/")[0]
+    if method in training_free_kinds():
+        return f"; {method} needs no training: --clip {USUAL_CLIP} --method {method}"
+    return f"; to train one: cascade-clip train {recipe}"
 
 
 def _models_in(folder: Path) -> list[str]:

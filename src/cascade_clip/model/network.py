@@ -24,11 +24,12 @@ class SegmentationNetwork(nn.Module):
     except for what `settings.encoder.tuning` trains.
 
     Raises `UserError` for settings that don't fit the encoder: blocks beyond its depth, heads that
-    don't divide its embedding width.
+    don't divide its embedding width; and for methods without training.
     """
 
     def __init__(self, visual: nn.Module, settings: ModelSettings) -> None:
         super().__init__()
+        check_trainable(settings)
         self.settings = settings
         blocks = tuple(block for stage in settings.head.stages_read for block in stage)
         self.encoder = ImageEncoder(visual, settings.encoder, blocks)
@@ -89,3 +90,13 @@ class SegmentationNetwork(nn.Module):
         """Text embeddings (C, d) or (C, K, d) to (C, K, d)."""
         check_text(text_embeddings, self.encoder.embed_dim)
         return text_embeddings if text_embeddings.ndim == 3 else text_embeddings[:, None]
+
+
+def check_trainable(settings: ModelSettings) -> None:
+    """Raises `UserError` for a method that needs no training."""
+    if settings.training_free is not None:
+        kind = settings.training_free.kind
+        raise UserError(
+            f"{kind} needs no training: use it as it is, by --clip CLIP --method {kind} of "
+            "segment, label, serve or evaluate; to train, leave model.training_free out"
+        )

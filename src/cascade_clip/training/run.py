@@ -30,7 +30,7 @@ from cascade_clip.data.sampling import seeded
 from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.io.folder_lock import hold_folder
-from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.network import SegmentationNetwork, check_trainable
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.kept_models import KeptModels, check_reached
 from cascade_clip.training.loaders import train_loader, validation_loader
@@ -72,6 +72,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
     Raises `UserError` if the folder holds another run or another command writes into it, a setting
     doesn't fit or a file can't be written, and `TrainingStopped` after SIGINT or SIGTERM.
     """
+    check_trainable(recipe.model)
     with hold_folder(out, "checkpoints", "samples") if is_first_process() else nullcontext():
         return _train(recipe, out, resume, quiet)
 
