@@ -73,7 +73,7 @@ def test_segment_gives_what_the_segmenter_gives(
 def test_a_single_name_does_not_fill_the_picture(
     run: Run, photo: Path, tmp_path: Path, tiny_clip_folder: Path
 ) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "[" / "mine]"  # what tables and messages must not read as markup
     clip = f"local-dir:{tiny_clip_folder}"
     assert run("label", photo, "--classes", "cat", "--clip", clip, "--out", out, "-q") == 0
     labels = np.array(Image.open(out / "masks" / "cat.png"))

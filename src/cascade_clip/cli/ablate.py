@@ -171,7 +171,7 @@ def _report(plan: AblationPlan, tables: list[AblationTable], markdown_file: Path
             shown.add_row(*line)
         console.print(shown, verdict(result.measured()), highlight=False)
     for path in _write(plan, results, markdown_file):
-        console.print(f"written: {path}", highlight=False)
+        console.print(f"written: {path}", highlight=False, markup=False)
 
 
 def _write(

@@ -305,4 +305,4 @@ def _print(summary: Summary, page: Path) -> None:
         if rows:
             console.print(table)
     console.print(summary.note, highlight=False, markup=False)
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)

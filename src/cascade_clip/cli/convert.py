@@ -127,7 +127,7 @@ def convert(
     console = Console()
     released, _ = to_folder(source, out, overrides)
     console.print(_table(released))
-    console.print(f"written: {out}", highlight=False)
+    console.print(f"written: {out}", highlight=False, markup=False)
 
 
 def _table(released: ReleasedModel) -> Table:

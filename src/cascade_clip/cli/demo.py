@@ -38,7 +38,7 @@ def demo(
     result = run_demo(out, settings, quiet=quiet)
     console = Console()
     console.print(_demo_table(result))
-    console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+    console.print(f"report: {result.report}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _demo_table(result: DemoResult) -> Table:

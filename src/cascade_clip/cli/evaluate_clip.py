@@ -99,13 +99,14 @@ def _recipe(
 
 def _table(found: list[MethodResult], title: str) -> Table:
     """One row per method, percent."""
+    from rich.markup import escape
     from rich.table import Table
 
     from cascade_clip.cli.tables import percent
     from cascade_clip.config.published import published_results
 
     published = published_results()
-    table = Table(title=f"{title}; percent")
+    table = Table(title=escape(f"{title}; percent"))
     for column in ("method", "mIoU", "pAcc", "published", "s a picture"):
         table.add_column(column, justify="left" if column == "method" else "right")
     for result in found:

@@ -74,7 +74,9 @@ def export(
         found = export_model(bundle, target, format=wanted, classes=typed, precision=chosen)
     console.print(_summary(found), highlight=False)
     size = target.stat().st_size / 1e6
-    console.print(f"written: {target} ({size:.1f} MB)", highlight=False, soft_wrap=True)
+    console.print(
+        f"written: {target} ({size:.1f} MB)", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _summary(found: ExportAgreement) -> str:

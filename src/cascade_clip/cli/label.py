@@ -121,10 +121,10 @@ def label(
         if labels.entries:
             for name in wanted:
                 WRITERS[name](labels, out / name, placement)
-                console.print(f"written: {out / name}", highlight=False)
+                console.print(f"written: {out / name}", highlight=False, markup=False)
             if review:
                 written = write_review(labels, out / "review.html", review)
-                console.print(f"written: {written}", highlight=False)
+                console.print(f"written: {written}", highlight=False, markup=False)
     done.end()
 
 

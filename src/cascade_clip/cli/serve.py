@@ -88,7 +88,7 @@ def serve(
     with open_port(host, port) as bound, page_folder() as folder:
         names = [*(allowed_host or ()), *([] if is_any(host) else [host])]
         hosts = known_hosts(bound, names)
-        console.print(f"loading {source.name} ...")
+        console.print(f"loading {source.name} ...", markup=False)
         from cascade_clip.segmenter import ShrunkPicture, open_segmenter
         from cascade_clip.serve import server
         from cascade_clip.serve.access import SIGN_IN, Access

@@ -107,10 +107,10 @@ def _train_one(recipe: Recipe, out: Path, resume: bool, report: bool, quiet: boo
     leave_group()
     if is_first_process():
         console = Console()
-        console.print(f"model: {trained.folder}", highlight=False)
+        console.print(f"model: {trained.folder}", highlight=False, markup=False)
         if report:
-            console.print(f"report: {_report(trained, out, quiet)}", highlight=False)
-        console.print(f"next: cascade-clip evaluate {out}", highlight=False)
+            console.print(f"report: {_report(trained, out, quiet)}", highlight=False, markup=False)
+        console.print(f"next: cascade-clip evaluate {out}", highlight=False, markup=False)
 
 
 def _report(trained: TrainedModel, out: Path, quiet: bool) -> Path:
@@ -135,4 +135,4 @@ def _train_seeds(recipe: Recipe, out: Path, count: int, resume: bool, quiet: boo
     if is_first_process():
         console = Console()
         console.print(seeds_table(summary))
-        console.print(f"written: {out / SUMMARY_FILE}", highlight=False)
+        console.print(f"written: {out / SUMMARY_FILE}", highlight=False, markup=False)
