@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_clip.class_names import TypedClasses, trained_names
+from cascade_clip.class_names import (
+    TypedClasses,
+    find_repeated,
+    parse_classes,
+    trained_names,
+)
 from cascade_clip.clip.text import TEMPLATES, NameEncoder
 from cascade_clip.config import InferenceSettings
 from cascade_clip.errors import UserError
@@ -192,11 +197,7 @@ def read_thresholds(
     by_class = _by_class(typed, thresholds, "thresholds", 0.0)
     if overall is None and not by_class:
         return None
-    if BACKGROUND_NAME in (name.casefold() for name in typed.names):
-        raise UserError(
-            f"pixels without a class are called {BACKGROUND_NAME}, so no class can be called so, "
-            "too; rename the class, or leave background and thresholds out"
-        )
+    _check_no_background_class(typed)
     values = [overall or 0.0] * len(typed.groups)
     for index, value in by_class.items():
         values[index] = value
@@ -208,21 +209,31 @@ def read_background_names(typed: TypedClasses, names: bool | Sequence[str]) -> t
 
     Raises `UserError` for values of another kind, and for a given name that is that of a class.
     """
-    classes = {name.casefold() for name in typed.names}
+    if names:
+        _check_no_background_class(typed)
     if isinstance(names, bool):
+        classes = {name.casefold() for name in typed.names}
         return tuple(n for n in PUBLISHED_BACKGROUND if names and n.casefold() not in classes)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise UserError(
             "background_names are True, False or a list of names, e.g. ['sky', 'wall']; got "
             f"{reprlib.repr(names)}"
         )
-    given = TypedClasses(tuple((name,) for name in names)).names if names else ()
-    both = [name for name in given if name.casefold() in classes]
-    if both:
+    entries = list(names)
+    given = parse_classes(entries).names if entries else ()
+    if both := find_repeated((*typed.names, *given)):
         raise UserError(
-            f"'{both[0]}' is a class and a name of the background; leave it out of one of them"
+            f"'{both[1]}' is a class and a name of the background; leave it out of one of them"
         )
     return given
+
+
+def _check_no_background_class(typed: TypedClasses) -> None:
+    if BACKGROUND_NAME in (name.casefold() for name in typed.names):
+        raise UserError(
+            f"pixels without a class are called {BACKGROUND_NAME}, so no class can be called so, "
+            "too; rename the class, or leave background and thresholds out"
+        )
 
 
 def check_options(options: Mapping[str, object]) -> None:
