@@ -62,13 +62,39 @@ def test_background_by_names_and_by_threshold_go_together(segmenter: Segmenter) 
         ({"background_names": ["sky", "CAT"]}, "'CAT' is a class and a name of the background"),
         ({"background_names": "sky"}, "True, False or a list of names"),
         ({"background_names": [" "]}, "empty class name"),
+        ({"background_names": ["cat "]}, "'cat' is a class and a name of the background"),
+        ({"background_names": [3]}, "names are texts"),
+        ({"background_names": True, "classes": "background, cat"}, "no class can be called so"),
+        ({"classes": "background"}, "no class can be called so"),
     ],
 )
 def test_wrong_backgrounds_are_told(
     segmenter: Segmenter, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        segmenter.query("cat, dog", **options)  # type: ignore[arg-type]
+        segmenter.query(**{"classes": "cat, dog", **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("clip", "pretrained", "method", "message"),
+    [
+        (None, None, "clip", "ARCHITECTURE/TAG"),
+        ("ViT-B-16", 3, "clip", "model.clip.pretrained: expected text, got 3"),
+        ("picturebook", "openai", "clip", "comes with its weights"),
+        ("ViT-B-16", Path("none.pt"), "clip", "none.pt"),
+        ("picturebook", None, None, "a method is a name"),
+        ("picturebook", None, {"kind": "naclip", "gaussian_sigma": 1e-30}, "at least 0.01"),
+    ],
+)
+def test_wrong_values_in_python_are_told(
+    clip: str, pretrained: str | Path, method: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        Segmenter.from_clip(clip, pretrained, method=method)
+
+
+def test_a_clip_may_be_a_path(tiny_clip_folder: Path) -> None:
+    assert Segmenter.from_clip(tiny_clip_folder).clip.name == f"local-dir:{tiny_clip_folder}"
 
 
 def test_methods_differ_and_settings_reach_them(tiny_clip_folder: Path) -> None:

@@ -18,11 +18,10 @@ from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
 from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.checkpoint.publish import publish_model, save_with_card
 from cascade_clip.checkpoint.source import ModelSource
-from cascade_clip.checkpoint.training_free import Method, load_training_free
+from cascade_clip.checkpoint.training_free import Method, load_training_free, read_clip
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.source import parse_clip
-from cascade_clip.config import ClipSettings, Recipe
+from cascade_clip.config import Recipe
 from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
@@ -171,8 +170,8 @@ class Segmenter:
     @classmethod
     def from_clip(
         cls,
-        clip: str,
-        pretrained: str | None = None,
+        clip: str | Path,
+        pretrained: str | Path | None = None,
         *,
         method: Method = DEFAULT_METHOD,
         device: str | torch.device = "cpu",
@@ -197,11 +196,7 @@ class Segmenter:
         choose_precision(precision, place)
         wants_compile(compile, place)
         check_max_windows(max_windows)
-        if pretrained is None:
-            source = parse_clip(clip)
-        else:
-            source = ClipSettings(model=clip, pretrained=pretrained)
-        bundle = load_training_free(source, method)
+        bundle = load_training_free(read_clip(clip, pretrained), method)
         return cls(
             bundle.network,
             bundle.clip,

@@ -64,6 +64,9 @@ def test_published_weights_files_and_folders_have_one_form_each(
         ("none.safetensors", r"there is no weights file none\.safetensors; a CLIP is ARCH"),
         ("/nowhere/ViT-B-16", "there is no weights file /nowhere/ViT-B-16"),
         ("ViT-B-16:none.pt", r"there is no weights file none\.pt"),
+        ("local-dir:/nowhere", "there is no folder /nowhere; a CLIP is ARCH"),
+        ("/tmp", "the folder /tmp holds no CLIP: open_clip_config.json is missing"),
+        ("x" * 300, "names no weights"),
     ],
 )
 def test_other_texts_say_what_is_missing(source: str, message: str) -> None:

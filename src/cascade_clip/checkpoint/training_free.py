@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cascade_clip.clip.load import FrozenClip, load_clip
@@ -19,6 +20,7 @@ from cascade_clip.config import (
 )
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.training_free import DEFAULT_METHOD, TrainingFreeSettings
+from cascade_clip.errors import UserError
 from cascade_clip.model.training_free.network import TrainingFreeNetwork
 
 Method = str | Mapping[str, Any]
@@ -43,7 +45,7 @@ class TrainingFreeBundle:
         return self.recipe.data.normalisation(self.clip.normalisation)
 
 
-def load_network(clip: str, method: Method = DEFAULT_METHOD) -> TrainingFreeNetwork:
+def load_network(clip: str | Path, method: Method = DEFAULT_METHOD) -> TrainingFreeNetwork:
     """A CLIP as a segmentation network, without any training, in evaluation mode.
 
     `network(image, text)` takes normalised images (B, 3, H, W), sides multiples of the patch size,
@@ -102,8 +104,22 @@ def photograph_inference(image_size: int) -> InferenceSettings:
     )
 
 
+def read_clip(clip: str | Path, pretrained: str | Path | None = None) -> ClipSettings:
+    """The CLIP that `clip` names, with weights that `pretrained` names where they are apart.
+
+    Raises `UserError` as `parse_clip`, and for weights beside a CLIP that comes with its own.
+    """
+    if pretrained is None:
+        return parse_clip(clip)
+    weights = str(pretrained) if isinstance(pretrained, Path) else pretrained
+    named = {"model": clip, "pretrained": weights}
+    return parse_recipe({"name": "clip", "model": {"clip": named}}).model.clip
+
+
 def read_method(method: Method) -> TrainingFreeSettings:
     """Raises `UserError` for an unknown method and settings that it doesn't take."""
     recipe = parse_recipe({"name": "method", "model": {"training_free": method}})
-    assert recipe.model.training_free is not None
-    return recipe.model.training_free
+    settings = recipe.model.training_free
+    if settings is None:
+        raise UserError(f"a method is a name, e.g. {DEFAULT_METHOD}, or settings; got None")
+    return settings

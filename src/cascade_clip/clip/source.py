@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from pathlib import Path
 
 from cascade_clip.config import ClipSettings
@@ -16,7 +18,7 @@ FORMS = (
 _WEIGHTS_ENDINGS = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
 
 
-def parse_clip(source: str) -> ClipSettings:
+def parse_clip(source: str | Path) -> ClipSettings:
     """The CLIP that `source` names, in one of these forms:
 
     - `ViT-B-16/openai`: architecture and tag of open_clip, perhaps with `@REVISION`;
@@ -26,17 +28,22 @@ def parse_clip(source: str) -> ClipSettings:
 
     Files are looked for here; whether an architecture and a tag exist is seen when they are loaded.
 
-    Raises `UserError` for a text of another form and for a file that isn't there.
+    Raises `UserError` for a text of another form and for a file or folder that isn't there.
     """
-    source = source.strip()
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(f"{FORMS}; got {reprlib.repr(source)}")
+    source = os.fspath(source).strip()
     path = Path(source).expanduser()
     if source == EMBEDDED_CLIP:
         return ClipSettings()
     if source.startswith(LOCAL_DIR):
-        return ClipSettings(model=source)
-    if path.is_dir() and (path / CONFIG_FILE).is_file():
+        folder = Path(source.removeprefix(LOCAL_DIR)).expanduser()
+        if not os.path.isdir(folder):
+            raise UserError(f"there is no folder {folder}; {FORMS}")
+        return ClipSettings(model=f"{LOCAL_DIR}{folder}")
+    if os.path.isfile(path / CONFIG_FILE):  # unlike Path.is_file, for a text of any length
         return ClipSettings(model=f"{LOCAL_DIR}{path}")
-    if path.is_file():
+    if os.path.isfile(path):
         return ClipSettings(model=FROM_WEIGHTS, pretrained=str(path))
     name, colon, file = source.partition(":")
     if colon and name and file:
@@ -52,7 +59,9 @@ def is_weights_name(path: Path) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    if os.path.isdir(path):
+        raise UserError(f"the folder {path} holds no CLIP: {CONFIG_FILE} is missing; {FORMS}")
+    if not os.path.isfile(path):
         raise UserError(f"there is no weights file {path}; {FORMS}")
     return path
 

@@ -1,6 +1,6 @@
 """Training-free methods: a settings class for each kind, and their union.
 
-Block numbers are 1-based and count those of a CLIP with 12 blocks; `model/training_free/blocks.py`
+Block numbers are 1-based and count those of a CLIP with 12 blocks; `model/training_free/trunk.py`
 scales them to other depths. Defaults are the released code's.
 """
 
@@ -16,6 +16,9 @@ Positions = Literal["bilinear", "bicubic", "bicubic-antialias", "bicubic-factor"
 LastAttention = Literal["qk", "identity", "qq", "kk", "qq+kk", "qq+kk+vv"]
 InnerBlock = Annotated[int, Field(ge=1, le=11)]
 """A block before the last of 12."""
+
+Sigma = Annotated[float, Field(ge=0.01)]
+"""A width in patches; below, its square could round to 0."""
 
 DEFAULT_METHOD = "sc-clip"
 
@@ -39,7 +42,7 @@ class LastBlockChoices(BaseTrainingFreeSettings):
     attention: LastAttention = "qk"
     """Which of the last block's queries, keys and values a patch compares itself by: CLIP's own is
     `qk`; `identity` lets each patch see itself alone. Terms are added without halving."""
-    gaussian_sigma: PositiveFloat | None = None
+    gaussian_sigma: Sigma | None = None
     """Width, in patches, of a Gaussian of height 1 that is added to the scores between patches;
     none: not added."""
     residual: bool = True
@@ -89,7 +92,7 @@ class NaclipSettings(LastBlockChoices):
 
     kind: Literal["naclip"] = "naclip"
     attention: LastAttention = "kk"
-    gaussian_sigma: PositiveFloat | None = 5.0
+    gaussian_sigma: Sigma | None = 5.0
     residual: bool = False
     feed_forward: bool = False
 
@@ -100,7 +103,7 @@ class ResclipSettings(LastBlockChoices):
 
     kind: Literal["resclip"] = "resclip"
     attention: LastAttention = "kk"
-    gaussian_sigma: PositiveFloat | None = 5.0
+    gaussian_sigma: Sigma | None = 5.0
     residual: bool = False
     feed_forward: bool = False
     correlation_blocks: Annotated[tuple[InnerBlock, ...], Field(min_length=1)] = (6, 7, 8, 9)
