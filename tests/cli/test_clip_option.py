@@ -126,6 +126,7 @@ def test_evaluate_puts_methods_side_by_side(
         (("--clip", clip), "needs data"),
         (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained ones"),
         (("--clip", clip, "--data", "picturebook", "--method", "klip"), "did you mean 'clip'"),
+        (("--clip", clip, "--data", "picturebook", "--root", tmp_path), "given with --data alone"),
         ((), "give a model or run folder"),
     ):
         assert run("evaluate", *arguments) == 2

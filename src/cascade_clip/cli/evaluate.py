@@ -23,6 +23,7 @@ from cascade_clip.cli.options import (
     Root,
     Scenes,
     Seed,
+    check_root,
 )
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.part import read_part
@@ -208,7 +209,8 @@ def data_settings(
     if data is not None:
         values = _named(data, trained)
     if root is not None:
-        values["root"] = _checked_root(root, values.get("name", trained.name))
+        check_root(values.get("name", trained.name))
+        values["root"] = root
     if split is not None:
         values["split"] = split
     if seed is not None:
@@ -238,18 +240,6 @@ def _named(data: str, trained: DataSettings) -> dict[str, Any]:
     if (trained.name, trained.root) == ("folder", Path(data)):
         return {}
     return {**plain, "name": "folder", "root": Path(data)}
-
-
-def _checked_root(root: Path, name: str) -> Path:
-    from cascade_clip.config import PreparedName
-
-    prepared = get_args(PreparedName)
-    if name not in prepared:
-        raise UserError(
-            f"--root is the folder of a prepared data set (--data {', '.join(prepared)}); a folder "
-            "of one's own is given with --data alone"
-        )
-    return root
 
 
 def _result_file(trained: DataSettings, settings: DataSettings, precision: str) -> str:

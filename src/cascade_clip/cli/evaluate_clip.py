@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.checkpoint.source import METHODS
-from cascade_clip.cli.options import read_choices
+from cascade_clip.cli.options import check_root, read_choices
 from cascade_clip.clip.source import parse_clip
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.part import Part
@@ -40,6 +40,8 @@ def evaluate_clip(
         raise UserError(f"--method {method} needs a CLIP; add --clip, e.g. --clip ViT-B-16/openai")
     if data is None:
         raise UserError("--clip needs data to be measured on, e.g. --data voc20 --root FOLDER")
+    if root is not None:
+        check_root(data)
     source = parse_clip(clip)
     wanted = DEFAULT_METHOD if method is None else method
     methods = list(METHODS) if wanted == "all" else read_choices(wanted, "--method", METHODS)
@@ -48,7 +50,7 @@ def evaluate_clip(
     from cascade_clip.evaluation.results import write_metrics
     from cascade_clip.evaluation.training_free import measure_methods
     from cascade_clip.support.devices import choose_device
-    from cascade_clip.support.messages import Console
+    from cascade_clip.support.messages import Console, counted
 
     loaded = load_clip(source)
     recipes = [_recipe(name, loaded, data, root, seed) for name in methods]
@@ -66,7 +68,7 @@ def evaluate_clip(
     ):
         found.append(result)
     console = Console()
-    console.print(_table(found, f"{loaded.name} on {found[0].pictures} pictures"))
+    console.print(_table(found, f"{loaded.name} on {counted(found[0].pictures, 'picture')}"))
     if out is not None:
         rows = {result.recipe.name: result.metrics for result in found}
         write_metrics(out, rows, found[0].recipe, part, found[0].classes, found[0].precision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -13,6 +13,7 @@ from cascade_clip.batch.task import Background as BackgroundChoice
 from cascade_clip.checkpoint.locate import USUAL_CLIP
 from cascade_clip.checkpoint.source import METHODS
 from cascade_clip.class_names import TypedClasses, parse_classes
+from cascade_clip.config import PreparedName
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
@@ -104,6 +105,16 @@ PrecisionOption = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def check_root(data: str) -> None:
+    """Raises `UserError` for --root with data that is no prepared data set."""
+    prepared = get_args(PreparedName)
+    if data not in prepared:
+        raise UserError(
+            f"--root is the folder of a prepared data set (--data {', '.join(prepared)}); a folder "
+            "of one's own is given with --data alone"
+        )
 
 
 def read_choices(text: str, option: str, known: Sequence[str]) -> list[str]:
