@@ -10,6 +10,8 @@ import torch
 
 import cascade_clip
 from cascade_clip import Segmenter, UserError
+from cascade_clip.class_names import parse_classes
+from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.inference.predictor import small_classes
 from cascade_clip.inference.query import PUBLISHED_BACKGROUND
 
@@ -140,3 +142,12 @@ def test_small_classes_lose_their_pixels_to_the_next_best(segmenter: Segmenter) 
     assert np.all(kept[after.labels])
     by_score = np.where(kept[:, None, None], before.scores, -1).argmax(axis=0)
     assert np.array_equal(after.labels, by_score)
+
+
+def test_a_file_of_a_single_class_is_asked_without_backgrounds(segmenter: Segmenter) -> None:
+    classes, templates = parse_classes("cat"), segmenter.templates
+    normalisation = segmenter.predictor.normalisation
+    known = FixedVocabulary("tiny", None, normalisation, classes, templates, Path("cat.pt2"))
+    exported = Segmenter(segmenter.network, known, None, segmenter.recipe, templates=templates)
+    assert exported.query(background_names=None).behind == 0
+    assert exported.query(background=True, background_names=None).thresholds is not None

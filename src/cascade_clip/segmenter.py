@@ -266,8 +266,8 @@ class Segmenter:
         Arguments and errors as in a call.
         """
         check_options(options)
-        if isinstance(self.clip, FixedVocabulary):
-            options.setdefault("background_names", False)
+        if isinstance(self.clip, FixedVocabulary) and options.get("background_names") is None:
+            options["background_names"] = False  # its file knows the classes alone
         trained = self.trained_classes
         return build_query(
             self.clip.text_encoder,
