@@ -114,7 +114,7 @@ def test_the_trunk_is_frozen_and_runs_no_block_too_many() -> None:
         ("scclip", r"expected one of .*, got 'scclip'; did you mean 'sc-clip'\?"),
         ({"kind": "sc-clip", "similarity_block": 12}, "at most 11, got 12"),
         ({"kind": "sc-clip", "fusion_blocks": [4, 30]}, "at most 11, got 30"),
-        ({"kind": "naclip", "gaussian_sigma": 0}, "more than 0.0, got 0"),
+        ({"kind": "naclip", "gaussian_sigma": 0}, "at least 0.01, got 0"),
         ({"kind": "clip", "sigma": 1}, "sigma"),
         (3, "training_free"),
     ],

@@ -126,11 +126,12 @@ def test_the_check_notices_other_weights(bundle_of: BundleOf, tmp_path: Path) ->
     export_model(bundle, file, format="torch-export")
     text = bundle.clip.text_encoder(("cat", "dog"), bundle.templates)
     exported, offsets = open_exported(file, CPU), torch.tensor([0.1, 0.0])
-    check_exported(exported, bundle.network, text, offsets, 32, bundle.normalisation)
+    inference, normalisation = bundle.recipe.inference, bundle.normalisation
+    check_exported(exported, bundle.network, text, offsets, inference, normalisation)
     with torch.no_grad():
         bundle.network.head.decoders[0].scores.query.bias[0] += 0.05
     with pytest.raises(UserError, match="differs from the network"):
-        check_exported(exported, bundle.network, text, offsets, 32, bundle.normalisation)
+        check_exported(exported, bundle.network, text, offsets, inference, normalisation)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"PK\x05\x06" + bytes(18)])
