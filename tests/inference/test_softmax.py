@@ -21,7 +21,7 @@ from tests.inference.test_sliding import PATCH, Patchwise, draw
 
 def naive_softmax(logits: Tensor, places: Any, picture: Any, output: Any, scale: float) -> Tensor:
     """Cosines (windows, K, h, w) to probabilities (K, H0, W0)."""
-    total, count = torch.zeros(logits.shape[1], *picture), torch.zeros(picture)
+    total, count = logits.new_zeros(logits.shape[1], *picture), logits.new_zeros(picture)
     height, width = places.size
     for window, (top, left) in zip(logits, places.origins, strict=True):
         upsampled = F.interpolate(window[None], size=(height, width), mode="bilinear")[0]
@@ -44,20 +44,21 @@ def test_equals_the_definition(
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     places = windows(size, 64, 40)
-    logits = torch.randn(len(places.origins), 1, names, 4, 5, generator=generator)
-    offsets = torch.rand(names, generator=generator) - 0.5
-    offsets = offsets if with_offsets else torch.zeros(names)
+    # In float64: in float32 the places between pixels, and so the scores, are rounded.
+    logits = torch.randn(len(places.origins), 1, names, 4, 5, generator=generator).double()
+    offsets = torch.rand(names, generator=generator).double() - 0.5
+    offsets = offsets if with_offsets else torch.zeros_like(offsets)
     predicted = WindowLogits(
         logits, places, size, places.size, None, output, offsets, logit_scale=3.0
     )
     expected = naive_softmax(logits[:, 0], places, size, output, 3.0) + offsets[:, None, None]
     (first, scores), *rest = predicted.scores(0)
     assert (first, rest) == (0, [])
-    torch.testing.assert_close(scores, expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(scores, expected, atol=1e-9, rtol=0)
     best = predicted.best(0)
-    torch.testing.assert_close(best.scores, expected.amax(dim=0), atol=2e-6, rtol=0)
+    torch.testing.assert_close(best.scores, expected.amax(dim=0), atol=1e-9, rtol=0)
     chosen = expected.gather(0, best.labels[None])[0]
-    torch.testing.assert_close(chosen, expected.amax(dim=0), atol=2e-6, rtol=0)
+    torch.testing.assert_close(chosen, expected.amax(dim=0), atol=1e-9, rtol=0)
 
 
 def test_scores_of_pictures_are_averaged_before_the_softmax() -> None:
