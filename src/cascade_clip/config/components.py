@@ -12,17 +12,19 @@ components before it. Besides settings it may hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cascade_clip.config.heads import DEFAULT_KIND, head_kinds
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import nearest
 from cascade_clip.support.plain_values import named, read_yaml
+
+Part = TypeVar("Part")
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
 KINDS = {"methods": "method", "data": "data", "settings": "setting"}
@@ -123,6 +125,11 @@ def _active(delta: Mapping[str, Any], names: frozenset[str]) -> Iterator[Mapping
             yield settings
 
 
+def _by_kind(parts: Iterable[Part]) -> dict[str, Part]:
+    """What a recipe is made of, by its kind; METHOD/DATA has no setting."""
+    return dict(zip(KINDS, parts, strict=False))
+
+
 def _with_settings(
     method: Component, data: Component, settings: list[Component]
 ) -> list[tuple[Component, ...]]:
@@ -137,7 +144,7 @@ def _is_trained(method: Component) -> bool:
 
 def _clashes(chosen: tuple[Component, ...]) -> str:
     """Why these components make no recipe; empty if they do."""
-    by_kind = dict(zip(KINDS, chosen, strict=False))
+    by_kind = _by_kind(chosen)
     for component in chosen:
         for kind, allowed in component.only.items():
             other = by_kind.get(kind)
@@ -151,16 +158,13 @@ def _choose(name: str) -> tuple[Component, ...]:
     """The components that a name names."""
     given = name.split("/")
     if not 2 <= len(given) <= 3 or any(
-        component not in component_names(kind)
-        for kind, component in zip(KINDS, given, strict=False)
+        component not in component_names(kind) for kind, component in _by_kind(given).items()
     ):
         raise UserError(
             f"unknown recipe '{name}'; did you mean '{_meant(given)}'? A recipe is "
             "METHOD/DATA/SETTING; `cascade-clip recipes` lists all; a file needs the ending .yaml"
         )
-    chosen = tuple(
-        read_component(kind, component) for kind, component in zip(KINDS, given, strict=False)
-    )
+    chosen = tuple(read_component(kind, component) for kind, component in _by_kind(given).items())
     if len(chosen) == 2 and _is_trained(chosen[0]):
         chosen = (*chosen, read_component("settings", DEFAULT_SETTING))
     if len(chosen) == 3 and not _is_trained(chosen[0]):
@@ -196,9 +200,9 @@ def _by_words() -> dict[str, str]:
 def _meant(given: list[str]) -> str:
     """The recipe that is named most nearly."""
     if 2 <= len(given) <= 3:
-        components = zip(KINDS, given, strict=False)
         meant = "/".join(
-            str(nearest(component, component_names(kind), 0.0)) for kind, component in components
+            str(nearest(component, component_names(kind), 0.0))
+            for kind, component in _by_kind(given).items()
         )
         known = recipe_names()
         if meant in known or f"{meant}/{DEFAULT_SETTING}" in known:
