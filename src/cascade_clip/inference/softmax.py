@@ -62,10 +62,11 @@ class SoftmaxScores:
         """The best name of every pixel, and its probability plus offset."""
         size = (self.rows.output, self.columns.output)
         best = RunningArgmax(size, dtype=self.cosines.dtype, device=self.cosines.device)
+        shifted = bool(self.offsets.any())
         for row, column, cosines_of, names_at_once in self._tiles():
             place = best.part(row, column)
             running = self._running(cosines_of, place.scores.shape, names_at_once)
-            if not self.offsets.any():
+            if not shifted:
                 place.update((1 / running.total)[None], 0)
                 place.labels.copy_(running.best.labels)
                 continue
