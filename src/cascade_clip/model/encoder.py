@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.config import EncoderSettings
-from cascade_clip.model.checks import check_depth, check_form, check_image
+from cascade_clip.model.checks import check_depth, check_form
 from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.levels import Levels
+from cascade_clip.model.patches import embed_patches
 from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
@@ -92,13 +93,8 @@ class ImageEncoder(nn.Module):
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with their positions (B, 1 + N, D), and the grid (h, w)."""
-        check_image(image, self.patch_size)
         visual, position = self.visual, self.visual.positional_embedding  # (1 + N0, D)
-        # Channels last: then the patches come out of the convolution token by token.
-        image = image.to(visual.conv1.weight.dtype, memory_format=torch.channels_last)
-        patches = visual.conv1(image)  # (B, D, h, w)
-        grid = (patches.shape[2], patches.shape[3])
-        patches = patches.flatten(2).transpose(1, 2)  # (B, N, D)
+        patches, grid = embed_patches(visual, image)  # (B, N, D)
         patches = patches + self.cache.get(resize_positions, position, (*self.position_grids, grid))
         class_position = position[0]  # (D,)
         if self.settings.class_embedding_twice:

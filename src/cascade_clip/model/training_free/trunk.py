@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from cascade_clip.config.training_free import Positions
 from cascade_clip.model.block import Block
-from cascade_clip.model.checks import check_form, check_image
+from cascade_clip.model.checks import check_form
 from cascade_clip.model.fast.blocks import fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
+from cascade_clip.model.patches import embed_patches
 from cascade_clip.model.projection import project_to_unit
 
 BLOCKS_COUNTED = 12
@@ -56,12 +57,8 @@ class FrozenTrunk(nn.Module):
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with their positions (B, 1 + N, D), and the grid (h, w)."""
-        check_image(image, self.patch_size)
         visual, position = self.visual, self.visual.positional_embedding  # (1 + N0, D)
-        image = image.to(visual.conv1.weight.dtype, memory_format=torch.channels_last)
-        patches = visual.conv1(image)  # (B, D, h, w)
-        grid = (patches.shape[2], patches.shape[3])
-        patches = patches.flatten(2).transpose(1, 2)  # (B, N, D)
+        patches, grid = embed_patches(visual, image)  # (B, N, D)
         own = tuple(visual.grid_size)
         patches = patches + self.cache.get(resize_positions, position, own, grid, self.positions)
         class_token = (visual.class_embedding + position[0]).expand(image.shape[0], 1, -1)
