@@ -18,6 +18,7 @@ from tests.golden.cases import (
     DATA,
     SEEN_SCORE_OFFSET,
     SETTINGS,
+    ZEG,
     Golden,
     cases_in,
     golden_file,
@@ -30,7 +31,6 @@ from tests.naive import sliding as naive_sliding
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.released.keys import to_released
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
 from cascade_clip.io.files import write_text
 
@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--full-size", action="store_true", help="also a ViT-B/16 at 512 px")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    golden = measure_all({n: golden_file(p) for n, p in cases_in(arguments.only or DATA).items()})
+    golden = measure_all(
+        {n: golden_file(p) for n, p in cases_in(arguments.only or DATA, *ZEG).items()}
+    )
     if arguments.only:
         print(table(golden))
         return
@@ -146,7 +148,7 @@ def training_differences(case: Golden, twin: str, setting: str) -> Row:
     values = case.values
     step = fast_step if twin == "fast" else naive_step
     focal, dice, targets, grads = step(case, setting)
-    released = to_released(grads, case.model.sizes)
+    released = case.model.family.to_released(grads)
     row = {
         "losses": max(
             relative(focal.detach(), values[f"{setting}.train.loss_mask"][0]),

@@ -10,13 +10,11 @@ from benchmarks.reference.decoder import Head
 from benchmarks.reference.encoder import Backbone
 from torch import Tensor, nn
 
-from cascade_clip.checkpoint.released.keys import (
+from cascade_clip.checkpoint.released.names import (
     LOSS_BUFFER,
     TEXT_PREFIX,
-    ReleasedSizes,
-    dead_weights,
-    to_released,
 )
+from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.model.network import SegmentationNetwork
 
 
@@ -74,7 +72,7 @@ class ReferenceNetwork(nn.Module):
 def reference_of(network: SegmentationNetwork, image_size: int) -> ReferenceNetwork:
     """The reference with a network's weights; the network has the released form."""
     encoder, head = network.encoder, network.head
-    sizes = ReleasedSizes(
+    family = ZegClip(
         depth=encoder.depth,
         inner_levels=len(encoder.inner_blocks),
         stages=len(head.stages),
@@ -83,7 +81,7 @@ def reference_of(network: SegmentationNetwork, image_size: int) -> ReferenceNetw
         text_depth=0,
         loss_classes=1,
     )
-    state = {**_dead_weights(sizes), **to_released(network.state_dict(), sizes)}
+    state = {**_dead_weights(family), **family.to_released(network.state_dict())}
     reference = ReferenceNetwork(
         {name: value.detach().clone() for name, value in state.items()},
         ReferenceSizes(
@@ -96,6 +94,6 @@ def reference_of(network: SegmentationNetwork, image_size: int) -> ReferenceNetw
     return reference.train(network.training)
 
 
-def _dead_weights(sizes: ReleasedSizes) -> dict[str, Tensor]:
+def _dead_weights(family: ZegClip) -> dict[str, Tensor]:
     """Zeros for the weights that nothing reads, so that the reference loads strictly."""
-    return {name: torch.zeros(shape) for name, shape in dead_weights(sizes).items()}
+    return {name: torch.zeros(shape) for name, shape in family.dead_weights().items()}

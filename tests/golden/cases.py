@@ -29,14 +29,20 @@ SETTINGS = ("inductive", "transductive")
 SEEN_SCORE_OFFSET = {"inductive": 0.1, "transductive": 0.0}
 
 
-def cases_in(folder: Path) -> dict[str, Path]:
-    """Name -> checkpoint of the golden cases in a folder."""
-    return {path.stem: path for path in sorted(folder.glob("*.pth"))}
+def cases_in(folder: Path, *methods: str) -> dict[str, Path]:
+    """Name -> checkpoint of the golden cases of some methods in a folder: `METHOD_CASE.pth`."""
+    files = sorted(folder.glob("*.pth"))
+    return {path.stem: path for path in files if path.stem.split("_")[0] in methods}
 
 
-FILES = cases_in(DATA)
-if "CASCADE_CLIP_GOLDEN" in os.environ:
-    FILES |= cases_in(Path(os.environ["CASCADE_CLIP_GOLDEN"]))
+def cases_of(*methods: str) -> dict[str, Path]:
+    """Those in `data`, and in the folder that the environment variable names."""
+    other = os.environ.get("CASCADE_CLIP_GOLDEN")
+    return cases_in(DATA, *methods) | (cases_in(Path(other), *methods) if other else {})
+
+
+ZEG = ("zeg", "cascade")
+FILES = cases_of(*ZEG)
 CASES = (*FILES, *SYNTHETIC)
 STEPS = [(case, setting) for case in FILES for setting in SETTINGS] + [
     (case, setting)

@@ -16,7 +16,7 @@ from benchmarks.reference.network import ReferenceNetwork, ReferenceSizes
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.released.keys import LOSS_BUFFER
+from cascade_clip.checkpoint.released.names import LOSS_BUFFER
 
 Case = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]
 

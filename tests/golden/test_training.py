@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.released.keys import to_released
 from cascade_clip.config import LossSettings
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.training.targets import inductive_targets, transductive_targets
-from tests.golden.cases import DATA, FILES, STEPS, Golden, cases_in, golden
+from tests.golden.cases import DATA, FILES, STEPS, ZEG, Golden, cases_in, golden
 from tests.golden.test_forward import decided_pixels
 from tests.naive.losses import focal_and_dice
 
@@ -103,7 +102,7 @@ def test_losses_pseudo_labels_and_gradients(case: str, setting: str, step) -> No
     assert_near(dice.detach(), values[f"{setting}.train.loss_dice"][0], "dice")
     if setting == "transductive":
         assert_same_pseudo_labels(targets, reference)
-    released = to_released(grads, reference.model.sizes)
+    released = reference.model.family.to_released(grads)
     norms = {name: value for name, value in values.items() if f"{setting}.grad_norm." in name}
     assert norms
     for name, expected in norms.items():
@@ -115,10 +114,10 @@ def test_losses_pseudo_labels_and_gradients(case: str, setting: str, step) -> No
             compare(released[name.removeprefix(f"{setting}.grad.")], expected, name)
 
 
-@pytest.mark.parametrize("case", cases_in(DATA))
+@pytest.mark.parametrize("case", cases_in(DATA, *ZEG))
 def test_what_trains_is_what_the_released_code_trains(case: str) -> None:
     reference = golden(case)
     names = reference.network().trained_parameters()
-    released = to_released(names, reference.model.sizes).keys()
+    released = reference.model.family.to_released(names).keys()
     listed = {name.partition(".grad_norm.")[2] for name in reference.values if "norm." in name}
     assert released == {name for name in listed if name}

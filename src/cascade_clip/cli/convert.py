@@ -98,7 +98,7 @@ def convert(
         typer.Option(min=1, help="Step between windows, px.", rich_help_panel=CHECKPOINT),
     ] = None,
 ) -> None:
-    """Convert a released Cascade-CLIP or ZegCLIP checkpoint to a model folder.
+    """Convert a released checkpoint (Cascade-CLIP, ZegCLIP) to a model folder.
 
     Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """
@@ -134,23 +134,22 @@ def _table(released: ReleasedModel) -> Table:
     """What was inferred."""
     from rich.table import Table
 
-    from cascade_clip.checkpoint.released.convert import method_name
-
     table = Table("", "", show_header=False)
-    vision, text, head = released.vision, released.text, released.head
+    vision, text, head = released.vision, released.text, released.settings.head
     classes, prepared = released.classes, released.preprocessing
     heads = vision["width"] // vision["head_width"]
     side = vision["image_size"] // vision["patch_size"]
     unseen = ", ".join(classes.names[index] for index in classes.unseen) or "none"
+    others = head.model_dump(exclude={"kind", "stages"}, exclude_defaults=True)
     rows = {
-        "method": method_name(released),
+        "method": released.family.method,
         "image encoder": f"{vision['layers']} blocks of width {vision['width']}, {heads} heads, "
         f"patch {vision['patch_size']}, positions for {side} x {side} patches",
         "text encoder": f"{text['layers']} blocks of width {text['width']}, {text['heads']} heads, "
         f"{text['vocab_size']} tokens; embeddings of width {released.embed_dim}",
         "prompts": f"{released.settings.encoder.prompts} per block",
         "stages": " ".join("{" + ", ".join(map(str, stage)) + "}" for stage in head.stages),
-        "decoders": f"{head.decoder_layers} layers, {head.decoder_heads} heads",
+        "head": ", ".join([head.kind, *(f"{n} {value}" for n, value in sorted(others.items()))]),
         "classes": f"{len(classes.names)}; unseen: {unseen}",
         "setting": f"{classes.setting}; seen-score offset {classes.seen_score_offset:g}",
         "templates": released.templates,

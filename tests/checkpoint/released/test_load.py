@@ -11,14 +11,11 @@ import pytest
 import torch
 
 from cascade_clip.checkpoint.released.classes import Overrides
-from cascade_clip.checkpoint.released.keys import (
+from cascade_clip.checkpoint.released.load import build_released, convert_released, load_released
+from cascade_clip.checkpoint.released.names import (
     DEEP_PROMPTS,
     FIRST_PROMPTS,
-    dead_weights,
-    renames,
-    to_released,
 )
-from cascade_clip.checkpoint.released.load import build_released, convert_released, load_released
 from cascade_clip.errors import UserError
 
 DATA = Path(__file__).parents[2] / "golden" / "data"
@@ -75,11 +72,11 @@ def test_what_a_checkpoint_says(case: str) -> None:
 def test_every_live_weight_is_used_and_every_dead_one_is_not(case: str) -> None:
     state = checkpoint(case)["state_dict"]
     model = load_released(DATA / f"{case}_small.pth")
-    dead = dead_weights(model.sizes)
+    dead = model.family.dead_weights()
     for name, shape in dead.items():
         assert tuple(state[name].shape) == shape
-    assert not dead.keys() & renames(model.sizes).keys()
-    again = to_released(model.network_state, model.sizes)
+    assert not dead.keys() & model.family.renames().keys()
+    again = model.family.to_released(model.network_state)
     text = {name for name in state if name.startswith("text_encoder.")}
     assert again.keys() | dead.keys() | text == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in again.items())
@@ -164,4 +161,4 @@ def test_the_released_order_of_blocks_is_ascending() -> None:
 def test_released_model_is_a_value() -> None:
     model = load_released(DATA / "zeg_small.pth")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        model.sizes.depth = 3  # type: ignore[misc]
+        model.family.depth = 3  # type: ignore[misc]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import reprlib
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from cascade_clip.config import RGB
@@ -117,6 +118,11 @@ def section(config: Config, *path: str) -> Config:
             raise _unlike(key, value, "a dict")
         config = value
     return config
+
+
+def text_file(config: Config) -> str:
+    """Name of the file of text embeddings, without its suffix."""
+    return PurePosixPath(str(section(config, "model").get("load_text_embedding", ""))).stem
 
 
 def index_list(value: Any, what: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from cascade_clip.checkpoint.released.infer import Preprocessing
 from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, load_released
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import IMAGENET, Recipe
+from cascade_clip.config.components import merge
 from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.class_lists import load_class_list
@@ -55,35 +56,29 @@ def to_folder(
     return released, recipe
 
 
-def method_name(released: ReleasedModel) -> str:
-    """Whose checkpoint it is."""
-    return "Cascade-CLIP" if released.sizes.cascade else "ZegCLIP"
-
-
 def _recipe(released: ReleasedModel, checkpoint: Path) -> Recipe:
     """The settings of the checkpoint. Windows are of the size that pictures are scaled to."""
     prepared = released.preprocessing
     model = released.settings.model_dump(mode="json")
-    return parse_recipe(
-        {
-            "name": checkpoint.stem,
-            "summary": f"{method_name(released)}, converted from {checkpoint.name}; its schedule "
-            "is not recorded here",
-            "model": {**model, "clip": {"model": f"{LOCAL_DIR}clip"}},
-            "data": {
-                **data_of(released.classes),
-                "templates": released.templates,
-                "normalise": _normalise(prepared),
-            },
-            "train": {"setting": released.classes.setting},
-            "inference": {
-                "crop": prepared.crop,
-                "stride": prepared.stride,
-                "short_side": prepared.crop,
-                "seen_score_offset": released.classes.seen_score_offset,
-            },
-        }
-    )
+    shared = {
+        "name": checkpoint.stem,
+        "summary": f"{released.family.method}, converted from {checkpoint.name}; its schedule "
+        "is not recorded here",
+        "model": {**model, "clip": {"model": f"{LOCAL_DIR}clip"}},
+        "data": {
+            **data_of(released.classes),
+            "templates": released.templates,
+            "normalise": _normalise(prepared),
+        },
+        "train": {"setting": released.classes.setting},
+        "inference": {
+            "crop": prepared.crop,
+            "stride": prepared.stride,
+            "short_side": prepared.crop,
+            "seen_score_offset": released.classes.seen_score_offset,
+        },
+    }
+    return parse_recipe(merge(shared, released.recipe))
 
 
 def _normalise(prepared: Preprocessing) -> str:
@@ -115,8 +110,8 @@ def _model_card(released: ReleasedModel, checkpoint: Path) -> str:
     classes = released.classes
     return _CARD.format(
         name=checkpoint.stem,
-        method=method_name(released),
-        paper="arXiv 2406.00670" if released.sizes.cascade else "arXiv 2212.03588",
+        method=released.family.method,
+        paper=released.family.paper,
         source=checkpoint.name,
         classes=", ".join(classes.names),
         unseen=", ".join(classes.names[index] for index in classes.unseen) or "none",

@@ -1,4 +1,4 @@
-"""Released Cascade-CLIP and ZegCLIP checkpoints (`.pth`) to our settings and weights.
+"""Released checkpoints (`.pth`) of several methods to our settings and weights.
 
 Sizes come from the shapes of the weights, settings from the text in `meta`, which is parsed and
 never run. The class embedding counts twice, as it did when these weights were trained,
@@ -8,7 +8,7 @@ and the position embedding is taken as it lies there, already resized to the tra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,12 @@ from torch import Tensor, nn
 from cascade_clip.checkpoint.released import infer
 from cascade_clip.checkpoint.released.classes import Classes, Overrides, Templates, read_classes
 from cascade_clip.checkpoint.released.config import config_of
+from cascade_clip.checkpoint.released.families import family_of
+from cascade_clip.checkpoint.released.family import Family
 from cascade_clip.checkpoint.released.file import moving_averages, read_released_file, unwrap
 from cascade_clip.checkpoint.released.infer import Preprocessing
-from cascade_clip.checkpoint.released.keys import (
-    ReleasedSizes,
-    dead_weights,
-    refuse_foreign,
-    to_native,
-    to_native_text,
-)
 from cascade_clip.clip.build import build_clip
 from cascade_clip.config import ModelSettings
-from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
@@ -39,8 +33,8 @@ from cascade_clip.support.messages import some_of
 class ReleasedModel:
     """A released checkpoint in our terms."""
 
+    family: Family
     settings: ModelSettings
-    sizes: ReleasedSizes
     vision: dict[str, int]
     """Fields of open_clip's `CLIPVisionCfg`. The activation is QuickGELU."""
     text: dict[str, int]
@@ -52,19 +46,15 @@ class ReleasedModel:
     classes: Classes
     preprocessing: Preprocessing
     templates: Templates = "single"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings of the recipe that its family has."""
     dropped: tuple[str, ...] = ()
     """Names of what the checkpoint holds besides: dead weights and moving averages."""
 
     @property
     def embed_dim(self) -> int:
         """Width of the joint embedding space."""
-        return self.sizes.embed_dim
-
-    @property
-    def head(self) -> CrossAttentionSettings:
-        """The settings of the head, whose only released kind this is."""
-        assert isinstance(self.settings.head, CrossAttentionSettings)
-        return self.settings.head
+        return self.family.embed_dim
 
 
 def load_released(path: Path, overrides: Overrides | None = None) -> ReleasedModel:
@@ -85,22 +75,24 @@ def convert_released(
     averages = moving_averages(state)
     state = {name: value for name, value in state.items() if name not in averages}
     _check_values(state)
-    refuse_foreign(state)
     config = config_of(meta)
-    sizes = infer.sizes(state, config)
-    vision = infer.vision(state, sizes, config, overrides)
+    family = family_of(state, config)
+    vision = infer.vision(state, family.depth, config, overrides)
     grid = vision["image_size"] // vision["patch_size"]
     return ReleasedModel(
-        settings=infer.settings(state, sizes, grid, config, overrides),
-        sizes=sizes,
+        family=family,
+        settings=ModelSettings(
+            encoder=family.encoder(state, grid), head=family.head(state, config, overrides)
+        ),
         vision=vision,
-        text=infer.text(state, sizes, config, overrides),
-        network_state=to_native(state, sizes),
-        text_state=to_native_text(state, sizes),
+        text=infer.text(state, family.text_depth, config, overrides),
+        network_state=family.to_native(state),
+        text_state=family.to_native_text(state),
         classes=read_classes(config, meta, overrides),
         preprocessing=infer.preprocessing(config, vision["image_size"], overrides),
-        templates=infer.templates(config, overrides),
-        dropped=tuple(sorted(averages | (state.keys() & dead_weights(sizes).keys()))),
+        templates=overrides.templates or family.templates(config),
+        recipe=family.recipe(config),
+        dropped=tuple(sorted(averages | (state.keys() & family.dead_weights().keys()))),
     )
 
 
