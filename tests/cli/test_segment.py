@@ -200,6 +200,14 @@ def test_background_and_quiet(model: Path, photos: Path, segment: Segment) -> No
         assert (np.asarray(image) == 255).any()
 
 
+def test_masks_without_any_class_are_explained(model: Path, photos: Path, segment: Segment) -> None:
+    options = ("--model", model, "--classes", "cat", "--out", photos.parent / "out")
+    nothing = segment(photos / "scene-0.png", *options, "--threshold", "1.0")
+    assert nothing.returncode == 0 and "no pixel has a class" in nothing.stderr
+    everything = segment(photos / "scene-0.png", *options, "--threshold", "0.0", "--overwrite")
+    assert everything.returncode == 0 and "no pixel" not in everything.stderr
+
+
 @pytest.mark.parametrize(
     ("pictures", "options", "message"),
     [

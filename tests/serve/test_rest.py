@@ -66,6 +66,18 @@ def test_png_holds_class_indices_and_names(client: TestClient, segmenter: Segmen
         assert (labels < 0).any()
 
 
+def test_pixels_like_names_of_the_background_have_no_class(
+    client: TestClient, segmenter: Segmenter
+) -> None:
+    answer = ask(client, classes="cat, sea", background_names="sky, wood").json()
+    expected = segmenter(SCENE, "cat, sea", background_names=["sky", "wood"])
+    assert answer["background"]["area"] == (expected.labels == -1).sum() > 0
+    none = ask(client, classes="cat, sea", background_names="none").json()
+    assert none["background"]["area"] == 0
+    usual = ask(client, classes="cat, sea", background_names="usual").json()
+    assert usual["background"]["area"] > 0
+
+
 def test_background_alone_means_the_usual_threshold(
     client: TestClient, segmenter: Segmenter
 ) -> None:
@@ -97,7 +109,9 @@ def test_openapi_describes_every_route_and_field(client: TestClient) -> None:
     assert set(openapi["paths"]) == {"/v1/segment", "/v1/model", "/healthz", "/metrics"}
     schemas = openapi["components"]["schemas"]
     fields = schemas["Body_segment_v1_segment_post"]["properties"]
-    assert set(fields) == {"picture", "classes", "background", "threshold", "thresholds", "format"}
+    assert set(fields) == {
+        "picture", "classes", "background", "background_names", "threshold", "thresholds", "format",
+    }  # fmt: skip
     assert all(field["description"] for field in fields.values())
     assert "seen_names" in schemas["ClassAnswer"]["properties"]
 
@@ -182,6 +196,13 @@ BAD_REQUESTS: dict[str, tuple[bytes, dict[str, Any], int, str, str]] = {
         422,
         "bad_request",
         "threshold: expected at most 1.0, got '7'",
+    ),
+    "a class as background": (
+        SCENE_PNG,
+        {"classes": "cat, sky", "background_names": "sky"},
+        422,
+        "bad_request",
+        "is a class and a name of the background",
     ),
     "no number": (SCENE_PNG, {"threshold": "nan"}, 422, "bad_request", "threshold: expected"),
     "no JSON": (SCENE_PNG, {"thresholds": "cat=1"}, 422, "bad_request", "JSON"),

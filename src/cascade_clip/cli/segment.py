@@ -129,6 +129,13 @@ def segment(
         write_coco_file(journal)
         if done.entries:
             console.print(_table(done.entries, query))
+            if not (quiet or any(any(entry.shares.values()) for entry in done.entries)):
+                notes.print(
+                    "no pixel has a class: none scored high enough, or all look like the "
+                    "background; lower --threshold or leave --background out",
+                    style="dim",
+                    highlight=False,
+                )
             console.print(
                 f"{_counts(done)}; results ({', '.join(formats)}) in {out}",
                 highlight=False,

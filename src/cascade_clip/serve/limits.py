@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
 from cascade_clip.io.images import RGBArray, TooManyPixels, read_picture_bytes
 from cascade_clip.io.overlay import short_name
@@ -91,15 +91,15 @@ class Limits:
         except UserError as error:
             raise Refused(422, "unreadable_picture", str(error)) from error
 
-    def check_names(self, typed: TypedClasses) -> None:
+    def check_names(self, names: Sequence[str]) -> None:
         """Raises `Refused` for too many names or one that is too long."""
-        if len(typed.names) > self.classes:
+        if len(names) > self.classes:
             raise Refused(
                 422,
                 "too_many_classes",
-                f"{len(typed.names):,} class names; at most {self.classes:,} are taken at once",
+                f"{len(names):,} class names; at most {self.classes:,} are taken at once",
             )
-        for name in typed.names:
+        for name in names:
             if len(name) > self.name_length:
                 raise Refused(
                     422,

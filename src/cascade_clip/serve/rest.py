@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.datastructures import FormData, QueryParams
 
+from cascade_clip.class_names import parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.serve.access import Access, TokenGuard, add_sign_in
 from cascade_clip.serve.answers import (
@@ -30,7 +31,9 @@ from cascade_clip.serve.start import LOCAL_HOSTS
 from cascade_clip.serve.uploads import BodyLimit
 from cascade_clip.support.messages import did_you_mean
 
-_FIELDS = ("picture", "classes", "background", "threshold", "thresholds", "format")
+_FIELDS = (
+    "picture", "classes", "background", "background_names", "threshold", "thresholds", "format",
+)  # fmt: skip
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": ProblemAnswer, "description": "The server wants a token."},
     413: {"model": ProblemAnswer, "description": "Too many bytes or pixels."},
@@ -119,6 +122,14 @@ def _model_routes(service: Service) -> APIRouter:
         background: Annotated[
             bool, Form(description="Leave uncertain pixels without a class.")
         ] = False,
+        background_names: Annotated[
+            str | None,
+            Form(
+                description="Pixels that look most like one of these names have no class: names "
+                "with commas; usual: 26 common backgrounds; none. Default: usual for models that "
+                "needed no training, with background or a single class, else none."
+            ),
+        ] = None,
         threshold: Annotated[
             float | None,
             Form(
@@ -145,6 +156,7 @@ def _model_routes(service: Service) -> APIRouter:
             ask = service.ask(
                 classes,
                 background=background if threshold is None else threshold,
+                background_names=_read_background_names(background_names),
                 thresholds=_read_thresholds(thresholds),
             )
             image = await service.read(await picture.read())
@@ -206,6 +218,12 @@ def _check_fields(parameters: QueryParams, form: FormData) -> None:
             what = "; without it the classes of the model's training" if name == "classes" else ""
             raise UserError(f"the field {name} is empty; fill it or leave it out{what}")
         given.add(name)
+
+
+def _read_background_names(text: str | None) -> bool | tuple[str, ...] | None:
+    if text is None or text in ("usual", "none"):
+        return None if text is None else text == "usual"
+    return parse_classes(text).names
 
 
 def _read_thresholds(text: str | None) -> dict[str, float]:

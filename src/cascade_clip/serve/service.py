@@ -15,7 +15,7 @@ from cascade_clip.class_names import TypedClasses
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView, stage_names
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
-from cascade_clip.inference.query import Query, read_thresholds
+from cascade_clip.inference.query import Query, read_background_names, read_thresholds
 from cascade_clip.inference.windows import Size
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.network import SegmentationNetwork
@@ -35,6 +35,7 @@ class Ask:
 
     typed: TypedClasses
     background: bool | float = False
+    background_names: bool | tuple[str, ...] | None = None
     thresholds: tuple[tuple[str, float], ...] = ()
 
 
@@ -116,6 +117,7 @@ class Service:
         classes: str | TypedClasses | None,
         *,
         background: bool | float = False,
+        background_names: bool | tuple[str, ...] | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> Ask:
         """What is asked, with class names as `Segmenter` takes them, within the limits.
@@ -123,9 +125,10 @@ class Service:
         Raises `UserError` for what can't be asked.
         """
         typed = self.segmenter.read_classes(classes)
-        self.limits.check_names(typed)
+        behind = read_background_names(typed, background_names or False)
+        self.limits.check_names((*typed.names, *behind))
         read_thresholds(typed, background, thresholds)
-        return Ask(typed, background, tuple(sorted((thresholds or {}).items())))
+        return Ask(typed, background, background_names, tuple(sorted((thresholds or {}).items())))
 
     async def read(self, data: bytes) -> RGBArray:
         """The picture in an uploaded file; raises `Refused`."""
@@ -166,7 +169,10 @@ class Service:
             self._queries.move_to_end(ask)
             return self._queries[ask]
         query = self.segmenter.query(
-            ask.typed, background=ask.background, thresholds=dict(ask.thresholds)
+            ask.typed,
+            background=ask.background,
+            background_names=ask.background_names,
+            thresholds=dict(ask.thresholds),
         )
         self._queries[ask] = query
         if len(self._queries) > CACHED_QUERIES:
