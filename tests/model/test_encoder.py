@@ -41,6 +41,19 @@ def test_prompts_reach_the_other_tokens_as_if_they_were_tokens(options: dict[str
     torch.testing.assert_close(actual, whole, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True}])
+def test_what_a_mask_leaves_out_is_not_there(options: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    block = fast_block(build_clip(16, VISION | options, TEXT).visual.transformer.resblocks[0])
+    tokens, prompts = torch.randn(2, 5, 24), torch.randn(1, 3, 24)
+    mask = torch.ones(5, 8, dtype=torch.bool)
+    mask[:2, 2:5] = mask[2:, :2] = mask[2:, 5:] = False
+    with torch.no_grad():
+        actual = block(tokens, prompts, mask)
+        expected = torch.cat([block(tokens[:, :2], prompts), block(tokens[:, 2:])], dim=1)
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
+
+
 def test_clip_levels_start_at_the_head_of_clip() -> None:
     torch.manual_seed(0)
     settings = build_settings({"tuning": "frozen", "level_projection": "clip-frozen"})

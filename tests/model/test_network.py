@@ -36,6 +36,9 @@ TUNINGS: tuple[dict[str, Any], ...] = (
     {"tuning": "frozen", "prompts": 0},
     {"tuning": "last-blocks", "prompts": 0, "tuned_blocks": 2},
     {"tuning": "full", "prompts": 0},
+    {"tuning": "deep-prompts", "prompts": 2, "regions": 2},
+    {"tuning": "shallow-prompts", "prompts": 1, "regions": 3},
+    {"tuning": "frozen", "prompts": 0, "regions": 2},
 )
 DECODERS: tuple[dict[str, Any], ...] = (
     {"decoder_heads": 1},
@@ -83,6 +86,9 @@ def assert_equals_naive(
         slow = naive_forward(network.state_dict(), network.settings, sizes, image, text)
     for block, feature in zip(fast.levels.blocks, fast.levels.features, strict=True):
         torch.testing.assert_close(feature, slow.features[block], atol=1e-5, rtol=1e-5)
+    with_regions = fast.levels.blocks if network.settings.encoder.regions else ()
+    for block, own in zip(with_regions, fast.levels.regions, strict=True):
+        torch.testing.assert_close(own, slow.regions[block], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
         fast.levels.global_embedding, slow.global_embedding, atol=1e-5, rtol=1e-5
     )

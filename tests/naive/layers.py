@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ class NaiveLevels:
     features: dict[int, Tensor]  # block -> (N, d)
     global_embedding: Tensor  # (d,)
     grid: tuple[int, int]
+    regions: dict[int, Tensor] = field(default_factory=dict)  # block -> (R, d)
 
 
 def linear(state: State, name: str, x: Tensor) -> Tensor:
@@ -39,7 +40,9 @@ def head_scores(queries: Tensor, keys: Tensor, heads: int) -> list[Tensor]:
     return [queries[..., part] @ keys[..., part].mT * width**-0.5 for part in parts]
 
 
-def attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
-    scores = head_scores(queries, keys, heads)
+def attention(
+    queries: Tensor, keys: Tensor, values: Tensor, heads: int, bias: Tensor | float = 0.0
+) -> Tensor:
+    scores = [scores + bias for scores in head_scores(queries, keys, heads)]
     per_head = values.chunk(heads, dim=-1)
     return torch.cat([s.softmax(-1) @ v for s, v in zip(scores, per_head, strict=True)], dim=-1)

@@ -30,6 +30,7 @@ class NaiveSizes:
 @dataclass(frozen=True)
 class NaiveOutput:
     features: dict[int, Tensor]  # block -> (B, N, d)
+    regions: dict[int, Tensor]  # block -> (B, R, d)
     global_embedding: Tensor  # (B, d)
     stage_logits: list[Tensor]  # (B, C, h, w)
     mask_logits: Tensor  # (B, C, h, w)
@@ -45,9 +46,12 @@ def naive_forward(
     images = [naive_levels(state, settings, sizes, one) for one in image]
     logits = [twin.stage_logits(state, head, levels, text) for levels in images]
     stages = [torch.stack(maps) for maps in zip(*logits, strict=True)]
-    features = {b: torch.stack([one.features[b] for one in images]) for b in images[0].features}
+    features, regions = (
+        {block: torch.stack([one[block] for one in level]) for block in level[0]}
+        for level in ([one.features for one in images], [one.regions for one in images])
+    )
     global_embedding = torch.stack([one.global_embedding for one in images])
-    return NaiveOutput(features, global_embedding, stages, sum(stages))
+    return NaiveOutput(features, regions, global_embedding, stages, sum(stages))
 
 
 def patch_sides(state: State) -> tuple[int, int]:
@@ -67,8 +71,12 @@ def naive_levels(
     inner = [block for block in wanted if block != depth]
     h, w = (side // p for side, p in zip(image.shape[1:], patch_sides(state), strict=True))
     tokens = embed(state, settings, sizes, image)  # (1 + N, D)
-    count = len(tokens)
-    features = {}
+    count, bias, features, regions = len(tokens), 0.0, {}, {}
+    if encoder.regions:
+        own = norm(state, "encoder.visual.ln_pre", state["encoder.regions.tokens"])
+        tokens = torch.cat([tokens, own])  # (1 + N + R, D)
+        count, bias = len(tokens), attention_bias(encoder.regions, encoder.prompts, (h, w))
+    patches_end = 1 + h * w
     for block in range(1, depth + 1):
         if encoder.tuning in ("deep-prompts", "spectral-prompts"):
             prompts = linear(
@@ -86,22 +94,46 @@ def naive_levels(
                 state, patches * tokens[0], (h, w), encoder.stored_grid or sizes.grid_size[1]
             )
             tokens = torch.cat([tokens[: len(tokens) - count + 1], patches])
-        tokens = transformer_block(state, sizes, block - 1, tokens)
+        tokens = transformer_block(state, sizes, block - 1, tokens, bias)
         seen = torch.cat([tokens[:1], tokens[len(tokens) - count + 1 :]])
+        seen, own = seen[:patches_end], seen[patches_end:]
         if encoder.tuning in ("deep-prompts", "spectral-prompts"):
             seen = norm(state, "encoder.prompt_norm", seen, eps=1e-6)
         if block in inner:
             if encoder.level_projection == "value-path":
                 features[block] = unit(value_path(state, depth, seen[1:]))
+                regions[block] = unit(value_path(state, depth, own))
                 continue
             level = inner.index(block)
             projection = state["encoder.level_projections.weights"][level]
-            normed = norm(state, f"encoder.level_projections.norms.{level}", seen[1:])
-            features[block] = unit(normed @ projection)
+            path = f"encoder.level_projections.norms.{level}"
+            features[block] = unit(norm(state, path, seen[1:]) @ projection)
+            regions[block] = unit(norm(state, path, own) @ projection)
     last = unit(norm(state, "encoder.visual.ln_post", seen) @ state["encoder.visual.proj"])
     if depth in wanted:
         features[depth] = last[1:]
-    return NaiveLevels(features, last[0], (h, w))
+        regions[depth] = unit(
+            norm(state, "encoder.visual.ln_post", own) @ state["encoder.visual.proj"]
+        )
+    return NaiveLevels(features, last[0], (h, w), regions)
+
+
+def attention_bias(side: int, prompts: int, grid: tuple[int, int]) -> Tensor:
+    """0 where a token attends to another, else -inf, of class token, prompts, patches, regions."""
+    h, w = grid
+    others = [("other", None)] * (1 + prompts)
+    patches = [("patch", (y * side // h, x * side // w)) for y in range(h) for x in range(w)]
+    regions = [("region", (row, column)) for row in range(side) for column in range(side)]
+    tokens = [*others, *patches, *regions]
+    return torch.tensor(
+        [
+            [
+                0.0 if "region" not in (one[0], two[0]) or one[1] == two[1] else -math.inf
+                for two in tokens
+            ]
+            for one in tokens
+        ]
+    )
 
 
 def value_path(state: State, depth: int, patches: Tensor) -> Tensor:
@@ -157,12 +189,14 @@ def spectral_prompt(state: State, matched: Tensor, grid: tuple[int, int], column
     return torch.fft.irfft2(spectrum, s=grid, dim=(0, 1)).flatten(0, 1)
 
 
-def transformer_block(state: State, sizes: NaiveSizes, index: int, tokens: Tensor) -> Tensor:
+def transformer_block(
+    state: State, sizes: NaiveSizes, index: int, tokens: Tensor, bias: Tensor | float
+) -> Tensor:
     path = f"encoder.visual.transformer.resblocks.{index}"
     normed = norm(state, f"{path}.ln_1", tokens)
     qkv = normed @ state[f"{path}.attn.in_proj_weight"].T + state[f"{path}.attn.in_proj_bias"]
     queries, keys, values = qkv.chunk(3, dim=-1)
-    attended = attention(queries, keys, values, sizes.vision_heads)
+    attended = attention(queries, keys, values, sizes.vision_heads, bias)
     tokens = tokens + linear(state, f"{path}.attn.out_proj", attended)
     hidden = linear(state, f"{path}.mlp.c_fc", norm(state, f"{path}.ln_2", tokens))
     hidden = hidden * torch.sigmoid(1.702 * hidden) if sizes.quick_gelu else F.gelu(hidden)

@@ -69,7 +69,7 @@ class Subject:
                     f"{self.name}: the tokens of block {number} hold values that are not finite; "
                     "the weights are damaged or the training diverged, use another checkpoint"
                 )
-            yield number, tokens
+            yield number, tokens[:, : embedded.shape[1]]  # regions left out
 
     def projected(self, block: int, tokens: Tensor) -> Tensor | None:
         """The block's patches (B, N, d) in the joint embedding space, unit vectors; None for a

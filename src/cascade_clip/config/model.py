@@ -63,6 +63,9 @@ class EncoderSettings(Settings):
     stored_grid: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Released quirk: side of the grid to which position embeddings are resized before they are
     resized once more to the actual grid (32 for 512 px crops and patch 16). None: resized once."""
+    regions: Annotated[int, Field(gt=0, le=64)] | None = None
+    """Side r of CLIP-RC's region tokens (CVPR 2024): r * r frozen tokens, each of which sees one
+    cell of the patches and is seen by them alone. None: there are none."""
     level_projection: Literal[
         "random-frozen", "random-trained", "clip-frozen", "clip-trained", "value-path"
     ] = "random-frozen"
@@ -93,6 +96,11 @@ class EncoderSettings(Settings):
             raise ValueError(
                 "tuned_blocks is the number of blocks for tuning 'last-blocks' (>= 1) and 0 "
                 f"otherwise; got tuning '{self.tuning}' with tuned_blocks {self.tuned_blocks}"
+            )
+        if self.regions is not None and self.tuning == "spectral-prompts":
+            raise ValueError(
+                "spectral prompts are made of all tokens but the first, so that regions can't be "
+                "among these; set regions to null, or tuning to deep-prompts"
             )
         return self
 

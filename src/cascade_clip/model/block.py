@@ -32,22 +32,26 @@ class Block:
     contract: Layer  # (..., 4D) to (..., D)
     ls_2: Layer
 
-    def __call__(self, tokens: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """Tokens (B, M, D), beside prompts (B or 1, P, D), to tokens (B, M, D)."""
+    def __call__(
+        self, tokens: Tensor, prompts: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Tokens (B, M, D), beside prompts (B or 1, P, D), to tokens (B, M, D). A token attends to
+        those among the M + P where `mask` (M, M + P) is True; to all without one."""
         normed = context = self.ln_1(tokens)  # (B, M, D)
         if prompts is not None:
             prompts = self.ln_1(prompts).expand(tokens.shape[0], -1, -1)  # (B, P, D)
             context = torch.cat([normed, prompts], dim=1)  # (B, M + P, D)
-        tokens = tokens + self.ls_1(self.attend(normed, context))
+        tokens = tokens + self.ls_1(self.attend(normed, context, mask))
         return tokens + self.ls_2(self.feed_forward(self.ln_2(tokens)))
 
-    def attend(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """Multi-head attention of tokens (B, M, D) over a context (B, K, D), to (B, M, D)."""
+    def attend(self, tokens: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Multi-head attention of tokens (B, M, D) over a context (B, K, D), or what `mask` (M, K)
+        leaves of it, to (B, M, D)."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, ., D / heads)
             for part in (self.query(tokens), *self.key_value(context).chunk(2, dim=-1))
         )
-        return self.out(attend(query, key, value).transpose(1, 2).flatten(2))  # (B, M, D)
+        return self.out(attend(query, key, value, mask).transpose(1, 2).flatten(2))  # (B, M, D)
 
     def feed_forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, M, D) to (B, M, D), each on its own."""

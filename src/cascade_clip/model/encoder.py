@@ -22,6 +22,7 @@ from cascade_clip.model.levels import Levels
 from cascade_clip.model.patches import embed_patches
 from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts
+from cascade_clip.model.regions import Regions
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
 
 
@@ -34,6 +35,9 @@ class ImageEncoder(nn.Module):
     With `spectral-prompts`, deep prompts are joined by a spectral prompt, whose reference grid is
     the stored grid or else CLIP's own. Both end in the trainable LayerNorm `prompt_norm`; as in
     the released code, shallow prompts and the variants without prompts have none.
+
+    With `regions`, region tokens come behind the patches, and levels hold their embeddings, too;
+    as in CLIP-RC's released code they skip `prompt_norm`.
 
     With `checkpoint_activations` set, only what lies between the blocks is kept for the backward
     pass, which computes the rest again.
@@ -69,6 +73,10 @@ class ImageEncoder(nn.Module):
         self.spectral_prompt: SpectralPrompt | None = None
         if tuning == "spectral-prompts":
             self.spectral_prompt = SpectralPrompt(self.width, self.position_grids[-1])
+        self.regions: Regions | None = None
+        if settings.regions is not None:
+            start = trunk.class_embedding + trunk.positional_embedding[0]  # (D,)
+            self.regions = Regions(settings.regions, start)
         self.prompt_norm = nn.LayerNorm(self.width, eps=1e-6) if deep else nn.Identity()
         self.level_projections: LevelProjections | nn.Identity = nn.Identity()
         if self.inner_blocks and settings.level_projection != "value-path":
@@ -81,15 +89,20 @@ class ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Levels:
         """Normalised images (B, 3, H, W), sides divisible by the patch size, to `Levels`."""
         embedded, grid = self.embed(image)  # (B, 1 + N, D)
-        inner: list[Tensor] = []
+        count, inner, regions = embedded.shape[1], list[Tensor](), list[Tensor]()
         for number, tokens in enumerate(self.run_blocks(embedded, grid), start=1):
             if number in self.inner_blocks:
-                patches = self.prompt_norm(tokens[:, 1:])  # (B, N, D)
+                patches = self.prompt_norm(tokens[:, 1:count])  # (B, N, D)
+                if self.regions is not None:
+                    regions.append(self.project_level(len(inner), tokens[:, count:]))  # (B, R, d)
                 inner.append(self.project_level(len(inner), patches))  # (B, N, d)
         if self.depth not in self.level_blocks:
-            return Levels(inner, self.level_blocks, self.project(tokens[:, 0]), grid)
-        last = self.project(tokens)  # (B, 1 + N, d)
-        return Levels([*inner, last[:, 1:]], self.level_blocks, last[:, 0], grid)
+            return Levels(inner, self.level_blocks, self.project(tokens[:, 0]), grid, regions)
+        last = self.project(tokens[:, :count])  # (B, 1 + N, d)
+        if self.regions is not None:
+            own = self.visual.ln_post(tokens[:, count:])  # (B, R, D)
+            regions.append(project_to_unit(own, self.visual.proj))
+        return Levels([*inner, last[:, 1:]], self.level_blocks, last[:, 0], grid, regions)
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with their positions (B, 1 + N, D), and the grid (h, w)."""
@@ -103,16 +116,24 @@ class ImageEncoder(nn.Module):
         return visual.ln_pre(torch.cat([class_token, patches], dim=1)), grid  # (B, 1 + N, D)
 
     def run_blocks(self, tokens: Tensor, grid: tuple[int, int]) -> Iterator[Tensor]:
-        """Class token and patches (B, 1 + N, D) after each block in turn, prompts left out."""
-        batch, count, _ = tokens.shape
+        """Class token and patches (B, 1 + N, D), and regions behind them if there are any
+        (B, 1 + N + R, D), after each block in turn, prompts left out."""
+        batch, mask = len(tokens), None
+        if self.regions is not None:
+            regions = self.visual.ln_pre(self.regions.tokens)  # (R, D)
+            tokens = torch.cat([tokens, regions.expand(batch, -1, -1)], dim=1)
+            mask = self.regions.attention_mask(grid, self.settings.prompts)
+        count = tokens.shape[1]
         prompts = self.prompts(batch) if self.prompts is not None else []  # (B or 1, P, D) each
         if self.settings.tuning == "shallow-prompts":  # placed once and carried along
             carried = prompts.pop().expand(batch, -1, -1)
             tokens = torch.cat([tokens, carried], dim=1)  # (B, 1 + N + P, D)
+        if mask is not None:
+            mask = mask[: tokens.shape[1]]  # deep prompts attend to nothing
         for index, (block, own) in enumerate(zip_longest(self.blocks(tokens.device), prompts)):
             if self.spectral_prompt is not None and index < SPECTRAL_BLOCKS:
                 tokens = self.spectral_prompt(tokens, grid)
-            tokens = block(tokens, own)
+            tokens = block(tokens, own, mask)
             yield tokens[:, :count]
 
     def blocks(self, device: torch.device) -> list[RunBlock]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -22,7 +22,14 @@ class Levels:
     """(B, d): the class token after the last block, projected and L2-normalised."""
     grid: tuple[int, int]
     """(h, w), the patch grid."""
+    regions: list[Tensor] = field(default_factory=list)
+    """One (B, R, d) per level block, as `features`, of R region tokens; none where there are
+    none."""
 
     def of(self, blocks: tuple[int, ...]) -> list[Tensor]:
         """The features of some of the level blocks, in the order asked for."""
         return [self.features[self.blocks.index(block)] for block in blocks]
+
+    def regions_of(self, blocks: tuple[int, ...]) -> list[Tensor]:
+        """The region embeddings of some of the level blocks, in the order asked for."""
+        return [self.regions[self.blocks.index(block)] for block in blocks]

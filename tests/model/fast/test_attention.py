@@ -19,9 +19,12 @@ def test_head_by_head_equals_pytorch(
     torch.manual_seed(0)
     query, both = torch.randn(2, 3, 10, 8), torch.randn(2, 7, 2 * 3 * 8)
     key, value = (part.unflatten(-1, (3, 8)).transpose(1, 2) for part in both.chunk(2, dim=-1))
-    expected = F.scaled_dot_product_attention(query, key, value)
-    actual = attend_head_by_head(query.to(dtype), key.to(dtype), value.to(dtype))
-    torch.testing.assert_close(actual.float(), expected, rtol=0, atol=max(tolerance, 1e-6))
+    mask = torch.rand(10, 7) < 0.5
+    mask[:, 3] = True
+    for allowed in (None, mask):
+        expected = F.scaled_dot_product_attention(query, key, value, allowed)
+        actual = attend_head_by_head(query.to(dtype), key.to(dtype), value.to(dtype), allowed)
+        torch.testing.assert_close(actual.float(), expected, rtol=0, atol=max(tolerance, 1e-6))
 
 
 def test_gradients_flow_whatever_the_size() -> None:

@@ -17,14 +17,17 @@ ROWS = 512
 """Queries whose scores are held at once."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`softmax(q k^T / sqrt(d)) v` for q (B, heads, M, d) and k, v (B, heads, K, d)."""
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """`softmax(q k^T / sqrt(d)) v` for q (B, heads, M, d) and k, v (B, heads, K, d), over all keys
+    or those where `mask` (M, K) is True."""
     if _wants_single_heads(query, key):
-        return attend_head_by_head(query, key, value)
-    return F.scaled_dot_product_attention(query, key, value)
+        return attend_head_by_head(query, key, value, mask)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
-def attend_head_by_head(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend_head_by_head(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The same as two matrix products a head; scores are rounded to the inputs' precision.
 
     PyTorch's kernel for CPUs multiplies bfloat16 hardly faster than float32 unless there are AMX
@@ -38,8 +41,10 @@ def attend_head_by_head(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = key[picture, head].T, value[picture, head]  # (d, K), (K, d)
             for first in range(0, length, ROWS):
                 rows = slice(first, first + ROWS)
-                weights = (scaled[picture, head, rows] @ keys).softmax(dim=-1)  # (rows, K)
-                attended[picture, rows, head] = weights @ values
+                scores = scaled[picture, head, rows] @ keys  # (rows, K)
+                if mask is not None:
+                    scores.masked_fill_(~mask[rows], -torch.inf)
+                attended[picture, rows, head] = scores.softmax(dim=-1) @ values
     return attended.transpose(1, 2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,15 @@ QUICK_GELU_SLOPE = 1.702
 """QuickGELU(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702. Both factors go into the matrix
 products beside it: one pass over a block's widest tensor, and one copy of it for the backward."""
 
-RunBlock = Callable[[Tensor, Tensor | None], Tensor]
-"""Tokens (B, M, D) and prompts (B or 1, P, D), if any, to tokens (B, M, D)."""
+
+class RunBlock(Protocol):
+    """A transformer block, as `Block`."""
+
+    def __call__(
+        self, tokens: Tensor, prompts: Tensor | None = None, mask: Tensor | None = None, /
+    ) -> Tensor:
+        """Tokens (B, M, D), prompts (B or 1, P, D) and mask (M, M + P), if any, to tokens
+        (B, M, D)."""
 
 
 def fast_blocks(
@@ -63,12 +70,18 @@ def plain_block(block: Any) -> Block:
     return fast
 
 
-def _run_whole(block: Any, tokens: Tensor, prompts: Tensor | None) -> Tensor:
+def _run_whole(
+    block: Any, tokens: Tensor, prompts: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
     """A block of open_clip's with custom attention, for which prompts are tokens like others."""
     batch, count, _ = tokens.shape
     if prompts is not None:
         tokens = torch.cat([tokens, prompts.expand(batch, -1, -1)], dim=1)
-    return block(tokens)[:, :count]
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(prompts.shape[1], mask.shape[1])])
+    if mask is not None:  # open_clip adds it
+        mask = torch.zeros_like(mask, dtype=tokens.dtype).masked_fill_(~mask, -torch.inf)
+    return block(tokens, attn_mask=mask)[:, :count]
 
 
 class OpenClipBlock(Block):
