@@ -62,7 +62,14 @@ def test_a_sound_folder_and_what_it_holds(root: Path) -> None:
     assert dict(train.class_pixels) == {"sea": 4 + 24, "boat": 8}
     assert dict(train.class_pictures) == {"sea": 2, "boat": 1}
     assert dict(val.class_pixels) == {"sea": 4, "boat": 8}
-    assert report.notes == ["train: no pixel of cat", "val: no pixel of cat"]
+    assert report.notes == [
+        "train: no pixel of cat",
+        "val: no pixel of cat",
+        "no mask holds the last name, cat: are labels shifted? 0 is read as sea",
+    ]
+    whole = Image.fromarray(np.full((4, 6), 2, np.uint8))
+    whole.save(root / "masks/b.png")
+    assert run(root).notes == ["val: no pixel of cat"]
 
 
 def test_everything_that_is_wrong_is_told_at_once(root: Path) -> None:
@@ -99,6 +106,34 @@ def test_everything_that_is_wrong_is_told_at_once(root: Path) -> None:
     assert "b is listed for training and for validation" in told
     assert "holds 3 (24 pixels); 3 classes allow 0 to 2" in told
     assert "is 4 x 6 pixels, its picture smaller.png 6 x 4" in told
+
+
+def test_masks_numbered_from_1(root: Path) -> None:
+    (root / "classes.txt").write_text("boat\n")
+    (root / "split.yaml").unlink()
+    report = run(root)
+    assert found(report) == {"label out of range": ["a.png", "b.png", "c.png"]}
+    assert "labels go up to 1: if 0 is the background and 1 the first" in report.notes[0]
+    report = check(survey(root, background="ignore"), 1, lambda *_: None)
+    assert not report.problems and not report.notes
+    train = report.contents["train"]
+    assert (train.class_pixels["boat"], train.ignored, train.unlabelled) == (16, 24, 8)
+    report = check(survey(root, background="class"), 1, lambda *_: None)
+    assert report.contents["train"].class_pixels == {"background": 8, "boat": 16}
+    Image.fromarray(np.full((4, 6), 2, np.uint8)).save(root / "masks/b.png")
+    report = check(survey(root, background="ignore"), 1, lambda *_: None)
+    assert "b.png holds 2 (24 pixels); 1 classes allow 0 to 1," in report.problems[0].message
+    assert not any("labels go up" in note for note in report.notes)
+
+
+def test_a_mask_of_another_format_and_one_in_a_subfolder(root: Path) -> None:
+    (root / "masks/a.png").rename(root / "masks/a.tif")
+    (root / "masks/old").mkdir()
+    (root / "masks/b.png").rename(root / "masks/old/b.png")
+    report = run(root)
+    assert found(report) == {"mask without picture": ["b.png"], "missing mask": ["a.png", "b.png"]}
+    told = [problem.message for problem in report.problems]
+    assert any("a.tif lies beside it: save its labels as a PNG" in message for message in told)
 
 
 def test_pictures_far_longer_than_wide_are_refused_before_they_are_scaled(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from cascade_clip.config import Background, DataSettings
+from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.data.survey import survey
@@ -156,6 +159,65 @@ def test_splits_are_said_in_one_place(root: Path) -> None:
     assert FolderDataset(root, "train").classes.unseen == ("sea",)
 
 
+def test_pictures_in_subfolders(root: Path) -> None:
+    for number in range(20):
+        for folder in ("images", "masks"):
+            place = root / folder / f"park {number % 2}"
+            place.mkdir(exist_ok=True)
+            shutil.copy(root / folder / "a.png", place / f"{number}.png")
+    (root / "train.txt").write_text("a\npark 0/0\npark 1/1\n")
+    dataset = FolderDataset(root, "train")
+    assert [dataset[1].name, dataset[2].name] == ["0", "1"]
+    assert dataset.pairs[2].mask == root / "masks/park 1/1.png"
+    assert survey(root).parts["train"] == dataset.pairs
+    for name in ("train", "val"):
+        (root / f"{name}.txt").unlink()
+    parts = [FolderDataset(root, part).pairs for part in ("train", "val")]
+    assert sum(map(len, parts)) == 22 and all(parts)
+    assert [survey(root).parts["train"], survey(root).parts["val"]] == parts
+
+
+@pytest.mark.parametrize(
+    ("background", "names", "labels"),
+    [
+        (None, ("sea", "boat", "cat"), [0, 1, 2, 254, 255, 0]),
+        ("ignore", ("sea", "boat", "cat"), [255, 0, 1, 254, 255, 255]),
+        ("class", ("background", "sea", "boat", "cat"), [0, 1, 2, 254, 255, 0]),
+    ],
+)
+def test_what_0_means(
+    root: Path, background: Background | None, names: tuple[str, ...], labels: list[int]
+) -> None:
+    dataset = FolderDataset(root, "train", background=background)
+    assert dataset.classes.names == names
+    assert dataset.classes.background == (background == "class")
+    assert dataset[0].labels[0].tolist() == labels
+    settings = DataSettings(name="folder", root=root, background=background)
+    assert open_dataset(settings, "train").classes == dataset.classes
+
+
+def test_masks_with_a_background_the_list_lacks(root: Path) -> None:
+    for suffix in (np.uint8, np.uint16):
+        mask = np.array([[0, 1, 2, 3, 255, 0]] * 4, suffix)
+        Image.fromarray(mask).save(root / "masks/a.png")
+        with pytest.raises(
+            UserError, match=r"label 3, .*0 to 2.*set data\.background to ignore or"
+        ):
+            FolderDataset(root, "train")[0]
+        for background, last in (("ignore", 2), ("class", 3)):
+            dataset = FolderDataset(root, "train", background=background)
+            assert dataset[0].labels.unique().tolist()[-2:] == [last, 255]
+    Image.new("L", (6, 4), 4).save(root / "masks/a.png")
+    with pytest.raises(UserError, match=r"label 4, but 3 classes allow only 0 to 3, [^;]*$"):
+        FolderDataset(root, "train", background="ignore")[0]
+
+
+def test_a_background_that_the_list_has_already(root: Path) -> None:
+    (root / "classes.txt").write_text("background\nboat\ncat\n")
+    with pytest.raises(UserError, match=r"background as a class of its own: .*must not repeat"):
+        FolderDataset(root, "train", background="class")
+
+
 def stems(dataset: FolderDataset) -> list[str]:
     return [pair.picture.stem for pair in dataset.pairs]
 
@@ -170,6 +232,10 @@ def write(name: str, text: str) -> Change:
 
 def remove(name: str) -> Change:
     return lambda root: (root / name).unlink()
+
+
+def rename(name: str, to: str) -> Change:
+    return lambda root: (root / name).rename((root / name).with_name(to))
 
 
 @pytest.mark.parametrize(
@@ -189,6 +255,10 @@ def remove(name: str) -> Change:
         (write("train.txt", "zebra"), "names zebra, but"),
         (remove("train.txt"), "list the picture names of both train and val, or neither"),
         (remove("masks/a.png"), r"1 of 1 pictures have no mask, among them .*a\.png"),
+        (rename("masks/a.png", "a.PNG"), r"a\.png; a\.PNG lies beside it: rename it"),
+        (rename("masks/a.png", "a.npy"), r"a\.npy lies beside it: save its labels as a PNG"),
+        (rename("masks/a.png", "a.JPG"), r"a\.JPG lies beside it: save its labels as a PNG"),
+        (save(Image.new("RGB", (6, 4)), "images/a.jpg"), r"a\.png and a\.jpg share a name"),
     ],
 )
 def test_bad_folders_fail_when_opened(root: Path, change: Change, message: str) -> None:

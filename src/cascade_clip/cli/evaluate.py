@@ -223,7 +223,13 @@ def _named(data: str, trained: DataSettings) -> dict[str, Any]:
     from cascade_clip.config import PreparedName
     from cascade_clip.data.class_lists import OWN_NAMES, STANDARD, load_class_list
 
-    plain = {"root": None, "split": STANDARD, "synonyms": False, "names": OWN_NAMES}
+    plain = {
+        "root": None,
+        "background": None,
+        "split": STANDARD,
+        "synonyms": False,
+        "names": OWN_NAMES,
+    }
     prepared = data in get_args(PreparedName)
     if data == trained.name and (prepared or data == "picturebook"):
         return {}
@@ -239,7 +245,8 @@ def _named(data: str, trained: DataSettings) -> dict[str, Any]:
         return {**plain, "name": data}
     if (trained.name, trained.root) == ("folder", Path(data)):
         return {}
-    return {**plain, "name": "folder", "root": Path(data)}
+    background = trained.background  # masks of one's own are mostly numbered alike
+    return {**plain, "name": "folder", "root": Path(data), "background": background}
 
 
 def _result_file(trained: DataSettings, settings: DataSettings, precision: str) -> str:

@@ -106,6 +106,7 @@ def _table(found: list[MethodResult], title: str) -> Table:
 
     from cascade_clip.cli.tables import percent
     from cascade_clip.config.published import published_results
+    from cascade_clip.evaluation.metrics import NOTHING_COUNTS, nothing_counts
 
     published = published_results()
     table = Table(title=escape(f"{title}; percent"))
@@ -118,4 +119,6 @@ def _table(found: list[MethodResult], title: str) -> Table:
         name = result.recipe.name.partition("/")[0]
         metrics = result.metrics
         table.add_row(name, percent(metrics.miou), percent(metrics.pixel_accuracy), miou, pace)
+    if nothing_counts([result.metrics for result in found]):
+        table.caption = NOTHING_COUNTS
     return table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from cascade_clip.data.classes import ClassSet
-from cascade_clip.evaluation.metrics import Metrics
+from cascade_clip.evaluation.metrics import NOTHING_COUNTS, Metrics, nothing_counts
 
 if TYPE_CHECKING:
     from cascade_clip.training.seeds import SeedSummary
@@ -26,6 +26,8 @@ def summary_table(rows: Mapping[str, Metrics], meaning: str = SPLIT_MEANING) -> 
     for name, m in rows.items():
         values = (m.pixel_accuracy, m.miou, m.miou_seen, m.miou_unseen, m.hiou)
         table.add_row(name, *map(percent, values))
+    if nothing_counts(rows.values()):
+        table.caption = NOTHING_COUNTS
     return table
 
 
@@ -37,8 +39,12 @@ def class_table(rows: Mapping[str, Metrics], classes: ClassSet) -> Table:
     for name in rows:
         table.add_column(name, justify="right")
     for name in classes.names:
+        marks = ["*" if name in m.predicted_only else "" for m in rows.values()]
         values = [percent(m.iou_per_class[name]) for m in rows.values()]
-        table.add_row(name, "unseen" if name in classes.unseen else "seen", *values)
+        shown = map("".join, zip(values, marks, strict=True))
+        table.add_row(name, "unseen" if name in classes.unseen else "seen", *shown)
+    if any(m.predicted_only for m in rows.values()):
+        table.caption = "* in no mask, but predicted: counts as 0 in the means"
     return table
 
 

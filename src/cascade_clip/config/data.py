@@ -16,6 +16,7 @@ from cascade_clip.config.base import Count, Pixels, PositiveShare, Probability, 
 RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
 NearestRule = Literal["exact", "opencv"]
+Background = Literal["ignore", "class"]
 Factor = Annotated[float, Field(gt=0.0, le=16.0)]
 ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
 Few = Annotated[int, Field(ge=0, le=100)]
@@ -107,6 +108,10 @@ class DataSettings(Settings):
     """`picturebook`; `folder`, one's own pictures; or what `cascade-clip prepare` has prepared."""
     root: Path | None = None
     """Folder of the data set; none for the picture book."""
+    background: Background | None = None
+    """For `folder`, where the masks hold 0 for the background and 1 for the first name: `ignore`
+    it, or take it for a `class` of its own, `background`, before all others. null: 0 is the first
+    name."""
     split: str = "standard"
     """Name of the seen/unseen split of the data set's classes."""
     synonyms: bool = False
@@ -142,6 +147,8 @@ class DataSettings(Settings):
             raise ValueError(
                 "the picture book is drawn and has no data.root; for a data set set data.name, too"
             )
+        if self.background is not None and self.name != "folder":
+            raise ValueError("data.background is for data.name 'folder', one's own masks")
         return self
 
     def normalisation(self, clip: Normalisation) -> Normalisation:

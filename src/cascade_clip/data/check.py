@@ -15,8 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_clip.data.classes import ClassSet
+from cascade_clip.data.folder import background_advice
 from cascade_clip.data.labels import special_labels
-from cascade_clip.data.pairs import Pair, read_data_picture, read_mask
+from cascade_clip.data.pairs import (
+    Pair,
+    from_zero,
+    lies_beside,
+    read_data_picture,
+    read_mask,
+)
 from cascade_clip.data.survey import LISTED, DataProblem, Kind, Survey
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_text
@@ -47,12 +54,16 @@ class Contents:
     """Pictures in which a class has any pixel."""
     without_class: int = 0
     """Readable masks in which no pixel has a class."""
+    beyond: set[int] = field(default_factory=set)
+    """Labels without a name."""
 
     def add(self, pixels: Mapping[int, int], names: Sequence[str]) -> None:
         """Counts one picture; labels beyond the names count as pixels only."""
         self.pictures += 1
         self.pixels += sum(pixels.values())
-        meanings = {meaning: label for label, meaning in special_labels(len(names)).items()}
+        special = special_labels(len(names))
+        meanings = {meaning: label for label, meaning in special.items()}
+        self.beyond |= {label for label in pixels if label >= len(names) and label not in special}
         self.ignored += pixels.get(meanings["ignored"], 0)
         self.unlabelled += pixels.get(meanings.get("unlabelled", -1), 0)
         present = {names[label]: n for label, n in pixels.items() if 0 <= label < len(names)}
@@ -100,7 +111,7 @@ def check(found: Survey, jobs: int, progress: Callable[[int, int], None]) -> Che
     for part, pairs in found.parts.items():
         for pair in pairs:
             parts_of.setdefault(pair, []).append(part)
-    function = partial(examine, None if found.classes is None else len(names))
+    function = partial(examine, None if found.classes is None else len(names), found.first)
     with closing(in_processes(function, list(parts_of), jobs)) as results:
         for done, examined in enumerate(results, 1):
             problems += examined.problems
@@ -108,12 +119,13 @@ def check(found: Survey, jobs: int, progress: Callable[[int, int], None]) -> Che
                 contents[part].add(examined.pixels, names)
             progress(done, len(parts_of))
     problems.sort(key=lambda problem: (problem.kind, str(problem.file), problem.message))
-    notes = _notes(found.classes, contents)
+    notes = [*_notes(found.classes, contents), *_numbering_notes(found, contents)]
     return CheckReport(found.root, found.classes, contents, problems, notes)
 
 
-def examine(classes: int | None, pair: Pair) -> Examined:
-    """Decodes a picture and its mask and holds them against each other and `classes` labels."""
+def examine(classes: int | None, first: int, pair: Pair) -> Examined:
+    """Decodes a picture and its mask and holds them against each other and `classes` labels, in the
+    mask from `first` on."""
     problems: list[DataProblem] = []
     picture_size = mask_size = None
     pixels: dict[int, int] = {}
@@ -123,17 +135,19 @@ def examine(classes: int | None, pair: Pair) -> Examined:
         problems.append(DataProblem("unreadable picture", pair.picture, str(error)))
     try:
         labels = read_mask(pair.mask)
-        mask_size, pixels = labels.shape, _count(labels)
+        mask_size = labels.shape
+        pixels = _count(from_zero(labels) if first else labels)
     except UserError as error:
         kind: Kind = "unreadable mask" if pair.mask.exists() else "missing mask"
-        problems.append(DataProblem(kind, pair.mask, str(error)))
+        hint = "" if pair.mask.exists() else lies_beside(pair.mask)
+        problems.append(DataProblem(kind, pair.mask, f"{error}{hint}"))
     if picture_size and mask_size and picture_size != mask_size:
         message = (
             f"mask {pair.mask} is {mask_size[1]} x {mask_size[0]} pixels, its picture "
             f"{pair.picture.name} {picture_size[1]} x {picture_size[0]}"
         )
         problems.append(DataProblem("sizes differ", pair.mask, message))
-    problems += _beyond(pixels, classes, pair.mask)
+    problems += _beyond(pixels, classes, first, pair.mask)
     return Examined(pair, tuple(problems), pixels)
 
 
@@ -145,16 +159,19 @@ def _count(labels: NDArray[np.integer]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _beyond(pixels: Mapping[int, int], classes: int | None, mask: Path) -> list[DataProblem]:
+def _beyond(
+    pixels: Mapping[int, int], classes: int | None, first: int, mask: Path
+) -> list[DataProblem]:
     if classes is None:
         return []
     special = special_labels(classes)
     beyond = [n for n in pixels if not 0 <= n < classes and n not in special]
     if not beyond:
         return []
-    held = ", ".join(f"{label} ({pixels[label]} pixels)" for label in sorted(beyond))
+    held = ", ".join(f"{label + first} ({pixels[label]} pixels)" for label in sorted(beyond))
     allowed = " and ".join(f"{label} ({meaning})" for label, meaning in special.items())
-    message = f"mask {mask} holds {held}; {classes} classes allow 0 to {classes - 1}, {allowed}"
+    highest = classes - 1 + first
+    message = f"mask {mask} holds {held}; {classes} classes allow 0 to {highest}, {allowed}"
     return [DataProblem("label out of range", mask, message)]
 
 
@@ -167,6 +184,23 @@ def _notes(classes: ClassSet | None, contents: Mapping[str, Contents]) -> list[s
         if found.without_class:
             notes.append(f"{part}: {found.without_class} masks in which no pixel has a class")
     return notes
+
+
+def _numbering_notes(found: Survey, contents: Mapping[str, Contents]) -> list[str]:
+    """What hints that the labels of the masks are shifted against the list of names."""
+    if found.classes is None:
+        return []
+    names = found.classes.names
+    beyond = {label for held in contents.values() for label in held.beyond}
+    if beyond == {len(names)} and not found.numbering_known:
+        option = "data.background (here --background)"
+        return [f"labels go up to {len(names)}: {background_advice(option)}"]
+    if any(held.class_pixels for held in contents.values()) and not any(
+        held.class_pixels[names[-1]] for held in contents.values()
+    ):
+        meaning = f"{found.first} is read as {names[0]}"
+        return [f"no mask holds the last name, {names[-1]}: are labels shifted? {meaning}"]
+    return []
 
 
 def _plain(found: Contents, names: Sequence[str]) -> dict[str, Any]:

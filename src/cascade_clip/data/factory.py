@@ -32,4 +32,12 @@ def open_dataset(
             root, settings.name, part, length, split=split, synonyms=synonyms, names=names
         )
     assert root is not None
-    return FolderDataset(root, part, length, split=split, synonyms=synonyms, names=names)
+    return FolderDataset(
+        root,
+        part,
+        length,
+        split=split,
+        synonyms=synonyms,
+        names=names,
+        background=settings.background,
+    )

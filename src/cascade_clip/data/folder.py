@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from cascade_clip.class_names import composed
+from cascade_clip.config import Background
 from cascade_clip.data.class_lists import (
     OWN_NAMES,
     STANDARD,
@@ -30,6 +33,7 @@ from cascade_clip.io.lines import read_lines
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")
 SPLIT_FILE = "split.yaml"
+BACKGROUND = "background"
 HELD_OUT = 10
 """Without lists, one picture in ten (by its name) is held out of training."""
 
@@ -53,17 +57,19 @@ class FolderDataset(PairDataset):
     - `classes.txt` (one name a line, in label order), or `classes.yaml` (a list of names, or also
       splits and synonyms, see `read_class_list`);
     - `split.yaml`, optional: `unseen: [names]`, or several splits by name (see `read_splits`);
-    - masks are palette or grey PNGs named like their picture; 0 is the first class, 255 is ignored,
-      254 means unlabelled (in the transductive setting such pixels take pseudo-labels);
+    - masks are palette or grey PNGs named like their picture, in the same subfolder; 0 is the first
+      class (or the `background`), 255 is ignored, 254 means unlabelled (in the transductive setting
+      such pixels take pseudo-labels);
     - `train.txt` and `val.txt` (in VOC's layout under `ImageSets/Segmentation`), optional, list
-      picture names without ending. Without them one picture in ten, chosen by name, is held out;
+      pictures as `picture_name` calls them. Without them one picture in ten, chosen by name, is
+      held out;
     - `calibration.txt`, optional beside these two, lists the pictures of the part `calibration`.
 
     `test` is the pictures of `val.txt`, or those held out, as `val` is.
 
-    Raises `UserError` for missing files, empty lists, bad class names, and the part `calibration`
-    without a list; `__getitem__` also for files that can't be read, masks of another size and
-    labels beyond the classes.
+    Raises `UserError` for missing files, empty lists, bad class names, two pictures of one name,
+    and the part `calibration` without a list; `__getitem__` also for files that can't be read,
+    masks of another size and labels beyond the classes.
     """
 
     def __init__(
@@ -75,17 +81,41 @@ class FolderDataset(PairDataset):
         split: str = STANDARD,
         synonyms: bool = False,
         names: str = OWN_NAMES,
+        background: Background | None = None,
     ) -> None:
         layout = find_layout(root)
-        classes = read_folder_classes(root).class_set(split, synonyms, names)
-        check_count(classes)
-        pictures = _pictures(root, layout, list_of(part))[:length]
-        masks = root / layout.masks
-        super().__init__([Pair(p, masks / f"{p.stem}.png") for p in pictures], classes)
+        first = first_label(background)
+        classes = read_folder_classes(root, background).class_set(split, synonyms, names)
+        check_count(classes, first)
+        chosen = _pictures(root, layout, list_of(part))[:length]
+        pairs = [Pair(picture, mask_of(root, layout, name)) for name, picture in chosen]
+        hint = "" if background else f"; {background_advice('data.background')}"
+        super().__init__(pairs, classes, first, hint)
 
 
-def read_folder_classes(root: Path) -> ClassList:
-    """Class names, splits and synonyms of a data set folder. Raises `UserError`."""
+def first_label(background: Background | None) -> Literal[0, 1]:
+    """The label of the first class of a `ClassSet` in the masks of a folder."""
+    return 1 if background == "ignore" else 0
+
+
+def background_advice(option: str) -> str:
+    """What to do about masks with one label more than there are names."""
+    return f"if 0 is the background and 1 the first class, set {option} to ignore or class"
+
+
+def read_folder_classes(root: Path, background: Background | None = None) -> ClassList:
+    """Class names, splits and synonyms of a data set folder; with the background as a `class`, it
+    is the first. Raises `UserError`."""
+    classes = _read_classes(root)
+    if background != "class":
+        return classes
+    try:
+        return replace(classes, names=(BACKGROUND, *classes.names), background=True)
+    except UserError as error:
+        raise UserError(f"{root}, with the background as a class of its own: {error}") from error
+
+
+def _read_classes(root: Path) -> ClassList:
     paths = [root / name for name in CLASSES_FILES if (root / name).is_file()]
     if not paths:
         raise UserError(f"{root} has no {' or '.join(CLASSES_FILES)}; list its class names there")
@@ -125,9 +155,26 @@ def find_layout(root: Path) -> Layout:
     )
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a data set's folder, by name."""
-    return sorted(file for file in folder.iterdir() if is_picture(file))
+def list_pictures(folder: Path) -> list[tuple[str, Path]]:
+    """The pictures of a data set's folder and its subfolders with their names, sorted."""
+    found = sorted(file for file in files_below(folder) if is_picture(file))
+    return [(picture_name(folder, file), file) for file in found]
+
+
+def picture_name(folder: Path, picture: Path) -> str:
+    """What lists call a picture: its path below the folder without its ending, `park/7`."""
+    return picture.relative_to(folder).with_suffix("").as_posix()
+
+
+def mask_of(root: Path, layout: Layout, name: str) -> Path:
+    """Where the mask of the picture of that name lies."""
+    return root / layout.masks / f"{name}.png"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and its subfolders, those behind links too."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in names)
 
 
 def list_files(root: Path, layout: Layout) -> dict[ListName, Path]:
@@ -135,9 +182,13 @@ def list_files(root: Path, layout: Layout) -> dict[ListName, Path]:
     return {name: root / layout.lists / f"{name}.txt" for name in get_args(ListName)}
 
 
-def _pictures(root: Path, layout: Layout, kind: ListName) -> list[Path]:
+def _pictures(root: Path, layout: Layout, kind: ListName) -> list[tuple[str, Path]]:
     folder = root / layout.pictures
-    found = {picture.stem: picture for picture in list_pictures(folder)}
+    found: dict[str, Path] = {}
+    for name, picture in list_pictures(folder):
+        if name in found:
+            raise UserError(f"{one_name(picture, found[name])}; keep one of the two")
+        found[name] = picture
     lists = list_files(root, layout)
     if lists[kind].is_file():
         names = read_lines(lists[kind])
@@ -156,7 +207,12 @@ def _pictures(root: Path, layout: Layout, kind: ListName) -> list[Path]:
         source = f"{folder} (without lists, 1 picture in {HELD_OUT} is held out)"
     if not names:
         raise UserError(f"no {kind} pictures: {source} is empty")
-    return [found[name] for name in names]
+    return [(name, found[name]) for name in names]
+
+
+def one_name(picture: Path, other: Path) -> str:
+    """That two pictures have one name."""
+    return f"{picture} and {other.name} share a name, and so a mask"
 
 
 def is_held_out(name: str) -> bool:

@@ -16,6 +16,7 @@ from cascade_clip.data.labels import IGNORE, UNLABELLED, WIDE_IGNORE, ignored_la
 from cascade_clip.data.part import Part
 from cascade_clip.data.samples import Sample
 from cascade_clip.errors import UserError
+from cascade_clip.io.find import PICTURE_SUFFIXES
 from cascade_clip.io.images import RGBArray, open_picture, read_picture
 
 MOST_ELONGATED = 100
@@ -37,12 +38,19 @@ class PairDataset:
     """Pictures with masks of the same size. Labels are uint8: 0 to C - 1, `UNLABELLED`, `IGNORE`;
     with more classes than that int32: 0 to C - 1, `WIDE_IGNORE`.
 
+    The first class has the label `first` in the masks; where that is 1, 0 is ignored. `hint` is
+    what to say of a mask with one label more than there are classes.
+
     Raises `UserError` if files are missing; `__getitem__` also for files that can't be read, masks
     of another size and labels beyond the classes.
     """
 
-    def __init__(self, pairs: Sequence[Pair], classes: ClassSet) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], classes: ClassSet, first: Literal[0, 1] = 0, hint: str = ""
+    ) -> None:
         self.pairs = pairs
+        self.first = first
+        self._hint = hint
         self._classes = classes
         _check_exist([pair.picture for pair in pairs], "picture files are missing")
         _check_exist([pair.mask for pair in pairs], "pictures have no mask")
@@ -60,6 +68,8 @@ class PairDataset:
         image = torch.from_numpy(read_data_picture(picture)).permute(2, 0, 1)
         labels = read_mask(mask)
         self._check_labels(labels, mask)
+        if self.first:
+            labels = from_zero(labels)
         if labels.shape != tuple(image.shape[1:]):
             raise UserError(
                 f"mask {mask} is {labels.shape[1]} x {labels.shape[0]} pixels, its picture "
@@ -72,21 +82,32 @@ class PairDataset:
     def _check_labels(self, labels: NDArray[np.integer], mask: Path) -> None:
         classes = len(self._classes.names)
         special = special_labels(classes)
-        known = (labels >= 0) & (labels < classes) | np.isin(labels, list(special))
+        highest = classes - 1 + self.first
+        known = (labels >= 0) & (labels <= highest) | np.isin(labels, list(special))
         if not known.all():
             allowed = " and ".join(f"{label} ({meaning})" for label, meaning in special.items())
+            lowest = labels[~known].min()
+            hint = self._hint if lowest == labels[~known].max() == highest + 1 else ""
             raise UserError(
-                f"mask {mask} holds label {labels[~known].min()}, but {classes} classes allow only "
-                f"0 to {classes - 1}, {allowed}"
+                f"mask {mask} holds label {lowest}, but {classes} classes allow only "
+                f"0 to {highest}, {allowed}{hint}"
             )
 
 
-def check_count(classes: ClassSet) -> None:
-    """Raises `UserError` if labels of these classes and the two special ones don't fit in a
-    byte."""
-    if len(classes.names) > UNLABELLED:
+def from_zero(labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Labels of a mask in which 0 is the background and 1 the first class, as data sets have them:
+    0 is ignored, all others but the two special ones are one lower."""
+    special = (labels == UNLABELLED) | (labels == IGNORE)
+    return np.where(labels == 0, IGNORE, np.where(special, labels, labels - 1))
+
+
+def check_count(classes: ClassSet, first: int = 0) -> None:
+    """Raises `UserError` if labels of these classes, from `first` on, and the two special ones
+    don't fit in a byte."""
+    most = UNLABELLED - first
+    if len(classes.names) > most:
         raise UserError(
-            f"{len(classes.names)} classes; data sets of files have at most {UNLABELLED}, but for "
+            f"{len(classes.names)} classes; data sets of files have at most {most}, but for "
             f"evaluation alone, as label {UNLABELLED} means unlabelled and {IGNORE} ignored: merge "
             "or leave out some, and number the labels of the masks anew"
         )
@@ -135,6 +156,19 @@ def no_calibration(path: Path) -> UserError:
     )
 
 
+def lies_beside(mask: Path) -> str:
+    """The end of a message about a mask that is missing: what lies beside it under its name."""
+    for suffix in (".PNG", ".Png", ".npy", ".npz", *sorted(PICTURE_SUFFIXES - {".png"})):
+        for there in (
+            mask.with_name(mask.stem + suffix),
+            mask.with_name(mask.stem + suffix.upper()),
+        ):
+            if there.is_file():
+                wanted = "rename it" if suffix.lower() == ".png" else "save its labels as a PNG"
+                return f"; {there.name} lies beside it: {wanted}"
+    return ""
+
+
 def _check_exist(paths: Iterable[Path], what: str) -> None:
     """Lists each folder once: much quicker than asking for every file on a network disk."""
     places = [os.path.split(path) for path in paths]
@@ -142,8 +176,8 @@ def _check_exist(paths: Iterable[Path], what: str) -> None:
     missing = [Path(folder, name) for folder, name in places if name not in there[folder]]
     if missing:
         raise UserError(
-            f"{len(missing)} of {len(places)} {what}, among them {missing[0]}; list "
-            "all with `cascade-clip check`"
+            f"{len(missing)} of {len(places)} {what}, among them {missing[0]}"
+            f"{lies_beside(missing[0])}; list all with `cascade-clip check`"
         )
 
 

@@ -9,15 +9,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from cascade_clip.config import PreparedName
+from cascade_clip.config import Background, PreparedName
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.folder import (
     Layout,
+    files_below,
     find_layout,
+    first_label,
     is_held_out,
     list_files,
     list_pictures,
+    mask_of,
+    one_name,
     read_folder_classes,
 )
 from cascade_clip.data.labels import UNLABELLED
@@ -65,25 +69,34 @@ class Survey:
     parts: dict[str, list[Pair]] = field(default_factory=dict)
     """Pictures that are there, with the masks they should have; one may be in several parts."""
     problems: list[DataProblem] = field(default_factory=list)
+    first: int = 0
+    """The label of the first class in the masks; where that is 1, 0 is ignored."""
+    numbering_known: bool = True
+    """Whether it is said, or part of the format, what the label 0 means."""
 
     def add(self, kind: Kind, file: Path, message: str) -> None:
         """Notes a problem."""
         self.problems.append(DataProblem(kind, file, message))
 
 
-def survey(root: Path, name: PreparedName | None = None) -> Survey:
-    """The lists and names of a prepared data set below `root`, or of one's own in a folder.
+def survey(
+    root: Path, name: PreparedName | None = None, background: Background | None = None
+) -> Survey:
+    """The lists and names of a prepared data set below `root`, or of one's own in a folder, whose
+    masks have the `background` as label 0.
 
     Raises `UserError` if there is no such data set at all.
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
     if name is not None:
+        if background is not None:
+            raise UserError("what 0 means (--background) is known for prepared data; leave it out")
         return _survey_prepared(root, name)
     prepared = [known for known in PREPARED_NAMES if prepared_folder(root, known).is_dir()]
     if prepared:
         raise UserError(f"{root} holds prepared data; add --name {' or --name '.join(prepared)}")
-    return _survey_folder(root, find_layout(root))
+    return _survey_folder(root, find_layout(root), background)
 
 
 def _survey_prepared(root: Path, name: PreparedName) -> Survey:
@@ -107,16 +120,16 @@ def _survey_prepared(root: Path, name: PreparedName) -> Survey:
     return found
 
 
-def _survey_folder(root: Path, layout: Layout) -> Survey:
-    found = Survey(root)
+def _survey_folder(root: Path, layout: Layout, background: Background | None) -> Survey:
+    found = Survey(root, first=first_label(background), numbering_known=background is not None)
     try:
-        named = read_folder_classes(root)
+        named = read_folder_classes(root, background)
         classes = named.class_set(named.main_split)
-        check_count(classes)
+        check_count(classes, found.first)
         found.classes = classes
     except UserError as error:
         found.add("classes", root, str(error))
-    pairs = _pairs_by_stem(found, root / layout.pictures, root / layout.masks)
+    pairs = _pairs_by_name(found, root, layout)
     lists = list_files(root, layout)
     if any(path.is_file() for path in lists.values()):
         for part, path in lists.items():
@@ -130,19 +143,18 @@ def _survey_folder(root: Path, layout: Layout) -> Survey:
     else:
         for part in LISTED:
             wanted = part == "val"
-            found.parts[part] = [p for stem, p in pairs.items() if is_held_out(stem) == wanted]
+            found.parts[part] = [p for name, p in pairs.items() if is_held_out(name) == wanted]
     _find_empty(found)
     _find_masks_without_picture(found, root / layout.masks)
     return found
 
 
-def _pairs_by_stem(found: Survey, pictures: Path, masks: Path) -> dict[str, Pair]:
+def _pairs_by_name(found: Survey, root: Path, layout: Layout) -> dict[str, Pair]:
     pairs: dict[str, Pair] = {}
-    for picture in list_pictures(pictures):
-        if picture.stem in pairs:
-            other = pairs[picture.stem].picture.name
-            found.add("list", picture, f"{picture} and {other} share a name, and so a mask")
-        pairs[picture.stem] = Pair(picture, masks / f"{picture.stem}.png")
+    for name, picture in list_pictures(root / layout.pictures):
+        if name in pairs:
+            found.add("list", picture, one_name(picture, pairs[name].picture))
+        pairs[name] = Pair(picture, mask_of(root, layout, name))
     return pairs
 
 
@@ -186,11 +198,12 @@ def _find_empty(found: Survey) -> None:
 
 
 def _find_masks_without_picture(found: Survey, folder: Path) -> None:
-    wanted = {pair.mask.name for pairs in found.parts.values() for pair in pairs}
+    wanted = {pair.mask for pairs in found.parts.values() for pair in pairs}
     for mask in _masks(folder):
-        if mask.name not in wanted:
+        if mask not in wanted:
             found.add("mask without picture", mask, f"{mask} belongs to no picture")
 
 
 def _masks(folder: Path) -> Iterable[Path]:
-    return (path for path in sorted(folder.glob("*.png")) if not path.name.startswith("."))
+    masks = (path for path in files_below(folder) if path.suffix == ".png")
+    return sorted(path for path in masks if not path.name.startswith("."))

@@ -7,7 +7,7 @@ all classes (generalized zero-shot protocol; ZegCLIP, arXiv 2212.03588, section 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from cascade_clip.data.labels import IGNORE
+
+NOTHING_COUNTS = "no pixel counts: the masks hold no class, all is ignored or unlabelled"
 
 
 class Metrics(NamedTuple):
@@ -34,6 +36,11 @@ class Metrics(NamedTuple):
     iou_per_class: dict[str, float]
     absent: tuple[str, ...] = ()
     """Classes without a pixel in the ground truth: where one is predicted, its IoU is 0."""
+
+    @property
+    def predicted_only(self) -> tuple[str, ...]:
+        """Absent classes that were predicted somewhere."""
+        return tuple(name for name in self.absent if not math.isnan(self.iou_per_class[name]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and names, ready for JSON (with NaN for undefined values)."""
@@ -123,6 +130,11 @@ class SegmentationMetrics(Metric):
                 "ground truth means ignore)"
             )
         return values
+
+
+def nothing_counts(rows: Collection[Metrics]) -> bool:
+    """Whether there are metrics, all of not a single pixel."""
+    return bool(rows) and all(math.isnan(m.pixel_accuracy) for m in rows)
 
 
 def harmonic_mean(seen: float, unseen: float) -> float:

@@ -16,7 +16,12 @@ from PIL import Image
 from cascade_clip.config.recipes import flatten
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.evaluation.examples import Example, Labels, Rows
-from cascade_clip.evaluation.metrics import Metrics, harmonic_mean
+from cascade_clip.evaluation.metrics import (
+    NOTHING_COUNTS,
+    Metrics,
+    harmonic_mean,
+    nothing_counts,
+)
 from cascade_clip.io.files import write_text
 from cascade_clip.io.overlay import paint_labels
 from cascade_clip.io.palette import IGNORED, class_colours, to_hex
@@ -62,7 +67,9 @@ def metrics_section(
         f"Percent. pAcc: pixels right; S, U: mean IoU over {over}, every pixel competing among all "
         "classes; h: harmonic mean of S and U. Best in bold."
     )
-    notes = [html.paragraph(line, note=True) for line in (note, *left_out, *_absent(rows))]
+    nothing = [NOTHING_COUNTS.capitalize() + "."] if nothing_counts(rows.values()) else []
+    lines = (note, *nothing, *left_out, *_absent(rows))
+    notes = [html.paragraph(line, note=True) for line in lines]
     return html.section("Results", html.table(header, body, best=True), *notes)
 
 
@@ -87,9 +94,8 @@ def _absent(rows: Rows) -> list[str]:
     """Which classes have an IoU of 0 because the truth lacks them: a sentence for each set."""
     by_names: dict[tuple[str, ...], list[str]] = {}
     for method, m in rows.items():
-        names = tuple(name for name in m.absent if not math.isnan(m.iou_per_class[name]))
-        if names:
-            by_names.setdefault(names, []).append(method)
+        if m.predicted_only:
+            by_names.setdefault(m.predicted_only, []).append(method)
     return [
         f"{_named(methods, rows)}Predicted, but not in the truth, so that the IoU is 0: "
         f"{some_of(names)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, Progress, Task, TextColumn
 
+from cascade_clip.evaluation.metrics import NOTHING_COUNTS
 from cascade_clip.support.messages import Console
 from cascade_clip.training.module import TrainingModule
 
@@ -108,5 +110,6 @@ def _state(trainer: pl.Trainer) -> list[str]:
     if module.last_validation is not None:
         result = module.last_validation
         values = {"S": result.miou_seen, "U": result.miou_unseen, "h": result.hiou}
-        shown.append(" ".join(f"{name} {100 * value:.0f}" for name, value in values.items()))
+        known = [f"{name} {100 * n:.0f}" for name, n in values.items() if not math.isnan(n)]
+        shown.append(" ".join(known) or f"validation: {NOTHING_COUNTS}")
     return shown

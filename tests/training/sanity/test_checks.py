@@ -131,6 +131,18 @@ def test_labels_that_cannot_be_meant_fail(
     assert bench.findings(Changed(bench.dataset, change))[check].outcome == "failed"
 
 
+def test_a_last_class_that_never_occurs_is_noted(tiny_overrides: list[str]) -> None:
+    bench = Bench(tiny_overrides)
+    first, *_, last = bench.dataset.classes.names
+    number = len(bench.dataset.classes.names) - 1
+    dataset = Changed(bench.dataset, lambda labels: labels.masked_fill(labels == number, IGNORE))
+    finding = bench.findings(dataset)["label values"]
+    assert finding.outcome == "note"
+    assert (
+        f"holds the last, {last}: " in finding.detail and f"0 is read as {first}" in finding.detail
+    )
+
+
 @pytest.mark.parametrize(
     ("setting", "outcome"), [("inductive", "failed"), ("transductive", "ok"), ("full", "failed")]
 )

@@ -103,7 +103,15 @@ def _check_range(samples: Sequence[Sample], dataset: SegmentationDataset) -> Fin
             f"{UNLABELLED} (unlabelled) and {IGNORE} (ignored)",
         )  # fmt: skip
     span = f"{min(values)} to {max(values)}" if values else "none"
-    return Finding("label values", "ok", f"{span}; {classes} classes allow 0 to {classes - 1}")
+    told = f"{span}; {classes} classes allow 0 to {classes - 1}"
+    if values and max(values) < classes - 1 and len(samples) >= classes:
+        first, *_, last = dataset.classes.names
+        told += (
+            f"; none of {len(samples)} pictures holds the last, {last}: see with `cascade-clip "
+            f"check` whether labels are shifted (0 is read as {first})"
+        )
+        return Finding("label values", "note", told)
+    return Finding("label values", "ok", told)
 
 
 def _check_learnable(crops: Sequence[Sample], module: TrainingModule) -> Finding:
