@@ -61,6 +61,21 @@ def test_a_saved_folder_holds_a_card_and_gives_the_same_labels(
         seg.save_pretrained(tmp_path)
 
 
+def test_paths_of_this_machine_stay_here(
+    seg: Segmenter, tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    recipe = load_recipe(
+        "cascade-clip/picturebook/inductive",
+        [*tiny_overrides, "data.name=folder", "data.root=/home/me/photos",
+         "train.start_from=/home/me/runs/book-1"],
+    )  # fmt: skip
+    there = Segmenter(seg.network, seg.clip, ClassSet(CLASSES, UNSEEN), recipe)
+    folder = there.save_pretrained(tmp_path / "model")
+    assert "/home/me" not in (folder / "config.json").read_text()
+    kept = load_bundle(folder).recipe
+    assert (kept.data.root, kept.train.start_from) == (Path("photos"), Path("book-1"))
+
+
 def test_the_card_says_what_a_user_has_to_know(seg: Segmenter, tmp_path: Path) -> None:
     card = (seg.save_pretrained(tmp_path / "model") / "README.md").read_text()
     _, header, text = card.split("---\n", 2)

@@ -1,4 +1,4 @@
-"""CLIPs in files of this machine: where a model that stands on one finds it again."""
+"""Files of this machine that a model names: where it finds its CLIP again, and what others see."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def with_absolute_clip(recipe: Recipe) -> Recipe:
     clip = recipe.model.clip
     path = clip_path(clip)
     return recipe if path is None else standing_on(recipe, _at(clip, path))
+
+
+def without_places(recipe: Recipe) -> Recipe:
+    """The recipe for others: of the folders with its data and the model that it started from the
+    names alone. Paths of a machine are of no use elsewhere, and tell about it."""
+    data, train = recipe.data, recipe.train
+    root = data.root and Path(data.root.name)
+    start = train.start_from and Path(train.start_from.name)
+    return recipe.model_copy(
+        update={
+            "data": data.model_copy(update={"root": root}),
+            "train": train.model_copy(update={"start_from": start}),
+        }
+    )
 
 
 def find_again(clip: ClipSettings, beside: Path, relative: str | None) -> ClipSettings:

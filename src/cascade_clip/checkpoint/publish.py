@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from cascade_clip.checkpoint.card import model_card
+from cascade_clip.checkpoint.clip_files import without_places
 from cascade_clip.checkpoint.folder import Bundle, save_model
 from cascade_clip.checkpoint.hub import upload_model
 from cascade_clip.config import ClipSettings
@@ -38,7 +39,7 @@ def save_with_card(
     return save_model(
         folder,
         bundle.network,
-        bundle.recipe,
+        without_places(bundle.recipe),
         bundle.classes,
         bundle.clip,
         metrics=bundle.metrics,

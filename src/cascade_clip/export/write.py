@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from cascade_clip.checkpoint.clip_files import without_places
 from cascade_clip.checkpoint.folder import Bundle, describe_model
 from cascade_clip.checkpoint.training_free import TrainingFreeBundle
 from cascade_clip.class_names import TypedClasses, classes_named
@@ -95,7 +96,12 @@ def _describe(
         classes=None if classes is None else classes.groups,
         offsets=None if classes is None else tuple(query.offsets.tolist()),
         model=describe_model(
-            bundle.recipe, bundle.classes, bundle.templates, bundle.clip, folder, bundle.metrics
+            without_places(bundle.recipe),
+            bundle.classes,
+            bundle.templates,
+            bundle.clip,
+            folder,
+            bundle.metrics,
         ),
     )
     return config, query
