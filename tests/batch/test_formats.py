@@ -23,6 +23,8 @@ from cascade_clip.batch.review import write_review
 from cascade_clip.batch.run import run_batch
 from cascade_clip.batch.task import Background, Task
 from cascade_clip.checkpoint.source import ModelSource
+from cascade_clip.data.annotations.build import Wishes, build_folder
+from cascade_clip.data.annotations.formats import Indices, read_annotations
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.io.coco import decode_mask
 from cascade_clip.picturebook.export import export_voc
@@ -163,6 +165,22 @@ def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -
             corners = [(x * 0.64, y * 0.64) for x, y in result["value"]["points"]]
             polygons.append((names.index(result["value"]["polygonlabels"][0]), corners))
         assert (painted(polygons, mask.shape) == mask).all()
+
+
+@pytest.mark.parametrize("format", ["coco", "cvat", "labelstudio", "yolo-seg", "voc"])
+def test_what_is_written_is_read_back(labels: Labels, tmp_path: Path, format: str) -> None:
+    WRITERS[format](labels, tmp_path / format, "copy")
+    found = read_annotations(tmp_path / format, Indices())
+    built = build_folder(found, Wishes(tmp_path / format), tmp_path / "new", 1, lambda *_: None)
+    assert not built.problems and not built.found.not_taken and built.pictures == COUNT
+    numbers = np.full(256, 255)
+    for label, name in enumerate(built.classes):
+        numbers[label] = labels.classes.index(name)
+    for entry, mask in zip(labels.entries, masks(labels), strict=True):
+        (file,) = (tmp_path / "new/masks").rglob(f"{entry.name}.png")
+        assert (numbers[np.asarray(Image.open(file))] == mask).all()
+    parts = [FolderDataset(tmp_path / "new", part).pairs for part in ("train", "val")]
+    assert built.lists == (format in ("yolo-seg", "voc")) and sum(map(len, parts)) == COUNT
 
 
 @pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])

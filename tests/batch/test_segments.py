@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.naive import segments as naive
 
-from cascade_clip.batch.segments import Ring, find_segments, without_holes
+from cascade_clip.batch.segments import find_segments
 from cascade_clip.io import coco
 from cascade_clip.io.coco import decode_mask
+from cascade_clip.io.polygons import Ring, fill, without_holes
 from cascade_clip.segmentation import LegendEntry, Segmentation
 
 
@@ -43,7 +44,9 @@ def test_segments_divide_the_labels_among_them(
         assert mask.sum() == segment.area
         painted[mask] = segment.label
         area = sum(signed_area(ring) for ring in segment.rings)
-        assert signed_area(without_holes(segment.rings)) == pytest.approx(area)
+        joined = without_holes(segment.rings)
+        assert signed_area(joined) == pytest.approx(area)
+        assert (fill(joined, height, width) == mask).all()
     assert (painted == labels).all()
 
 

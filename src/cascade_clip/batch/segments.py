@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from contourpy import FillType, contour_generator
 from scipy import ndimage
 
 from cascade_clip.io import coco
+from cascade_clip.io.polygons import Ring, outlines
 from cascade_clip.segmentation import Segmentation
-
-MOVE_TO = 1
-"""contourpy's code of a line's first point."""
-
-Ring = list[tuple[float, float]]
-"""Corners (x, y) in pixels of a closed line, the first not repeated."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Segment:
     def rings(self) -> tuple[Ring, ...]:
         """Of a connected piece the outline, then the outlines of its holes, half-way between the
         centres of pixels inside and outside."""
-        return _outlines(coco.decode_mask(self.rle))
+        return outlines(coco.decode_mask(self.rle))
 
 
 def class_segments(result: Segmentation) -> list[Segment]:
@@ -105,35 +97,3 @@ def _encode(piece: coco.Mask, top: int, left: int, picture: tuple[int, ...]) -> 
         else:
             counts.append(behind)
     return {"size": [height, width], "counts": coco.compress(counts)}
-
-
-def _outlines(piece: coco.Mask) -> tuple[Ring, ...]:
-    padded = np.pad(piece.astype(np.float64), 1)
-    generator = contour_generator(z=padded, fill_type=FillType.OuterCode)
-    lines = generator.filled(0.5, np.inf)
-    (points,), (codes,) = lines[0], lines[1]  # one piece is one polygon with holes
-    assert points is not None and codes is not None
-    starts = [*np.flatnonzero(codes == MOVE_TO), len(points)]
-    # The padding shifts by one pixel; pixel centres lie at + 0.5.
-    return tuple(_ring(points[a:b] - 0.5) for a, b in pairwise(starts))
-
-
-def _ring(closed: npt.NDArray[np.float64]) -> Ring:
-    """The corners of a closed line, without points on straight parts."""
-    line = closed[:-1]
-    before, after = line - np.roll(line, 1, axis=0), np.roll(line, -1, axis=0) - line
-    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    return [(float(x), float(y)) for x, y in line[turns]]
-
-
-def without_holes(rings: tuple[Ring, ...]) -> Ring:
-    """One ring for formats that know no holes: each hole is joined to the outline by a cut of no
-    width, at the pair of corners nearest to each other."""
-    joined = list(rings[0])
-    for hole in rings[1:]:
-        outer, inner = np.array(joined), np.array(hole)
-        distances = ((outer[:, None] - inner[None]) ** 2).sum(-1)  # (outer, inner)
-        at, start = np.unravel_index(distances.argmin(), distances.shape)
-        turned = [*hole[start:], *hole[: start + 1]]
-        joined = [*joined[: at + 1], *turned, *joined[at:]]
-    return joined

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from cascade_clip.cli.options import Quiet
-from cascade_clip.cli.progress import progress_with_rate
+from cascade_clip.cli.prepare_folder import (
+    AnnotatedPictures,
+    AnnotationSource,
+    BackgroundMeaning,
+    ClassesFile,
+    PlaceOption,
+    RenameFile,
+    VoidValues,
+    build,
+    print_built,
+    read_order,
+)
+from cascade_clip.cli.progress import Bars
+from cascade_clip.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
     from rich.table import Table
 
     from cascade_clip.data.check import CheckReport
@@ -35,30 +47,62 @@ SHOWN = 5
 
 def prepare(
     data: Annotated[
-        Literal["voc", "context", Prepared],
+        Literal["folder", "voc", "context", Prepared],
         typer.Argument(
             help="VOC 2012 with SBD, PASCAL Context (voc21, context60: with background), "
             "COCO-Stuff 164k, COCO's things, Cityscapes, ADE20K; ADE20K and Context with "
-            "all classes. 'voc' is voc20, 'context' is context59."
+            "all classes. 'voc' is voc20, 'context' is context59. 'folder': annotations of "
+            "your own, from the tool that made them."
         ),
     ],
     root: Annotated[
-        Path, typer.Argument(help="Folder with the archives as downloaded from the owners.")
+        Path,
+        typer.Argument(
+            help="Folder with the archives as downloaded from the owners; for 'folder' the new one."
+        ),
     ],
+    source: AnnotationSource = None,
+    pictures: AnnotatedPictures = None,
+    classes: ClassesFile = None,
+    rename: RenameFile = None,
+    background: BackgroundMeaning = None,
+    void: VoidValues = None,
+    place: PlaceOption = "copy",
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
     """Make masks and lists from the archives of a data set's owner, packed or unpacked.
 
     They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
+
+    `prepare folder NEW --from FILE_OR_FOLDER` makes a data set of your own from annotations of
+    COCO, CVAT, Label Studio, YOLO-seg or labelme, or from masks.
     """
+    options = {
+        "--from": source, "--pictures": pictures, "--classes": classes, "--rename": rename,
+        "--background": background, "--void": void,
+    }  # fmt: skip
+    from cascade_clip.support.parallel import usable_cores
+
+    if data == "folder":
+        order = read_order(source, pictures, classes, rename, background, void, place)
+        try:
+            with Bars(quiet) as progress:
+                built = build(
+                    order, root, jobs or usable_cores(), partial(progress, "writing masks")
+                )
+        except KeyboardInterrupt:
+            _stop("nothing was written")
+        print_built(built, root, order)
+        return
+    if typed := [option for option, value in options.items() if value is not None]:
+        raise UserError(f"{' and '.join(typed)}: for 'prepare folder' alone")
     from cascade_clip.data.prepare.run import prepare as run
     from cascade_clip.support.messages import Console
-    from cascade_clip.support.parallel import usable_cores
 
     name = "voc20" if data == "voc" else "context59" if data == "context" else data
     try:
-        with _Bars(quiet) as progress:
+        with Bars(quiet) as progress:
             report = run(name, root, jobs or usable_cores(), progress)
     except KeyboardInterrupt:
         _stop("run the same command again to go on")
@@ -78,6 +122,13 @@ def check(
         Prepared | None,
         typer.Option(help="Which prepared data set."),
     ] = None,
+    background: Annotated[
+        Literal["ignore", "class"] | None,
+        typer.Option(
+            help="What 0 is in masks of your own whose first class is 1 (data.background).",
+            show_default="0 is the first class",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the full report to this file, as JSON.")
     ] = None,
@@ -91,12 +142,12 @@ def check(
     """
     from cascade_clip.data.check import check as run
     from cascade_clip.data.survey import survey
-    from cascade_clip.support.messages import Console
+    from cascade_clip.support.messages import Console, notice_list
     from cascade_clip.support.parallel import usable_cores
 
-    found = survey(data, name)
+    found = survey(data, name, background)
     try:
-        with _Bars(quiet) as progress:
+        with Bars(quiet) as progress:
             report = run(found, jobs or usable_cores(), lambda *done: progress("reading", *done))
     except KeyboardInterrupt:
         _stop("nothing was written")
@@ -109,36 +160,10 @@ def check(
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     problems = [f"{problem.kind}: {problem.message}" for problem in report.problems]
-    _print_some("problems", problems, show, "")
+    notice_list("problems", problems, show, "")
     if report.problems:
         raise typer.Exit(1)
     console.print("no problems")
-
-
-class _Bars:
-    """One progress bar, with rate and time left, for each thing that is being done."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.progress = progress_with_rate(quiet)
-        self.bars: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bars:  # otherwise an empty line would stand before an error
-            self.progress.stop()
-
-    def __call__(self, doing: str, done: int, total: int | None) -> None:
-        if not self.bars:
-            self.progress.start()
-        if doing not in self.bars:
-            self.bars[doing] = self.progress.add_task(doing, total=total, rate="")
-        bar = self.bars[doing]
-        self.progress.update(bar, completed=done, total=total)
-        speed = self.progress.tasks[bar].speed
-        if speed:
-            self.progress.update(bar, rate=f"{speed:,.0f} files/s")
 
 
 def _stop(advice: str) -> NoReturn:
@@ -150,7 +175,7 @@ def _stop(advice: str) -> NoReturn:
 def _print_report(report: Report) -> None:
     from rich.table import Table
 
-    from cascade_clip.support.messages import Console, notice
+    from cascade_clip.support.messages import Console, notice, notice_list
 
     console = Console()
     table = Table("list", "pictures", "published")
@@ -166,20 +191,8 @@ def _print_report(report: Report) -> None:
     for note in report.notes:
         notice(f"note: {note}")
     missing = [str(path) for path in report.missing]
-    _print_some("missing files", missing, SHOWN, "their pictures are left out")
-    _print_some("problems", report.problems, SHOWN, "their pictures are left out")
-
-
-def _print_some(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
-    from cascade_clip.support.messages import Console, notice
-
-    console = Console(stderr=True)
-    if lines:
-        notice(f"{what}: {len(lines):,}{f'; {consequence}' if consequence else ''}")
-    for line in lines[:shown]:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-    if len(lines) > shown:
-        console.print(f"  ... and {len(lines) - shown:,} more", highlight=False)
+    notice_list("missing files", missing, SHOWN, "their pictures are left out")
+    notice_list("problems", report.problems, SHOWN, "their pictures are left out")
 
 
 def _part_table(report: CheckReport) -> Table:

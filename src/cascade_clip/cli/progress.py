@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 SECONDS_OF_SPEED = 300.0
 """Seconds over which speed is averaged: several batches of a large model without a GPU."""
+
+LEAST_SECONDS = 1.0
+"""A rate over less says nothing."""
 
 
 @contextmanager
@@ -23,9 +26,36 @@ def picture_bar(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], 
         def advance(pictures: int) -> None:
             progress.advance(task, pictures)
             speed = progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:.1f} pictures/s" if speed else "")
+            shown = f"{speed:.1f}" if speed and speed >= 1 else f"{speed or 0:.2g}"
+            progress.update(task, rate=f"{shown} pictures/s" if speed else "")
 
         yield advance
+
+
+class Bars:
+    """One progress bar, with rate and time left, for each thing that is being done."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.progress = progress_with_rate(quiet)
+        self.bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bars:  # otherwise an empty line would stand before an error
+            self.progress.stop()
+
+    def __call__(self, doing: str, done: int, total: int | None) -> None:
+        if not self.bars:
+            self.progress.start()
+        if doing not in self.bars:
+            self.bars[doing] = self.progress.add_task(doing, total=total, rate="")
+        bar = self.bars[doing]
+        self.progress.update(bar, completed=done, total=total)
+        task = self.progress.tasks[bar]
+        if task.speed and (task.elapsed or 0) > LEAST_SECONDS:
+            self.progress.update(bar, rate=f"{task.speed:,.0f} files/s")
 
 
 def progress_with_rate(quiet: bool, seconds_of_speed: float = 30.0) -> Progress:

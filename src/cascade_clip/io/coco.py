@@ -39,8 +39,15 @@ def encode_mask(mask: Mask) -> RLE:
 
 def decode_mask(rle: RLE) -> Mask:
     """The mask (H, W) of a compressed run-length code."""
-    counts = decompress(rle["counts"])
     height, width = rle["size"]
+    return from_run_lengths(decompress(rle["counts"]), height, width)
+
+
+def from_run_lengths(counts: Sequence[int], height: int, width: int) -> Mask:
+    """The mask (H, W) that has these `run_lengths`. Raises `ValueError` if they are of another
+    size."""
+    if min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(f"runs of {sum(counts)} pixels, for {height} x {width}")
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape((height, width), order="F")
 

@@ -28,6 +28,18 @@ def notice(message: str) -> None:
     )
 
 
+def notice_list(what: str, lines: Sequence[str], shown: int, consequence: str) -> None:
+    """`notice` for how many there are, with what that means, and the first few of them; nothing
+    for none."""
+    errors = Console(stderr=True)
+    if lines:
+        notice(f"{what}: {len(lines):,}{f'; {consequence}' if consequence else ''}")
+    for line in lines[:shown]:
+        errors.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    if len(lines) > shown:
+        errors.print(f"  ... and {len(lines) - shown:,} more", highlight=False)
+
+
 def warn_caller(message: str, category: type[Warning]) -> None:
     """As `warnings.warn`, at the first line outside this package."""
     frame, level = inspect.currentframe(), 0

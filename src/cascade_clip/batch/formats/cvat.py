@@ -9,9 +9,10 @@ from xml.etree import ElementTree as Xml
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
-from cascade_clip.batch.segments import Segment, without_holes
+from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.palette import to_hex
+from cascade_clip.io.polygons import without_holes
 
 
 def write(labels: Labels, out: Path, placement: Placement) -> None:

@@ -11,9 +11,10 @@ from xml.etree import ElementTree as Xml
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
-from cascade_clip.batch.segments import Segment, without_holes
+from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_text, write_whole
 from cascade_clip.io.palette import to_hex
+from cascade_clip.io.polygons import without_holes
 
 LOCAL_FILES = "/data/local-files/?d=images/"
 """How Label Studio addresses files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""

@@ -11,8 +11,9 @@ from cascade_clip.batch.formats.pictures import Placement, place_pictures, remov
 from cascade_clip.batch.formats.split import split_by_name
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
-from cascade_clip.batch.segments import Segment, without_holes
+from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_text
+from cascade_clip.io.polygons import without_holes
 
 
 def write(labels: Labels, out: Path, placement: Placement) -> None:

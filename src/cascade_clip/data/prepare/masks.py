@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def check(writer: MaskWriter, entry: Entry) -> MaskResult:
     mask = writer.mask(entry)
     try:
         labels = read_mask(mask)
-        height, width = _upright_size(entry.picture)
+        height, width = upright_size(entry.picture)
     except UserError as error:
         return MaskResult(entry.name, str(error))
     if labels.shape != (height, width):
@@ -66,10 +67,7 @@ def make(writer: MaskWriter, entry: Entry) -> MaskResult:
         labels = _labels(entry, writer.table)
     except UserError as error:
         return MaskResult(entry.name, str(error))
-    image = Image.fromarray(labels)
-    if labels.dtype == np.uint8:
-        image.putpalette(_palette(class_colours(writer.names)))
-    mask = write_whole(writer.mask(entry), image.save)
+    mask = write_mask(writer.mask(entry), labels, writer.names)
     outcome = check(writer, entry)
     if outcome.problem:
         mask.unlink()
@@ -91,6 +89,17 @@ def _labels(entry: Entry, table: LabelTable) -> NDArray[np.unsignedinteger]:
     )
 
 
+def write_mask(path: Path, labels: NDArray[np.unsignedinteger], names: Sequence[str]) -> Path:
+    """Writes labels (H, W) as a PNG; those of 8 bits with the colours of the classes.
+
+    Raises `UserError` if that can't be done.
+    """
+    image = Image.fromarray(labels)
+    if labels.dtype == np.uint8:
+        image.putpalette(_palette(class_colours(names)))
+    return write_whole(path, image.save)
+
+
 def _palette(colours: list[RGB]) -> bytes:
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
@@ -98,7 +107,7 @@ def _palette(colours: list[RGB]) -> bytes:
     return table.tobytes()
 
 
-def _upright_size(path: Path) -> tuple[int, int]:
+def upright_size(path: Path) -> tuple[int, int]:
     """Height and width as a picture is shown, from its header."""
     with open_picture(path, str(path)) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
