@@ -126,7 +126,7 @@ def test_blocks_of_networks_against_one_computation(
     vectors = []
     for subject in subjects:
         with torch.no_grad():
-            tokens = dict(subject.tokens(network_input(batch.images, subject)))
+            tokens = dict(subject.tokens(network_input(batch.images, subject), scenes.classes))
         for block in (2, 11, 12):
             patches = tokens[block][:, 1:]
             vectors.append(

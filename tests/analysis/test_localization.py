@@ -82,7 +82,7 @@ def test_maps_of_one_block_by_hand(subjects: list[Subject], scenes: PicturebookD
     )  # fmt: skip
     with torch.no_grad():
         levels = model.encoder(network_input(batch.images, model))
-        tokens = dict(model.tokens(network_input(batch.images, model)))
+        tokens = dict(model.tokens(network_input(batch.images, model), scenes.classes))
     seed = int(choose_seeds(mask[None], 8))
     text = model.text(scenes.classes)[label]
     projected = levels.features[levels.blocks.index(7)][picture]

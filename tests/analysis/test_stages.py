@@ -72,11 +72,13 @@ def test_logits_that_are_not_finite_are_an_error(
             weights.copy_(kept)
 
 
-def test_tokens_that_are_not_finite_are_an_error(subjects: list[Subject]) -> None:
+def test_tokens_that_are_not_finite_are_an_error(
+    subjects: list[Subject], scenes: PicturebookDataset
+) -> None:
     image = torch.zeros(1, 3, 32, 32)
     image[0, 0, 0, 0] = torch.nan
     with pytest.raises(UserError, match=r"raw CLIP: the tokens of block 1 hold values"):
-        next(subjects[1].tokens(image))
+        next(subjects[1].tokens(image, scenes.classes))
 
 
 def test_weights_of_the_blocks(bundle: Bundle) -> None:

@@ -13,6 +13,7 @@ from cascade_clip.analysis.subjects import Subject, open_subjects, parse_blocks
 from cascade_clip.analysis.windows import window_side
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.config import DataSettings, InferenceSettings
+from cascade_clip.data.drawn import PicturebookDataset
 from cascade_clip.errors import UserError
 
 
@@ -46,13 +47,16 @@ def test_blocks_that_are_none(text: str, message: str) -> None:
         parse_blocks(text, 12)
 
 
-def test_projections_are_those_of_the_network(subjects: list[Subject]) -> None:
+def test_projections_are_those_of_the_network(
+    subjects: list[Subject], scenes: PicturebookDataset
+) -> None:
     image = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for subject in subjects:
         encoder = subject.encoder
         with torch.no_grad():
             levels = encoder(image)
-            found = {b: subject.projected(b, tokens) for b, tokens in subject.tokens(image)}
+            blocks = subject.tokens(image, scenes.classes)
+            found = {b: subject.projected(b, tokens) for b, tokens in blocks}
         projected = {block: each for block, each in found.items() if each is not None}
         assert tuple(projected) == levels.blocks
         for block, feature in zip(levels.blocks, levels.features, strict=True):

@@ -13,6 +13,7 @@ from tests.model.build import build_network, build_settings, random_text
 TUNINGS = [
     {"tuning": "deep-prompts", "prompts": 2, "prompt_dropout": 0.5},
     {"tuning": "shallow-prompts", "prompts": 2},
+    {"tuning": "relationship-prompts", "prompts": 2, "prompt_dropout": 0.5},
     {"tuning": "frozen"},
     {"tuning": "last-blocks", "tuned_blocks": 2},
     {"tuning": "full"},

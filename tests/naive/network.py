@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from cascade_clip.config import ModelSettings
 from tests.naive.layers import NaiveLevels, State, attention, linear, norm, unit
 
+DEEP = ("deep-prompts", "spectral-prompts", "relationship-prompts")
+
 
 @dataclass(frozen=True)
 class NaiveSizes:
@@ -43,7 +45,7 @@ def naive_forward(
     head = settings.head
     twin = import_module(f"tests.naive.heads.{head.kind.replace('-', '_')}")
     text = text if text.ndim == 3 else text[:, None]
-    images = [naive_levels(state, settings, sizes, one) for one in image]
+    images = [naive_levels(state, settings, sizes, one, text) for one in image]
     logits = [twin.stage_logits(state, head, levels, text) for levels in images]
     stages = [torch.stack(maps) for maps in zip(*logits, strict=True)]
     features, regions = (
@@ -60,9 +62,9 @@ def patch_sides(state: State) -> tuple[int, int]:
 
 
 def naive_levels(
-    state: State, settings: ModelSettings, sizes: NaiveSizes, image: Tensor
+    state: State, settings: ModelSettings, sizes: NaiveSizes, image: Tensor, text: Tensor
 ) -> NaiveLevels:
-    """Level features and the global embedding of one image (3, H, W)."""
+    """Level features and the global embedding of one image (3, H, W); text embeddings (C, K, d)."""
     encoder = settings.encoder
     depth = 1 + max(
         int(name.split(".")[4]) for name in state if name.startswith("encoder.visual.transformer.")
@@ -71,18 +73,25 @@ def naive_levels(
     inner = [block for block in wanted if block != depth]
     h, w = (side // p for side, p in zip(image.shape[1:], patch_sides(state), strict=True))
     tokens = embed(state, settings, sizes, image)  # (1 + N, D)
-    count, bias, features, regions = len(tokens), 0.0, {}, {}
+    count, bias, features, regions, seen = len(tokens), 0.0, {}, {}, tokens
+    stored = (encoder.stored_grid,) * 2 if encoder.stored_grid else sizes.grid_size
     if encoder.regions:
         own = norm(state, "encoder.visual.ln_pre", state["encoder.regions.tokens"])
         tokens = torch.cat([tokens, own])  # (1 + N + R, D)
         count, bias = len(tokens), attention_bias(encoder.regions, encoder.prompts, (h, w))
     patches_end = 1 + h * w
     for block in range(1, depth + 1):
-        if encoder.tuning in ("deep-prompts", "spectral-prompts"):
+        if encoder.tuning in DEEP:
             prompts = linear(
                 state, "encoder.prompts.projection", state["encoder.prompts.embeddings"][block - 1]
             )
             tokens = torch.cat([tokens[:1], prompts, tokens[len(tokens) - count + 1 :]])
+        if encoder.tuning == "relationship-prompts" and block > 1:
+            related = relationship_prompts(
+                state, unit(to_joint_space(state, seen)), text[:, 0], (h, w), stored
+            )
+            related = linear(state, "encoder.prompts.projection", related)
+            tokens = torch.cat([tokens[:1], related, tokens[1:]])
         if encoder.tuning == "shallow-prompts" and block == 1:
             prompts = linear(
                 state, "encoder.prompts.projection", state["encoder.prompts.embeddings"][0]
@@ -97,7 +106,7 @@ def naive_levels(
         tokens = transformer_block(state, sizes, block - 1, tokens, bias)
         seen = torch.cat([tokens[:1], tokens[len(tokens) - count + 1 :]])
         seen, own = seen[:patches_end], seen[patches_end:]
-        if encoder.tuning in ("deep-prompts", "spectral-prompts"):
+        if encoder.tuning in DEEP:
             seen = norm(state, "encoder.prompt_norm", seen, eps=1e-6)
         if block in inner:
             if encoder.level_projection == "value-path":
@@ -109,12 +118,10 @@ def naive_levels(
             path = f"encoder.level_projections.norms.{level}"
             features[block] = unit(norm(state, path, seen[1:]) @ projection)
             regions[block] = unit(norm(state, path, own) @ projection)
-    last = unit(norm(state, "encoder.visual.ln_post", seen) @ state["encoder.visual.proj"])
+    last = unit(to_joint_space(state, seen))
     if depth in wanted:
         features[depth] = last[1:]
-        regions[depth] = unit(
-            norm(state, "encoder.visual.ln_post", own) @ state["encoder.visual.proj"]
-        )
+        regions[depth] = unit(to_joint_space(state, own))
     return NaiveLevels(features, last[0], (h, w), regions)
 
 
@@ -142,6 +149,10 @@ def value_path(state: State, depth: int, patches: Tensor) -> Tensor:
     weight, bias = state[f"{prefix}attn.in_proj_weight"], state[f"{prefix}attn.in_proj_bias"]
     value = norm(state, f"{prefix}ln_1", patches) @ weight[2 * width :].T + bias[2 * width :]
     tokens = linear(state, f"{prefix}attn.out_proj", value)
+    return to_joint_space(state, tokens)
+
+
+def to_joint_space(state: State, tokens: Tensor) -> Tensor:
     return norm(state, "encoder.visual.ln_post", tokens) @ state["encoder.visual.proj"]
 
 
@@ -167,6 +178,25 @@ def embed(state: State, settings: ModelSettings, sizes: NaiveSizes, image: Tenso
     class_token = times * class_embedding + position[0]
     patches = patches + plane[0].permute(1, 2, 0).reshape(h * w, -1)
     return norm(state, "encoder.visual.ln_pre", torch.cat([class_token[None], patches]))
+
+
+def relationship_prompts(
+    state: State,
+    embeddings: Tensor,
+    text: Tensor,
+    grid: tuple[int, int],
+    reference_grid: tuple[int, int],
+) -> Tensor:
+    """Unit embeddings (1 + N, d) of class token and patches, text embeddings (C, d): (C, D)."""
+    weights = state["encoder.relationship_prompts.weights"]
+    plane = weights.reshape(*reference_grid, -1).permute(2, 0, 1)[None]
+    plane = F.interpolate(plane, size=grid, mode="bilinear", align_corners=False)[0]
+    plane = plane * len(weights) / (grid[0] * grid[1])
+    prompts = []
+    for name in text:
+        matches = (embeddings[1:] @ (name * embeddings[0])).reshape(grid)
+        prompts.append((matches * plane).sum((1, 2)))
+    return torch.stack(prompts)
 
 
 def spectral_prompt(state: State, matched: Tensor, grid: tuple[int, int], columns: int) -> Tensor:

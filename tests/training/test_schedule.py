@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from pydantic import ValidationError
 
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import ClipSettings, EncoderSettings, ModelSettings, TrainSettings
@@ -33,6 +36,45 @@ def test_learning_rate_of_the_released_schedule(steps: int, step: int, rate: flo
     assert learning_rate(step, TrainSettings(steps=steps)) == pytest.approx(rate, rel=5e-6)
 
 
+@pytest.mark.parametrize(
+    ("step", "rate"), [(1500, 1.871255e-5), (10_000, 1.118185e-5), (20_000, 1e-6)]
+)
+def test_a_tenth_of_the_rate_comes_down_to_the_same_least_one(step: int, rate: float) -> None:
+    settings = TrainSettings(steps=20_000)
+    assert learning_rate(step, settings, factor=0.1) == pytest.approx(rate, rel=5e-6)
+
+
+def test_relationship_prompts_have_their_own_rate_which_a_resumed_run_keeps() -> None:
+    settings = TrainSettings(steps=20, warmup_steps=0, relationship_lr_factor=0.1)
+
+    def build() -> tuple[Any, Any]:
+        names = ("encoder.relationship_prompts.weights", "head.weight")
+        return build_optimizer({n: torch.nn.Parameter(torch.ones(2)) for n in names}, settings)
+
+    def rates(optimizer: Any, scheduler: Any, steps: int) -> list[list[float]]:
+        found = []
+        for _ in range(steps):
+            found.append([group["lr"] for group in optimizer.param_groups])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    optimizer, scheduler = build()
+    before = rates(optimizer, scheduler, 7)
+    resumed = build()
+    resumed[0].load_state_dict(optimizer.state_dict())
+    resumed[1].load_state_dict(scheduler.state_dict())
+    for step, found in enumerate([*before, *rates(*resumed, 5)]):
+        factors = (1.0, 0.1)
+        assert found == pytest.approx([learning_rate(step, settings, f) for f in factors])
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1]
+
+
+def test_a_least_rate_above_the_relationship_prompts_is_an_error() -> None:
+    with pytest.raises(ValidationError, match="relationship_lr_factor"):
+        TrainSettings(lr=1e-5, min_lr=5e-6, relationship_lr_factor=0.1)
+
+
 def test_no_warmup_starts_at_the_base_rate() -> None:
     settings = TrainSettings(steps=10, warmup_steps=0, lr=0.5)
     assert learning_rate(0, settings) == pytest.approx(0.5)
@@ -59,7 +101,7 @@ def test_each_trained_parameter_once_and_no_frozen_one(
 ) -> None:
     clip = load_clip(ClipSettings(model=f"local-dir:{tiny_clip_folder}"))
     network = SegmentationNetwork(clip.visual, ModelSettings(encoder=encoder))
-    optimizer = build_optimizer(network.trained_parameters().values(), TrainSettings())
+    optimizer, _ = build_optimizer(network.trained_parameters(), TrainSettings())
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert len(held) == len(set(held))
     assert set(held) == {id(p) for p in network.parameters() if p.requires_grad}

@@ -57,13 +57,16 @@ class Subject:
         """Text embeddings (C, d) of the classes, on the network's device."""
         return self.clip.text_encoder(classes.prompts, self.templates).to(self.device)
 
-    def tokens(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """(number, tokens (B, 1 + N, D)) of each block, for normalised images (B, 3, H, W).
+    def tokens(self, images: Tensor, classes: ClassSet) -> Iterator[tuple[int, Tensor]]:
+        """(number, tokens (B, 1 + N, D)) of each block, for normalised images (B, 3, H, W). They
+        depend on the classes that are asked for if the encoder has relationship prompts.
 
         Raises `UserError` as soon as a block's tokens are not finite.
         """
-        embedded, grid = self.encoder.embed(images.to(self.device))
-        for number, tokens in enumerate(self.encoder.run_blocks(embedded, grid), start=1):
+        encoder = self.encoder
+        text = None if encoder.relationship_prompts is None else self.text(classes)
+        embedded, grid = encoder.embed(images.to(self.device))
+        for number, tokens in enumerate(encoder.run_blocks(embedded, grid, text), start=1):
             if not bool(torch.isfinite(tokens).all()):
                 raise UserError(
                     f"{self.name}: the tokens of block {number} hold values that are not finite; "

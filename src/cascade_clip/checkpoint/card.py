@@ -16,6 +16,7 @@ _METHODS = {
     "deep-prompts": "deep visual prompts (ZegCLIP, arXiv 2212.03588)",
     "shallow-prompts": "shallow visual prompts (VPT, arXiv 2203.12119)",
     "spectral-prompts": "spectral prompts (SPT-SEG, arXiv 2312.12754)",
+    "relationship-prompts": "relationship prompts (RPN, NeurIPS 2024)",
     "frozen": "none, the encoder is frozen",
     "last-blocks": "its last blocks are trained",
     "full": "all of it is trained",

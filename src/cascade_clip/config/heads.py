@@ -21,8 +21,9 @@ class BaseHeadSettings(Settings):
     """
 
     kind: str
-    """Which head: `cross-attention`, ZegCLIP's and Cascade-CLIP's; `spectral`, SPT-SEG's (arXiv
-    2312.12754), meant for `encoder.tuning: spectral-prompts`."""
+    """Which head: `cross-attention`, ZegCLIP's and Cascade-CLIP's; `rpn`, RPN's (NeurIPS 2024),
+    meant for `encoder.tuning: relationship-prompts`; `spectral`, SPT-SEG's (arXiv 2312.12754),
+    meant for `encoder.tuning: spectral-prompts`."""
     stages: tuple[tuple[PositiveInt, ...], ...] = ((6, 7, 8), (9, 10, 11), (12,))
     """Blocks of each stage, from 1 on, ascending; a block is in one stage at most."""
 
@@ -45,8 +46,8 @@ class BaseHeadSettings(Settings):
         return self
 
 
-class CascadeSettings(BaseHeadSettings):
-    """Heads whose stages each aggregate their levels and decode them on their own."""
+class StagedSettings(BaseHeadSettings):
+    """Heads whose stages each aggregate their levels and query them on their own."""
 
     aggregation: Literal[
         "nga", "nga-fixed", "sum", "sum-trained", "mean", "concat", "self-attention", "last"
@@ -58,13 +59,11 @@ class CascadeSettings(BaseHeadSettings):
     """One query projection for all stages instead of one each (Table 9)."""
     relationship_descriptor: bool = True
     """Queries from concat(T * g, T) (ZegCLIP Eq. 6) instead of T alone."""
-    decoder_layers: Annotated[int, Field(gt=0, le=100)] = 3
-    """Layers of each stage's decoder, at least 1; the last one's scores are the mask logits."""
-    decoder_heads: Annotated[int, Field(gt=0, le=1024)] = 8
-    """Attention heads of the decoders and of the aggregation `self-attention`; a divisor of the
-    embedding width."""
-    decoder_dropout: Probability = 0.1
-    """Share of values that are set to 0 in the decoders' layers in training, 0 to below 1."""
+
+    @property
+    def attention_heads(self) -> int:
+        """Attention heads of the aggregation `self-attention`."""
+        return 1
 
     @property
     def stages_read(self) -> tuple[tuple[int, ...], ...]:
@@ -74,7 +73,7 @@ class CascadeSettings(BaseHeadSettings):
         return self.stages
 
     @model_validator(mode="after")
-    def _check_aggregation(self) -> CascadeSettings:
+    def _check_aggregation(self) -> StagedSettings:
         if self.aggregation in {"sum-trained", "concat", "self-attention"} and all(
             len(stage) == 1 for stage in self.stages
         ):
@@ -85,6 +84,23 @@ class CascadeSettings(BaseHeadSettings):
         return self
 
 
+class CascadeSettings(StagedSettings):
+    """Heads whose stages each have a decoder of several layers."""
+
+    decoder_layers: Annotated[int, Field(gt=0, le=100)] = 3
+    """Layers of each stage's decoder, at least 1; the last one's scores are the mask logits."""
+    decoder_heads: Annotated[int, Field(gt=0, le=1024)] = 8
+    """Attention heads of the decoders and of the aggregation `self-attention`; a divisor of the
+    embedding width."""
+    decoder_dropout: Probability = 0.1
+    """Share of values that are set to 0 in the decoders' layers in training, 0 to below 1."""
+
+    @property
+    def attention_heads(self) -> int:
+        """Attention heads of the aggregation `self-attention`."""
+        return self.decoder_heads
+
+
 class CrossAttentionSettings(CascadeSettings):
     """ZegCLIP's and Cascade-CLIP's head: class queries attend to patches."""
 
@@ -92,6 +108,13 @@ class CrossAttentionSettings(CascadeSettings):
     decoder_start: Literal["released", "identity"] = "released"
     """`released`: PyTorch's default initialisation. `identity`: query and key projections start at
     the identity, so that mask logits start at CLIP's own text-patch similarity."""
+
+
+class RpnSettings(StagedSettings):
+    """RPN's head (Relationship Prompt Networks, NeurIPS 2024), meant for `encoder.tuning:
+    relationship-prompts`: no decoder, but products of projected queries and patches."""
+
+    kind: Literal["rpn"] = "rpn"
 
 
 class SpectralSettings(CascadeSettings):
@@ -109,7 +132,7 @@ def _with_kind(values: Any) -> Any:
 
 
 HeadSettings = Annotated[
-    CrossAttentionSettings | SpectralSettings,
+    CrossAttentionSettings | RpnSettings | SpectralSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

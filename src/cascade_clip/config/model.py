@@ -48,10 +48,17 @@ class EncoderSettings(Settings):
     """How the frozen CLIP image encoder is tuned (deep prompts: ZegCLIP, arXiv 2212.03588)."""
 
     tuning: Literal[
-        "deep-prompts", "shallow-prompts", "spectral-prompts", "frozen", "last-blocks", "full"
+        "deep-prompts",
+        "shallow-prompts",
+        "spectral-prompts",
+        "relationship-prompts",
+        "frozen",
+        "last-blocks",
+        "full",
     ] = "deep-prompts"
-    """What is trained: prompt tokens in every block, in the first alone, or in every block with
-    SPT-SEG's spectral prompt; nothing; the last `tuned_blocks`; or all of the encoder."""
+    """What is trained: prompt tokens in every block, in the first alone, in every block with
+    SPT-SEG's spectral prompt, or in every block with RPN's relationship prompts, a token per class;
+    nothing; the last `tuned_blocks`; or all of the encoder."""
     prompts: Annotated[int, Field(ge=0, le=1000)] = 10
     """Prompt tokens per block (P). 0 for the variants without prompts."""
     prompt_dropout: Probability = 0.1
@@ -76,7 +83,7 @@ class EncoderSettings(Settings):
     @property
     def prompted(self) -> bool:
         """Whether there are prompt tokens."""
-        return self.tuning in {"deep-prompts", "shallow-prompts", "spectral-prompts"}
+        return self.tuning.endswith("-prompts")
 
     @model_validator(mode="before")
     @classmethod
@@ -97,9 +104,9 @@ class EncoderSettings(Settings):
                 "tuned_blocks is the number of blocks for tuning 'last-blocks' (>= 1) and 0 "
                 f"otherwise; got tuning '{self.tuning}' with tuned_blocks {self.tuned_blocks}"
             )
-        if self.regions is not None and self.tuning == "spectral-prompts":
+        if self.regions is not None and self.tuning in {"spectral-prompts", "relationship-prompts"}:
             raise ValueError(
-                "spectral prompts are made of all tokens but the first, so that regions can't be "
+                f"{self.tuning} are made of all tokens but the first, so that regions can't be "
                 "among these; set regions to null, or tuning to deep-prompts"
             )
         return self

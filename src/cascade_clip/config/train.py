@@ -38,6 +38,8 @@ class TrainSettings(Settings):
     """Learning rate of AdamW at the start of the decay, above 0."""
     min_lr: NonNegativeFloat = 1e-6
     """Learning rate that the last step approaches, 0 to `lr`."""
+    relationship_lr_factor: PositiveFloat = 1.0
+    """Factor on `lr` for the weights of relationship prompts, above 0; RPN's released code: 0.1."""
     power: PositiveFloat = 0.9
     """Of the polynomial decay from `lr` to `min_lr`, above 0; 1 is a straight line."""
     warmup_steps: CountOrNone = 1500
@@ -92,6 +94,11 @@ class TrainSettings(Settings):
                 f"batch_size ({self.batch_size}), the pictures per step over all devices, must be "
                 "divisible by accumulate x devices x nodes "
                 f"({self.accumulate} x {self.devices} x {self.nodes})"
+            )
+        if self.relationship_lr_factor * self.lr < self.min_lr <= self.lr:
+            raise ValueError(
+                f"min_lr ({self.min_lr:g}), to which the rate falls, is above lr x "
+                f"relationship_lr_factor ({self.lr:g} x {self.relationship_lr_factor:g}); lower it"
             )
         if self.min_lr > self.lr:
             raise ValueError(

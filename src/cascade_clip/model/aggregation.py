@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.config.heads import CascadeSettings
+from cascade_clip.config.heads import StagedSettings
 
 
 def build_aggregation(
-    blocks: tuple[int, ...], embed_dim: int, settings: CascadeSettings
+    blocks: tuple[int, ...], embed_dim: int, settings: StagedSettings
 ) -> nn.Module:
     """The aggregation of a stage with these blocks (1-based, ascending).
 
@@ -31,7 +31,7 @@ def build_aggregation(
         return WeightedSum(torch.full((len(blocks),), 1 / len(blocks)), trained=False)
     if kind == "concat":
         return Concat(len(blocks), embed_dim)
-    return LevelAttention(embed_dim, settings.decoder_heads)
+    return LevelAttention(embed_dim, settings.attention_heads)
 
 
 def neighborhood_gaussian(blocks: tuple[int, ...], sigma: float) -> Tensor:

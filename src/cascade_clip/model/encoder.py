@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cascade_clip.config import EncoderSettings
 from cascade_clip.model.checks import check_depth, check_form
 from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.levels import Levels
-from cascade_clip.model.patches import embed_patches
+from cascade_clip.model.patches import embed_patches, resize_grid
 from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts
 from cascade_clip.model.regions import Regions
+from cascade_clip.model.relationship_prompts import RelationshipPrompts
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
 
 
@@ -32,8 +32,9 @@ class ImageEncoder(nn.Module):
     `visual` is open_clip's `VisionTransformer`. It stays frozen and in evaluation mode, except for
     the weights that `settings.tuning` trains; the encoder works on the module itself, not a copy.
 
-    With `spectral-prompts`, deep prompts are joined by a spectral prompt, whose reference grid is
-    the stored grid or else CLIP's own. Both end in the trainable LayerNorm `prompt_norm`; as in
+    With `spectral-prompts`, deep prompts are joined by a spectral prompt, with
+    `relationship-prompts` by one token per class, which needs the text; their reference grid is the
+    stored grid or else CLIP's own. All three end in the trainable LayerNorm `prompt_norm`; as in
     the released code, shallow prompts and the variants without prompts have none.
 
     With `regions`, region tokens come behind the patches, and levels hold their embeddings, too;
@@ -66,7 +67,7 @@ class ImageEncoder(nn.Module):
 
         trunk.requires_grad_(tuning == "full")
         blocks[self.depth - settings.tuned_blocks :].requires_grad_(True)
-        deep = tuning in {"deep-prompts", "spectral-prompts"}
+        deep = tuning in {"deep-prompts", "spectral-prompts", "relationship-prompts"}
         self.prompts: Prompts | None = None
         if deep or tuning == "shallow-prompts":
             self.prompts = Prompts(self.depth if deep else 1, self.width, self.patch_size, settings)
@@ -77,6 +78,11 @@ class ImageEncoder(nn.Module):
         if settings.regions is not None:
             start = trunk.class_embedding + trunk.positional_embedding[0]  # (D,)
             self.regions = Regions(settings.regions, start)
+        self.relationship_prompts: RelationshipPrompts | None = None
+        if tuning == "relationship-prompts":
+            self.relationship_prompts = RelationshipPrompts(
+                self.width, self.patch_size, self.position_grids[-1]
+            )
         self.prompt_norm = nn.LayerNorm(self.width, eps=1e-6) if deep else nn.Identity()
         self.level_projections: LevelProjections | nn.Identity = nn.Identity()
         if self.inner_blocks and settings.level_projection != "value-path":
@@ -86,11 +92,14 @@ class ImageEncoder(nn.Module):
         self.cache = WeightCache()
         self.checkpoint_activations = False
 
-    def forward(self, image: Tensor) -> Levels:
-        """Normalised images (B, 3, H, W), sides divisible by the patch size, to `Levels`."""
+    def forward(self, image: Tensor, text: Tensor | None = None) -> Levels:
+        """Normalised images (B, 3, H, W), sides divisible by the patch size, to `Levels`.
+
+        Text embeddings (C, d) or (C, 1, d), which relationship prompts need; others ignore them.
+        """
         embedded, grid = self.embed(image)  # (B, 1 + N, D)
         count, inner, regions = embedded.shape[1], list[Tensor](), list[Tensor]()
-        for number, tokens in enumerate(self.run_blocks(embedded, grid), start=1):
+        for number, tokens in enumerate(self.run_blocks(embedded, grid, text), start=1):
             if number in self.inner_blocks:
                 patches = self.prompt_norm(tokens[:, 1:count])  # (B, N, D)
                 if self.regions is not None:
@@ -115,7 +124,9 @@ class ImageEncoder(nn.Module):
         class_token = (visual.class_embedding + class_position).expand(image.shape[0], 1, -1)
         return visual.ln_pre(torch.cat([class_token, patches], dim=1)), grid  # (B, 1 + N, D)
 
-    def run_blocks(self, tokens: Tensor, grid: tuple[int, int]) -> Iterator[Tensor]:
+    def run_blocks(
+        self, tokens: Tensor, grid: tuple[int, int], text: Tensor | None = None
+    ) -> Iterator[Tensor]:
         """Class token and patches (B, 1 + N, D), and regions behind them if there are any
         (B, 1 + N + R, D), after each block in turn, prompts left out."""
         batch, mask = len(tokens), None
@@ -133,8 +144,20 @@ class ImageEncoder(nn.Module):
         for index, (block, own) in enumerate(zip_longest(self.blocks(tokens.device), prompts)):
             if self.spectral_prompt is not None and index < SPECTRAL_BLOCKS:
                 tokens = self.spectral_prompt(tokens, grid)
+            if index > 0 and self.relationship_prompts is not None:
+                related = self.relate(tokens, text, grid)  # (B, C, D)
+                own = torch.cat([own.expand(batch, -1, -1), related], dim=1)  # (B, P + C, D)
             tokens = block(tokens, own, mask)
             yield tokens[:, :count]
+
+    def relate(self, tokens: Tensor, text: Tensor | None, grid: tuple[int, int]) -> Tensor:
+        """The relationship prompts (B, C, D) that tokens (B, 1 + N, D) after one block give to the
+        next, for text embeddings (C, d) or (C, 1, d)."""
+        assert self.prompts is not None and self.relationship_prompts is not None
+        if text is None:
+            raise ValueError("relationship prompts need the text embeddings of the classes")
+        related = self.relationship_prompts(self.project(tokens), text, grid)
+        return self.prompts.project(related)
 
     def blocks(self, device: torch.device) -> list[RunBlock]:
         """The transformer blocks (`model/block.py`), as is fastest on a device."""
@@ -162,9 +185,4 @@ class ImageEncoder(nn.Module):
 def resize_positions(position: Tensor, grids: tuple[tuple[int, int], ...]) -> Tensor:
     """Position embeddings (1 + N0, D) of a class token and the first of `grids`, whose patches are
     resized to the others in turn, to those of the last one's patches (N, D)."""
-    plane = position[1:].T.unflatten(1, grids[0])[None]  # (1, D, h0, w0)
-    for grid in grids[1:]:
-        # An exported graph serves every grid, CLIP's own included.
-        if torch.compiler.is_exporting() or plane.shape[2:] != grid:
-            plane = F.interpolate(plane, size=grid, mode="bilinear", align_corners=False)
-    return plane[0].flatten(1).T.contiguous()
+    return resize_grid(position[1:], grids)

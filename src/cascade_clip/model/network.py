@@ -40,6 +40,11 @@ class SegmentationNetwork(nn.Module):
         """Height and width of a patch in pixels."""
         return self.encoder.patch_size
 
+    @property
+    def classes_interact(self) -> bool:
+        """Whether the logits of a class depend on which other classes are asked for."""
+        return self.head.classes_interact or self.encoder.relationship_prompts is not None
+
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
         """Normalised images (B, 3, H, W) and L2-normalised text embeddings to `Output`.
 
@@ -51,8 +56,7 @@ class SegmentationNetwork(nn.Module):
         text = self._prompts_of(text_embeddings)  # (C, K, d)
         if self.settings.float16_text:
             text = text.half().to(text.dtype)
-        levels = self.encoder(image)
-        return self.head(levels, text)
+        return self.head(self.encoder(image, text), text)
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""

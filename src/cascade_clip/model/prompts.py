@@ -26,8 +26,7 @@ class Prompts(nn.Module):
         self, blocks: int, width: int, patch_size: tuple[int, int], settings: EncoderSettings
     ) -> None:
         super().__init__()
-        bound = math.sqrt(6.0 / (3 * patch_size[0] * patch_size[1] + width))
-        start = torch.empty(blocks, settings.prompts, width).uniform_(-bound, bound)
+        start = start_of_prompts((blocks, settings.prompts, width), patch_size)
         self.embeddings = nn.Parameter(start)
         self.projection = nn.Linear(width, width)
         nn.init.kaiming_normal_(self.projection.weight, mode="fan_out")
@@ -41,3 +40,13 @@ class Prompts(nn.Module):
         if not self.training:
             return list(projected.unsqueeze(1))
         return [self.dropout(tokens.expand(batch, -1, -1)) for tokens in projected]
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Further tokens (B, C, D) for a block, through the same layer as its own."""
+        return self.dropout(self.projection(tokens))
+
+
+def start_of_prompts(shape: tuple[int, ...], patch_size: tuple[int, int]) -> Tensor:
+    """Random values (..., D) as prompt tokens start: uniform in (-v, v)."""
+    bound = math.sqrt(6.0 / (3 * patch_size[0] * patch_size[1] + shape[-1]))
+    return torch.empty(shape).uniform_(-bound, bound)

@@ -218,11 +218,7 @@ class TrainingModule(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        settings = self.recipe.train
-        optimizer = build_optimizer(self.network.trained_parameters().values(), settings)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate(step, settings) / settings.lr
-        )
+        optimizer, scheduler = build_optimizer(self.network.trained_parameters(), self.recipe.train)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from cascade_clip.config.heads import CascadeSettings
+from cascade_clip.config.heads import StagedSettings
 from tests.naive.layers import NaiveLevels, State, attention, linear
 
 
 def stage_inputs(
-    state: State, settings: CascadeSettings, levels: NaiveLevels, text: Tensor
+    state: State, settings: StagedSettings, levels: NaiveLevels, text: Tensor
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Per stage its index, queries (C, d) and feature (N, d)."""
     for stage, blocks in enumerate(settings.stages):
@@ -21,7 +21,7 @@ def stage_inputs(
         yield stage, query(state, settings, stage, text, levels.global_embedding), feature
 
 
-def aggregate(state: State, settings: CascadeSettings, stage: int, levels: list[Tensor]) -> Tensor:
+def aggregate(state: State, settings: StagedSettings, stage: int, levels: list[Tensor]) -> Tensor:
     kind, blocks = settings.aggregation, settings.stages[stage]
     path = f"head.aggregations.{stage}"
     if len(levels) == 1 or kind == "last":
@@ -41,13 +41,13 @@ def aggregate(state: State, settings: CascadeSettings, stage: int, levels: list[
     patches = []
     for tokens in torch.stack(levels, dim=1):  # (K, d)
         queries, keys, values = linear(state, f"{path}.qkv", tokens).chunk(3, dim=-1)
-        attended = attention(queries, keys, values, settings.decoder_heads)
+        attended = attention(queries, keys, values, settings.attention_heads)
         patches.append((tokens + linear(state, f"{path}.out", attended)).mean(0))
     return torch.stack(patches)
 
 
 def query(
-    state: State, settings: CascadeSettings, stage: int, text: Tensor, global_embedding: Tensor
+    state: State, settings: StagedSettings, stage: int, text: Tensor, global_embedding: Tensor
 ) -> Tensor:
     index = 0 if settings.shared_queries else stage
     if settings.relationship_descriptor:

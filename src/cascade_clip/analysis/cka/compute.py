@@ -25,6 +25,7 @@ from torch import Tensor
 from cascade_clip.analysis.bootstrap import MIN_DRAWN, RESAMPLES
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.analysis.windows import network_input, patch_side, window_batches, window_side
+from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.samples import SegmentationDataset
 from cascade_clip.errors import UserError
 
@@ -128,7 +129,8 @@ def block_cka(
     estimates = []
     for batch in window_batches(dataset, parts, settings.short_side, side):
         with torch.inference_mode():
-            estimates.append(batch_hsic(_features(subjects, batch.images, blocks, features)))
+            found = _features(subjects, batch.images, dataset.classes, blocks, features)
+            estimates.append(batch_hsic(found))
         advance(len(batch.images))
     return CKAResult(
         tuple(subject.name for subject in subjects), tuple(blocks), torch.stack(estimates)
@@ -151,11 +153,15 @@ def deal(pictures: int, batch_size: int) -> list[list[int]]:
 
 
 def _features(
-    subjects: Sequence[Subject], images: Tensor, blocks: Sequence[int], kind: Features
+    subjects: Sequence[Subject],
+    images: Tensor,
+    classes: ClassSet,
+    blocks: Sequence[int],
+    kind: Features,
 ) -> Iterator[Tensor]:
     """Features (B, p) of the chosen blocks, subject by subject."""
     for subject in subjects:
-        for number, tokens in subject.tokens(network_input(images, subject)):
+        for number, tokens in subject.tokens(network_input(images, subject), classes):
             if number in blocks:
                 yield _as_vectors(tokens, kind)
 

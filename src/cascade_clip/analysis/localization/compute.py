@@ -191,7 +191,7 @@ def _maps(
     picture = objects.picture.to(device)
     text = subject.text(classes)[objects.label.to(device)]  # (O, d)
     side = images.shape[-1] // patch_side(subject)
-    for block, tokens in subject.tokens(network_input(images, subject)):
+    for block, tokens in subject.tokens(network_input(images, subject), classes):
         if block not in blocks:
             continue
         patches = F.normalize(tokens[:, 1:], dim=-1)  # (B, N, D)

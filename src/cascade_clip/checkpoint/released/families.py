@@ -5,10 +5,11 @@ from __future__ import annotations
 from cascade_clip.checkpoint.released.config import Config
 from cascade_clip.checkpoint.released.family import Family, State
 from cascade_clip.checkpoint.released.names import TEXT_PREFIX, refuse
+from cascade_clip.checkpoint.released.rpn import Rpn
 from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.errors import UserError
 
-FAMILIES: tuple[type[Family], ...] = (ZegClip,)
+FAMILIES: tuple[type[Family], ...] = (ZegClip, Rpn)
 """The first that recognises a checkpoint has it."""
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings, SpectralSettings
+from cascade_clip.config.heads import (
+    CrossAttentionSettings,
+    HeadSettings,
+    RpnSettings,
+    SpectralSettings,
+)
 from cascade_clip.model.heads.cross_attention import CrossAttentionHead
 from cascade_clip.model.heads.head import Head
+from cascade_clip.model.heads.rpn import RpnHead
 from cascade_clip.model.heads.spectral import SpectralHead
 
 
@@ -16,5 +22,7 @@ def build_head(embed_dim: int, settings: HeadSettings) -> Head:
     match settings:
         case CrossAttentionSettings():
             return CrossAttentionHead(embed_dim, settings)
+        case RpnSettings():
+            return RpnHead(embed_dim, settings)
         case SpectralSettings():
             return SpectralHead(embed_dim, settings)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
-from cascade_clip.config.heads import CascadeSettings
+from cascade_clip.config.heads import CascadeSettings, StagedSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.aggregation import build_aggregation
 from cascade_clip.model.descriptor import QueryProjection
@@ -18,20 +19,14 @@ from cascade_clip.model.output import Output, sum_of_stages
 class CascadeHead(Head):
     """Cascade-CLIP's stages (arXiv 2406.00670, sections 3.2 and 3.3), whatever decodes them.
 
-    `build_decoder(embed_dim, heads, layers, dropout)` makes the decoder of one stage, which maps
-    queries (B, C, d) and patches (B, h, w, d) to mask logits (B, C, h, w).
-
-    Raises `UserError` if the attention heads don't divide the embedding width.
+    `build_decoder()` makes the decoder of one stage, which maps queries (B, C, d) and patches
+    (B, h, w, d) to mask logits (B, C, h, w).
     """
 
     def __init__(
-        self,
-        embed_dim: int,
-        settings: CascadeSettings,
-        build_decoder: Callable[[int, int, int, float], nn.Module],
+        self, embed_dim: int, settings: StagedSettings, build_decoder: Callable[[], nn.Module]
     ) -> None:
         super().__init__()
-        check_heads(embed_dim, settings.decoder_heads)
         self.settings = settings
         self.stages = settings.stages_read
         self.aggregations = nn.ModuleList(
@@ -41,15 +36,7 @@ class CascadeHead(Head):
             QueryProjection(embed_dim, settings.relationship_descriptor)
             for _ in range(1 if settings.shared_queries else len(self.stages))
         )
-        self.decoders = nn.ModuleList(
-            build_decoder(
-                embed_dim,
-                settings.decoder_heads,
-                settings.decoder_layers,
-                settings.decoder_dropout,
-            )
-            for _ in self.stages
-        )
+        self.decoders = nn.ModuleList(build_decoder() for _ in self.stages)
 
     def forward(self, levels: Levels, text: Tensor) -> Output:
         """Levels and unit text embeddings (C, 1, d) to mask logits summed over the stages.
@@ -67,6 +54,18 @@ class CascadeHead(Head):
             )
         )  # (B, C, h, w) each
         return sum_of_stages(stage_logits, levels)
+
+
+def decoders_of(
+    build: Callable[[int, int, int, float], nn.Module], embed_dim: int, settings: CascadeSettings
+) -> Callable[[], nn.Module]:
+    """What makes the decoders `build(embed_dim, heads, layers, dropout)` of these settings.
+
+    Raises `UserError` if the attention heads don't divide the embedding width.
+    """
+    heads, layers = settings.decoder_heads, settings.decoder_layers
+    check_heads(embed_dim, heads)
+    return partial(build, embed_dim, heads, layers, settings.decoder_dropout)
 
 
 def check_heads(embed_dim: int, heads: int) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from cascade_clip.config.heads import CrossAttentionSettings
 from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE, Decoder
-from cascade_clip.model.heads.cascade import CascadeHead
+from cascade_clip.model.heads.cascade import CascadeHead, decoders_of
 
 
 class CrossAttentionHead(CascadeHead):
@@ -17,7 +17,7 @@ class CrossAttentionHead(CascadeHead):
     Cascade-CLIP's (arXiv 2406.00670), with one stage of all blocks naive fusion."""
 
     def __init__(self, embed_dim: int, settings: CrossAttentionSettings) -> None:
-        super().__init__(embed_dim, settings, Decoder)
+        super().__init__(embed_dim, settings, decoders_of(Decoder, embed_dim, settings))
         if settings.decoder_start == "identity":
             projections: list[Any] = list(self.query_projections)
             for projection in projections:

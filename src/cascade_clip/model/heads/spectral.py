@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.config.heads import SpectralSettings
-from cascade_clip.model.heads.cascade import CascadeHead
+from cascade_clip.model.heads.cascade import CascadeHead, decoders_of
 
 WINDOW = 3
 
@@ -28,7 +28,7 @@ class SpectralHead(CascadeHead):
     """SPT-SEG's decoder on each stage; with one stage of the last block it is SPT-SEG's own."""
 
     def __init__(self, embed_dim: int, settings: SpectralSettings) -> None:
-        super().__init__(embed_dim, settings, SpectralDecoder)
+        super().__init__(embed_dim, settings, decoders_of(SpectralDecoder, embed_dim, settings))
 
 
 class FrequencyMixer(nn.Module):
