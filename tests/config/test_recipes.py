@@ -208,6 +208,47 @@ def test_without_a_setting_training_is_inductive() -> None:
             },
         ),
         (
+            "clip-rc/voc20/inductive",
+            {
+                "model.encoder.regions": 4,
+                "model.encoder.prompts": 10,
+                "model.head.kind": "clip-rc",
+                "model.head.stages": [[12]],
+                "model.head.recovery_weight": 2.0,
+                "loss.focal_weight": 100.0,
+                "loss.dice_weight": 1.0,
+                "train.steps": 40_000,
+                "train.keep_model_at": [20_000],
+                "data.templates": "single",
+            },
+        ),
+        (
+            "clip-rc/voc20/transductive",
+            {"train.steps": 20_000, "model.head.recovery_weight": 2.0},
+        ),
+        ("clip-rc/voc20/full", {"train.steps": 40_000, "model.head.recovery_weight": 0.0}),
+        (
+            "clip-rc-cascade/coco-stuff/transductive",
+            {
+                "model.encoder.prompts": 100,
+                "model.head.stages": [[6, 7, 8], [9, 10, 11], [12]],
+                "model.head.recovery_weight": 50.0,
+                "loss.focal_weight": 200.0,
+                "loss.dice_weight": 3.0,
+                "train.steps": 40_000,
+                "data.templates": "many",
+            },
+        ),
+        (
+            "clip-rc/coco-stuff/full",
+            {
+                "model.head.recovery_weight": 1.0,
+                "loss.focal_weight": 100.0,
+                "loss.dice_weight": 1.5,
+                "train.steps": 80_000,
+            },
+        ),
+        (
             "frozen/coco-stuff/inductive",
             {
                 "model.encoder.tuning": "frozen",

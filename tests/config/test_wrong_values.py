@@ -2,8 +2,11 @@
 
 import pytest
 
+from cascade_clip.config.heads import head_kinds
 from cascade_clip.config.recipes import load_recipe, parse_recipe
 from cascade_clip.errors import UserError
+
+KINDS = ", ".join(f"'{kind}'" for kind in head_kinds())
 
 
 @pytest.mark.parametrize(
@@ -22,8 +25,7 @@ from cascade_clip.errors import UserError
         ),
         (
             "model.head.kind=spectrl",
-            "model.head.kind: expected one of 'cross-attention', 'spectral', got 'spectrl'; did "
-            "you mean 'spectral'?",
+            f"model.head.kind: expected one of {KINDS}, got 'spectrl'; did you mean 'spectral'?",
         ),
     ],
 )

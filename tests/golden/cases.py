@@ -64,11 +64,14 @@ class Golden:
     def network(self) -> SegmentationNetwork:
         return build_released(self.model)[1]
 
-    def naive(self, image: Tensor, text: Tensor, state: dict[str, Tensor]) -> NaiveOutput:
+    @property
+    def sizes(self) -> NaiveSizes:
         vision = self.model.vision
         side = vision["image_size"] // vision["patch_size"]
-        sizes = NaiveSizes(vision["width"] // vision["head_width"], (side, side), quick_gelu=True)
-        return naive_forward(state, self.model.settings, sizes, image, text)
+        return NaiveSizes(vision["width"] // vision["head_width"], (side, side), quick_gelu=True)
+
+    def naive(self, image: Tensor, text: Tensor, state: dict[str, Tensor]) -> NaiveOutput:
+        return naive_forward(state, self.model.settings, self.sizes, image, text)
 
     @property
     def seen(self) -> Tensor:

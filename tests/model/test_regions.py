@@ -57,7 +57,13 @@ def test_regions_that_differ_equal_the_naive_twin() -> None:
         torch.testing.assert_close(own, slow.regions[block], atol=1e-5, rtol=1e-5)
 
 
-def test_regions_and_spectral_prompts_are_refused_together() -> None:
-    encoder = {"tuning": "spectral-prompts", "regions": 4}
-    with pytest.raises(UserError, match="set regions to null"):
+@pytest.mark.parametrize("tuning", ["spectral-prompts", "relationship-prompts"])
+def test_prompts_made_of_all_tokens_are_refused_beside_regions(tuning: str) -> None:
+    encoder = {"tuning": tuning, "regions": 4}
+    with pytest.raises(UserError, match=f"{tuning} are made .* set regions to null"):
         parse_recipe({"name": "both", "model": {"encoder": encoder}})
+
+
+def test_a_head_that_reads_regions_says_where_they_are_missing() -> None:
+    with pytest.raises(UserError, match=r"'clip-rc' reads region tokens; set model\.encoder\.reg"):
+        parse_recipe({"name": "none", "model": {"head": {"kind": "clip-rc"}}})

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from cascade_clip.config.base import Probability, Settings
 
@@ -21,9 +28,10 @@ class BaseHeadSettings(Settings):
     """
 
     kind: str
-    """Which head: `cross-attention`, ZegCLIP's and Cascade-CLIP's; `rpn`, RPN's (NeurIPS 2024),
-    meant for `encoder.tuning: relationship-prompts`; `spectral`, SPT-SEG's (arXiv 2312.12754),
-    meant for `encoder.tuning: spectral-prompts`."""
+    """Which head: `clip-rc`, CLIP-RC's (CVPR 2024), which needs `encoder.regions`;
+    `cross-attention`, ZegCLIP's and Cascade-CLIP's; `rpn`, RPN's (NeurIPS 2024), meant for
+    `encoder.tuning: relationship-prompts`; `spectral`, SPT-SEG's (arXiv 2312.12754), meant for
+    `encoder.tuning: spectral-prompts`."""
     stages: tuple[tuple[PositiveInt, ...], ...] = ((6, 7, 8), (9, 10, 11), (12,))
     """Blocks of each stage, from 1 on, ascending; a block is in one stage at most."""
 
@@ -101,6 +109,17 @@ class CascadeSettings(StagedSettings):
         return self.decoder_heads
 
 
+class ClipRcSettings(CascadeSettings):
+    """CLIP-RC's head (CVPR 2024): queries for each class in each region, which attend to patches
+    and are attended to. Needs region tokens: `encoder.regions`."""
+
+    kind: Literal["clip-rc"] = "clip-rc"
+    relationship_descriptor: Literal[True] = True
+    """Queries always know the image and the region, from concat((V + g) * T, T)."""
+    recovery_weight: NonNegativeFloat = 2.0
+    """Weight of the two terms of the recovery loss, from 0 on; 0: there is none."""
+
+
 class CrossAttentionSettings(CascadeSettings):
     """ZegCLIP's and Cascade-CLIP's head: class queries attend to patches."""
 
@@ -132,7 +151,7 @@ def _with_kind(values: Any) -> Any:
 
 
 HeadSettings = Annotated[
-    CrossAttentionSettings | RpnSettings | SpectralSettings,
+    ClipRcSettings | CrossAttentionSettings | RpnSettings | SpectralSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, model_validator
 
 from cascade_clip.config.base import Probability, Settings
-from cascade_clip.config.heads import CrossAttentionSettings, HeadSettings
+from cascade_clip.config.heads import ClipRcSettings, CrossAttentionSettings, HeadSettings
 from cascade_clip.config.training_free import TrainingFreeSettings
 
 EMBEDDED_CLIP = "picturebook"
@@ -124,3 +124,12 @@ class ModelSettings(Settings):
     float16_text: bool = False
     """Released quirk: text embeddings are rounded to float16, as they are stored there, and not
     normalised again. All else stays in float32."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        if isinstance(self.head, ClipRcSettings) and self.encoder.regions is None:
+            raise ValueError(
+                "the head 'clip-rc' reads region tokens; set model.encoder.regions to the side of "
+                "their grid, 4 as published"
+            )
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cascade_clip.checkpoint.released.clip_rc import ClipRc
 from cascade_clip.checkpoint.released.config import Config
 from cascade_clip.checkpoint.released.family import Family, State
 from cascade_clip.checkpoint.released.names import TEXT_PREFIX, refuse
@@ -9,7 +10,7 @@ from cascade_clip.checkpoint.released.rpn import Rpn
 from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.errors import UserError
 
-FAMILIES: tuple[type[Family], ...] = (ZegClip, Rpn)
+FAMILIES: tuple[type[Family], ...] = (ClipRc, ZegClip, Rpn)
 """The first that recognises a checkpoint has it."""
 
 

@@ -80,6 +80,21 @@ def norm(path: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{path}.weight": (width,), f"{path}.bias": (width,)}
 
 
+def decoder_layer(path: str, width: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of what decoder layers do use, `unused_self_attention` of what they don't."""
+    return {
+        **{
+            name: size
+            for part in ("q", "k", "v", "proj")
+            for name, size in linear(f"{path}.multihead_attn.{part}", width, width).items()
+        },
+        **linear(f"{path}.linear1", 4 * width, width),
+        **linear(f"{path}.linear2", width, 4 * width),
+        **norm(f"{path}.norm2", width),
+        **norm(f"{path}.norm3", width),
+    }
+
+
 def unused_self_attention(path: str, width: int) -> dict[str, tuple[int, ...]]:
     """Name -> shape of what no decoder layer of these methods uses: self-attention, its norm."""
     return {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from cascade_clip.config.heads import (
+    ClipRcSettings,
     CrossAttentionSettings,
     HeadSettings,
     RpnSettings,
     SpectralSettings,
 )
+from cascade_clip.model.heads.clip_rc import ClipRcHead
 from cascade_clip.model.heads.cross_attention import CrossAttentionHead
 from cascade_clip.model.heads.head import Head
 from cascade_clip.model.heads.rpn import RpnHead
@@ -20,6 +22,8 @@ def build_head(embed_dim: int, settings: HeadSettings) -> Head:
     Raises `UserError` if they don't fit the width.
     """
     match settings:
+        case ClipRcSettings():
+            return ClipRcHead(embed_dim, settings)
         case CrossAttentionSettings():
             return CrossAttentionHead(embed_dim, settings)
         case RpnSettings():
