@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
+from torchvision.datasets import VOCSegmentation
 
 from cascade_clip.batch.formats import WRITERS
 from cascade_clip.batch.items import items_of
@@ -156,6 +159,8 @@ def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -
     assert interface is not None
     names = [label.attrib["value"] for label in interface]
     for task, mask in zip(tasks, masks(labels), strict=True):
+        place = parse_qs(urlsplit(task["data"]["image"]).query)["d"][0]
+        assert (tmp_path / place).is_file()
         polygons = []
         for result in task["predictions"][0]["result"]:
             assert (result["from_name"], result["to_name"]) == (
@@ -165,6 +170,40 @@ def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -
             corners = [(x * 0.64, y * 0.64) for x, y in result["value"]["points"]]
             polygons.append((names.index(result["value"]["polygonlabels"][0]), corners))
         assert (painted(polygons, mask.shape) == mask).all()
+
+
+def test_simplified_polygons_have_fewer_corners(labels: Labels, tmp_path: Path) -> None:
+    corners, agreement = [], []
+    for number, allowed in enumerate((0.0, 1.0)):
+        out = tmp_path / str(number)
+        WRITERS["cvat"](replace(labels, simplify=allowed), out, "copy")
+        corners.append((out / "annotations.xml").read_text().count(";"))
+        found = read_annotations(out, Indices())
+        build_folder(found, Wishes(out), out / "new", 1, lambda *_: None)
+        read = [np.asarray(Image.open(out / f"new/masks/{name}.png")) for name in labels.names]
+        agreement.append(np.mean([a == b for a, b in zip(read, masks(labels), strict=True)]))
+    assert corners[1] < corners[0] / 2
+    assert agreement[0] == 1.0 and 0.95 < agreement[1] < 1.0
+
+
+def test_torchvision_opens_the_voc_layout(labels: Labels, tmp_path: Path) -> None:
+    pictures = [Path(entry.source) for entry in labels.entries]
+    for number, suffix in enumerate((".png", ".webp", ".jpeg", ".JPG")):
+        image = Image.open(pictures[number])
+        image.save(tmp_path / f"{number}{suffix}", quality=95)
+    made = labelled(sorted(tmp_path.glob("*.*")), tmp_path / "labels")
+    out = tmp_path / "VOCdevkit/VOC2012"
+    for _ in range(2):
+        WRITERS["voc"](made, out, "copy")
+    opened = [
+        sample
+        for part in ("train", "val")
+        for sample in VOCSegmentation(tmp_path, "2012", part, download=False)
+    ]
+    assert len(opened) == COUNT
+    assert all(image.size == mask.size for image, mask in opened)
+    files = list((out / "JPEGImages").iterdir())
+    assert {(file.suffix, Image.open(file).format) for file in files} == {(".jpg", "JPEG")}
 
 
 @pytest.mark.parametrize("format", ["coco", "cvat", "labelstudio", "yolo-seg", "voc"])

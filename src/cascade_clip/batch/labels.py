@@ -13,6 +13,7 @@ from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import file_stamp
 from cascade_clip.io.palette import RGB, class_colours
+from cascade_clip.io.polygons import Ring, simplified, without_holes
 from cascade_clip.io.results import LABELLED_FILE, MASKS, result_files
 
 
@@ -25,6 +26,8 @@ class Labels:
     entries: tuple[JournalEntry, ...]
     left_out: frozenset[str] = frozenset()
     """Names of those that don't count."""
+    simplify: float = 0.0
+    """Pixels by which the lines of polygons may leave the masks' outlines; 0: not at all."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,6 +55,13 @@ class Labels:
     def with_segments(self) -> Iterator[tuple[JournalEntry, tuple[Segment, ...]]]:
         """Each entry with its segments."""
         return zip(self.entries, self.segments(), strict=True)
+
+    def outline(self, segment: Segment) -> Ring:
+        """The polygon of a connected segment, for formats that know no holes."""
+        rings = segment.rings
+        if self.simplify:
+            rings = tuple(simplified(ring, self.simplify) for ring in rings)
+        return without_holes(rings)
 
     def without(self, names: Iterable[str]) -> Labels:
         """The labels that are left without those of these names."""

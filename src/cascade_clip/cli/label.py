@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,15 @@ def label(
     min_area: Annotated[
         int, typer.Option(min=1, help="Drop segments with fewer pixels than this.")
     ] = 20,
+    simplify: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=100.0,
+            help="Pixels by which polygons (cvat, labelstudio, yolo-seg) may leave the outlines, "
+            "for fewer corners; 0: exact.",
+        ),
+    ] = 1.0,
     place: Annotated[
         str, typer.Option(help="Copy the pictures next to the labels, or link to them.")
     ] = "copy",
@@ -116,7 +126,7 @@ def label(
         if done.before:
             were = "was" if done.before == 1 else "were"
             notes.print(f"{counted(done.before, 'picture')} {were} labelled before", style="dim")
-        labels, stale = labels_of(journal).without_stale()
+        labels, stale = replace(labels_of(journal), simplify=simplify).without_stale()
         done.skipped += stale
         if labels.entries:
             for name in wanted:

@@ -56,6 +56,40 @@ def without_holes(rings: Sequence[Ring]) -> Ring:
     return joined
 
 
+def simplified(ring: Ring, tolerance: float) -> Ring:
+    """The corners that keep the line within `tolerance` pixels of all others, by Douglas and
+    Peucker; the whole ring if less than a triangle would be left."""
+    line = np.array(ring)
+    # From the two corners that are farthest apart, as seen from the first.
+    far = int(((line - line[0]) ** 2).sum(1).argmax())
+    kept = np.zeros(len(line) + 1, dtype=bool)
+    kept[[0, far, len(line)]] = True
+    closed = np.concatenate([line, line[:1]])
+    spans = [(0, far), (far, len(line))]
+    while spans:
+        start, end = spans.pop()
+        if end - start < 2:
+            continue
+        distances = _distances(closed[start + 1 : end], closed[start], closed[end])
+        if distances.max() > tolerance:
+            middle = start + 1 + int(distances.argmax())
+            kept[middle] = True
+            spans += [(start, middle), (middle, end)]
+    corners = np.flatnonzero(kept[:-1])
+    return [ring[corner] for corner in corners] if len(corners) >= 3 else ring
+
+
+def _distances(
+    points: npt.NDArray[np.float64], start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Of points (N, 2) from the straight piece between two others, (N,)."""
+    along = end - start
+    length = max(float(along @ along), 1e-12)
+    share = np.clip((points - start) @ along / length, 0.0, 1.0)  # (N,)
+    offsets = points - start - share[:, None] * along
+    return np.sqrt((offsets**2).sum(1))
+
+
 def fill(ring: Sequence[Sequence[float]], height: int, width: int) -> Mask:
     """The pixels (H, W) whose centres a line around corners (x, y) encloses an odd number of times:
     what it goes around twice, or along and back, is outside. Parts beyond the picture are cut off.

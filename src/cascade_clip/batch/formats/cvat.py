@@ -12,7 +12,6 @@ from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.palette import to_hex
-from cascade_clip.io.polygons import without_holes
 
 
 def write(labels: Labels, out: Path, placement: Placement) -> None:
@@ -30,7 +29,7 @@ def _write_xml(labels: Labels, path: Path) -> None:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n" + _text(_meta(labels)))
         for number, (entry, segments) in enumerate(labels.with_segments()):
-            file.write(_text(_image(number, entry, segments, labels.classes)))
+            file.write(_text(_image(number, entry, segments, labels)))
         file.write("</annotations>\n")
 
 
@@ -49,7 +48,7 @@ def _meta(labels: Labels) -> Xml.Element:
 
 
 def _image(
-    number: int, entry: JournalEntry, segments: Sequence[Segment], classes: Sequence[str]
+    number: int, entry: JournalEntry, segments: Sequence[Segment], labels: Labels
 ) -> Xml.Element:
     image = Xml.Element(
         "image",
@@ -59,11 +58,11 @@ def _image(
         height=str(entry.height),
     )
     for segment in segments:
-        points = ";".join(f"{x:.1f},{y:.1f}" for x, y in without_holes(segment.rings))
+        points = ";".join(f"{x:.1f},{y:.1f}" for x, y in labels.outline(segment))
         polygon = Xml.SubElement(
             image,
             "polygon",
-            label=classes[segment.label],
+            label=labels.classes[segment.label],
             points=points,
             occluded="0",
             source="auto",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
 from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
@@ -14,9 +15,8 @@ from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_text, write_whole
 from cascade_clip.io.palette import to_hex
-from cascade_clip.io.polygons import without_holes
 
-LOCAL_FILES = "/data/local-files/?d=images/"
+LOCAL_FILES = "/data/local-files/?d="
 """How Label Studio addresses files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
 
 
@@ -36,17 +36,15 @@ def _write_tasks(labels: Labels, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
         for number, (entry, segments) in enumerate(labels.with_segments()):
-            task = _task(entry, segments, labels.classes)
+            task = _task(entry, segments, labels)
             file.write((",\n" if number else "\n") + json.dumps(task))
         file.write("\n]\n")
 
 
-def _task(
-    entry: JournalEntry, segments: Sequence[Segment], classes: Sequence[str]
-) -> dict[str, Any]:
+def _task(entry: JournalEntry, segments: Sequence[Segment], labels: Labels) -> dict[str, Any]:
     results = []
     for number, segment in enumerate(segments):
-        corners = without_holes(segment.rings)
+        corners = labels.outline(segment)
         percent = [[100 * x / entry.width, 100 * y / entry.height] for x, y in corners]
         results.append(
             {
@@ -61,12 +59,13 @@ def _task(
                 "value": {
                     "points": percent,
                     "closed": True,
-                    "polygonlabels": [classes[segment.label]],
+                    "polygonlabels": [labels.classes[segment.label]],
                 },
             }
         )
     prediction = {"model_version": "cascade-clip", "score": entry.confidence, "result": results}
-    return {"data": {"image": LOCAL_FILES + picture_file(entry)}, "predictions": [prediction]}
+    url = LOCAL_FILES + quote(f"images/{picture_file(entry)}")
+    return {"data": {"image": url}, "predictions": [prediction]}
 
 
 def _config(labels: Labels) -> str:

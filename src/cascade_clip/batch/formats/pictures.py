@@ -8,14 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.find import file_stamp
+from cascade_clip.io.images import read_picture
 from cascade_clip.support.printable import plain_file_name
 
 Placement = Literal["copy", "link"]
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif"})
+JPEG_QUALITY = 95
 
 
 def picture_file(entry: JournalEntry) -> str:
@@ -23,13 +28,22 @@ def picture_file(entry: JournalEntry) -> str:
     return entry.name + plain_file_name(Path(entry.source).suffix.lower())
 
 
-def place_pictures(labels: Labels, folder: Path, placement: Placement) -> None:
+def place_pictures(
+    labels: Labels, folder: Path, placement: Placement, *, jpeg: bool = False
+) -> None:
     """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
-    there and is something else, as an older copy, is replaced."""
+    there and is something else, as an older copy, is replaced. With `jpeg` all are `NAME.jpg`:
+    files of other formats are written anew."""
     remove_left_out(labels, folder)
     for entry in labels.entries:
         source, target = Path(entry.source), folder / picture_file(entry)
-        if placement == "link":
+        encoded = jpeg and source.suffix.lower() not in JPEG_SUFFIXES
+        if jpeg:
+            target = folder / f"{entry.name}.jpg"
+        if encoded:
+            if not target.is_file() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+                write_whole(target, partial(_encode, source))
+        elif placement == "link":
             if not (target.is_symlink() and target.readlink() == source):
                 write_whole(target, partial(_link, source))
         elif target.is_symlink() or file_stamp(target) != entry.stamp:
@@ -51,6 +65,15 @@ def remove_left_out(labels: Labels, folder: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
+    _date_as(source, target)
+
+
+def _encode(source: Path, target: Path) -> None:
+    Image.fromarray(read_picture(source)).save(target, "JPEG", quality=JPEG_QUALITY)
+    _date_as(source, target)
+
+
+def _date_as(source: Path, target: Path) -> None:
     facts = source.stat()
     os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # tells whether it is up to date
 

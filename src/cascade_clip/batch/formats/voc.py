@@ -15,12 +15,13 @@ LISTS = "ImageSets/Segmentation"
 
 
 def write(labels: Labels, out: Path, placement: Placement) -> None:
-    """`JPEGImages/`, `SegmentationClass/` (palette PNGs: class indices, 255 for none),
-    `ImageSets/Segmentation/{train,val}.txt`, `classes.txt` and `labelmap.txt`.
+    """`JPEGImages/` (JPEG alone, as VOC's readers expect), `SegmentationClass/` (palette PNGs:
+    class indices, 255 for none), `ImageSets/Segmentation/{train,val}.txt`, `classes.txt` and
+    `labelmap.txt`.
 
     `val.txt` lists what `split_by_name` holds out.
     """
-    place_pictures(labels, out / "JPEGImages", placement)
+    place_pictures(labels, out / "JPEGImages", placement, jpeg=True)
     remove_left_out(labels, out / "SegmentationClass")
     for name in labels.names:
         mask = out / "SegmentationClass" / f"{name}.png"

@@ -13,7 +13,6 @@ from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
 from cascade_clip.io.files import write_text
-from cascade_clip.io.polygons import without_holes
 
 
 def write(labels: Labels, out: Path, placement: Placement) -> None:
@@ -41,13 +40,13 @@ def _write_part(labels: Labels, out: Path, part: str, placement: Placement) -> N
     folder = out / "labels" / part
     remove_left_out(labels, folder)
     for entry, segments in labels.with_segments():
-        write_text(folder / f"{entry.name}.txt", _lines(entry, segments))
+        write_text(folder / f"{entry.name}.txt", _lines(entry, segments, labels))
 
 
-def _lines(entry: JournalEntry, segments: Sequence[Segment]) -> str:
+def _lines(entry: JournalEntry, segments: Sequence[Segment], labels: Labels) -> str:
     lines = []
     for segment in segments:
-        corners = without_holes(segment.rings)
+        corners = labels.outline(segment)
         shares = [f"{x / entry.width:.6f} {y / entry.height:.6f}" for x, y in corners]
         lines.append(f"{segment.label} {' '.join(shares)}\n")
     return "".join(lines)
