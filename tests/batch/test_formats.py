@@ -206,6 +206,25 @@ def test_torchvision_opens_the_voc_layout(labels: Labels, tmp_path: Path) -> Non
     assert {(file.suffix, Image.open(file).format) for file in files} == {(".jpg", "JPEG")}
 
 
+def test_turned_photographs_fit_their_masks_without_exif(
+    pictures: list[Path], tmp_path: Path
+) -> None:
+    image = Image.open(pictures[0]).crop((0, 0, 64, 40))
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    for name in ("turned.JPG", "turned too.png"):
+        image.save(tmp_path / name, exif=exif)
+    made = labelled(sorted(tmp_path.glob("turned*")), tmp_path / "labels")
+    for upright, size in ((False, (64, 40)), (True, (40, 64)), (True, (40, 64)), (False, (64, 40))):
+        for format in ("coco", "voc"):
+            WRITERS[format](replace(made, upright=upright), tmp_path / format, "copy")
+        stored = tmp_path / "coco/images/turned.JPG", tmp_path / "coco/images/turned too.png"
+        assert [Image.open(file).size for file in stored] == [size] * 2
+        mask = Image.open(tmp_path / "voc/SegmentationClass/turned.png")
+        assert mask.size == (40, 64)
+        assert (Image.open(tmp_path / "voc/JPEGImages/turned.jpg").size == mask.size) == upright
+
+
 @pytest.mark.parametrize("format", ["coco", "cvat", "labelstudio", "yolo-seg", "voc"])
 def test_what_is_written_is_read_back(labels: Labels, tmp_path: Path, format: str) -> None:
     WRITERS[format](labels, tmp_path / format, "copy")

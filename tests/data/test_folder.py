@@ -241,7 +241,8 @@ def rename(name: str, to: str) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (remove("classes.txt"), r"no classes\.txt or classes\.yaml"),
+        (remove("classes.txt"), r"no classes\.txt or classes\.yaml; list its class names there"),
+        (rename("classes.txt", "class_names.txt"), r"class_names\.txt is labelme's: .* --from"),
         (write("classes.yaml", "[sea]"), r"has classes\.txt and classes\.yaml; keep one"),
         (write("classes.txt", ""), r"classes\.txt is empty; list the class names"),
         (write("classes.txt", "a\nA\n"), r"classes\.txt: .*must not repeat, got 'a' and 'A'"),

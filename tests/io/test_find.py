@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cascade_clip.errors import UserError
-from cascade_clip.io.find import find_pictures, read_list
+from cascade_clip.io import find
+from cascade_clip.io.find import find_pictures, read_list, unread_in
 
 
 @pytest.fixture
@@ -81,3 +82,20 @@ def test_a_file_is_taken_once_however_it_is_named(
     assert find_pictures(["b.jpg", str(photos / "b.jpg"), "sub/../b.jpg"], photos / "out") == [
         Path("b.jpg")
     ]
+
+
+def test_pictures_that_cannot_be_read_are_counted_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "reads_heif", lambda: False)
+    for name in ("a.HEIC", "b.heic", "c.dng", "._d.heic", "e.txt"):
+        (tmp_path / name).touch()
+    left_out = unread_in([str(tmp_path), "no folder"])
+    assert [file.name for file in left_out] == ["a.HEIC", "b.heic", "c.dng"]
+    told = r"HEIF .*: .*a\.HEIC and 1 more \(pip .*\); raw .*: .*c\.dng \(develop"
+    with pytest.raises(UserError, match=told):
+        find_pictures([str(tmp_path)], tmp_path / "out")
+    monkeypatch.setattr(find, "reads_heif", lambda: True)
+    assert [file.name for file in find_pictures([str(tmp_path)], tmp_path / "out")] == [
+        "a.HEIC", "b.heic"
+    ]  # fmt: skip

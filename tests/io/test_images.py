@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from cascade_clip.errors import UserError
+from cascade_clip.io.find import reads_heif
 from cascade_clip.io.images import TooManyPixels, read_picture, read_picture_bytes
 
 GREY = np.array([[0, 100, 255], [10, 20, 30]], dtype=np.uint8)
@@ -269,3 +270,16 @@ def test_too_many_pixels_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(TooManyPixels, match="at most 19,999"):
         read_picture_bytes(path.read_bytes(), max_pixels=19_999)
     assert read_picture_bytes(path.read_bytes(), max_pixels=20_000).shape == (100, 200, 3)
+
+
+def test_heif_is_read_where_its_package_is(tmp_path: Path) -> None:
+    file = tmp_path / "a.HEIC"
+    if not reads_heif():
+        file.write_bytes(b"not looked at")
+        with pytest.raises(UserError, match=r"a\.HEIC is HEIF, .*cascade-clip\[heif\]"):
+            read_picture(file)
+        return
+    pillow_heif = pytest.importorskip("pillow_heif")
+    shown = Image.new("RGB", (64, 48), (200, 30, 40))
+    pillow_heif.from_pillow(shown).save(file)
+    assert np.abs(read_picture(file).astype(int) - (200, 30, 40)).max() < 12

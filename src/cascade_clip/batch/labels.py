@@ -28,6 +28,8 @@ class Labels:
     """Names of those that don't count."""
     simplify: float = 0.0
     """Pixels by which the lines of polygons may leave the masks' outlines; 0: not at all."""
+    upright: bool = False
+    """Whether turned pictures are written upright, as their masks are, for tools without EXIF."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from cascade_clip.errors import UserError
-from cascade_clip.io.find import each_once, find_pictures, read_list
+from cascade_clip.io.find import (
+    each_once,
+    find_pictures,
+    read_list,
+    unread_advice,
+    unread_in,
+)
 from cascade_clip.support.messages import Console, notice
 
 if TYPE_CHECKING:
@@ -31,6 +37,8 @@ def find_files(pictures: Sequence[str], out: Path) -> list[Path]:
         if isinstance(sys.stdin, TextIOWrapper):  # file names need not be UTF-8
             sys.stdin.reconfigure(errors="surrogateescape")
         found = each_once([*found, *read_list(sys.stdin, out)])
+    if left_out := unread_in(typed):
+        notice(f"left out: {unread_advice(left_out)}")
     return found
 
 

@@ -74,6 +74,14 @@ def label(
             "for fewer corners; 0: exact.",
         ),
     ] = 1.0,
+    upright: Annotated[
+        bool,
+        typer.Option(
+            "--upright",
+            help="Write photographs that EXIF turns anew, upright as their masks: for tools that "
+            "don't look at EXIF.",
+        ),
+    ] = False,
     place: Annotated[
         str, typer.Option(help="Copy the pictures next to the labels, or link to them.")
     ] = "copy",
@@ -126,7 +134,9 @@ def label(
         if done.before:
             were = "was" if done.before == 1 else "were"
             notes.print(f"{counted(done.before, 'picture')} {were} labelled before", style="dim")
-        labels, stale = replace(labels_of(journal), simplify=simplify).without_stale()
+        labels, stale = replace(
+            labels_of(journal), simplify=simplify, upright=upright
+        ).without_stale()
         done.skipped += stale
         if labels.entries:
             for name in wanted:

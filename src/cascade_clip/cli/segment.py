@@ -32,7 +32,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable, is_video
 from cascade_clip.io.results import JOURNAL_FILE, SEGMENT_FORMATS
 from cascade_clip.io.video import Sampling, require_video
-from cascade_clip.support.messages import counted
+from cascade_clip.support.messages import counted, some_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from cascade_clip.batch.journal import JournalEntry
     from cascade_clip.checkpoint.source import ModelSource
     from cascade_clip.inference.query import Query
+
+LEAST_SHARE = 0.0005
+"""Share of the pixels from which a class has a row of its own: others would be 0.0%."""
 
 
 def segment(
@@ -181,12 +184,16 @@ def _table(entries: Sequence[JournalEntry], query: Query) -> Table:
     seen = dict(zip(shares, query.seen_by_class, strict=True))
     table = Table("class", "share of pixels", "masks in training")
     table.columns[1].justify = "right"
-    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    shown = [(name, share) for name, share in ordered if share >= LEAST_SHARE]
+    for name, share in shown:
         trained = "yes" if seen[name] else "no"
         table.add_row(escape(short_name(name)), f"{share:.1%}", trained)
     rest = 1 - sum(shares.values())
     if rest > 1e-6:
         table.add_row("(none)", f"{rest:.1%}", "")
+    if left_out := [short_name(name) for name, _ in ordered[len(shown) :]]:
+        table.caption = escape(f"under 0.05%: {some_of(left_out, 10)}")
     return table
 
 

@@ -32,6 +32,7 @@ from cascade_clip.io.find import is_picture
 from cascade_clip.io.lines import read_lines
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")
+LABELME_NAMES = "class_names.txt"
 SPLIT_FILE = "split.yaml"
 BACKGROUND = "background"
 HELD_OUT = 10
@@ -118,7 +119,12 @@ def read_folder_classes(root: Path, background: Background | None = None) -> Cla
 def _read_classes(root: Path) -> ClassList:
     paths = [root / name for name in CLASSES_FILES if (root / name).is_file()]
     if not paths:
-        raise UserError(f"{root} has no {' or '.join(CLASSES_FILES)}; list its class names there")
+        listed = "list its class names there, one a line in the order of the labels, e.g. sky, cat"
+        if (root / LABELME_NAMES).is_file():
+            listed = (
+                f"its {LABELME_NAMES} is labelme's: cascade-clip prepare folder NEW --from {root}"
+            )
+        raise UserError(f"{root} has no {' or '.join(CLASSES_FILES)}; {listed}")
     if len(paths) > 1:
         raise UserError(f"{root} has {' and '.join(CLASSES_FILES)}; keep one of the two")
     classes = _read_names(paths[0]) if paths[0].suffix == ".txt" else read_class_list(paths[0])

@@ -33,6 +33,7 @@ from cascade_clip.data.prepared import (
     read_pairs,
 )
 from cascade_clip.errors import UserError
+from cascade_clip.io.find import is_unread, unread_advice
 from cascade_clip.io.lines import read_lines
 
 Kind = Literal[
@@ -130,6 +131,9 @@ def _survey_folder(root: Path, layout: Layout, background: Background | None) ->
     except UserError as error:
         found.add("classes", root, str(error))
     pairs = _pairs_by_name(found, root, layout)
+    for picture in files_below(root / layout.pictures):
+        if is_unread(picture):
+            found.add("unreadable picture", picture, unread_advice([picture]))
     lists = list_files(root, layout)
     if any(path.is_file() for path in lists.values()):
         for part, path in lists.items():

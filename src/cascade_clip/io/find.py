@@ -6,6 +6,8 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from cascade_clip.errors import UserError
@@ -14,13 +16,51 @@ from cascade_clip.io.results import without_results
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+"""Phones' pictures, which are read where pillow-heif is installed."""
+RAW_SUFFIXES = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+"""What cameras store before it is a picture, which is not read."""
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 
 
 def is_picture(file: Path) -> bool:
     """Whether a file is taken for a picture, by its suffix. Hidden files are none: macOS puts a
     `._photo.jpg` beside a `photo.jpg`, which holds no picture."""
-    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+    suffix = file.suffix.lower()
+    read = suffix in PICTURE_SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
+    return read and not file.name.startswith(".")
+
+
+@cache
+def reads_heif() -> bool:
+    """Whether what reads HEIF is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def is_unread(file: Path) -> bool:
+    """Whether a file is taken for a picture of a kind that can't be read."""
+    unread = RAW_SUFFIXES if reads_heif() else RAW_SUFFIXES | HEIF_SUFFIXES
+    return file.suffix.lower() in unread and not file.name.startswith(".")
+
+
+def unread_advice(files: Sequence[Path]) -> str:
+    """How many of these pictures can't be read, which, and what to do about it."""
+    advice = []
+    for kind, suffixes, what in (
+        ("HEIF", HEIF_SUFFIXES, "pip install 'cascade-clip[heif]'"),
+        ("raw", RAW_SUFFIXES, "develop them to JPEG or TIFF"),
+    ):
+        if found := [file for file in files if file.suffix.lower() in suffixes]:
+            more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+            advice.append(f"{kind} pictures can't be read: {found[0]}{more} ({what})")
+    return "; ".join(advice)
+
+
+def unread_in(patterns: Sequence[str]) -> list[Path]:
+    """The pictures that can't be read in those of the `patterns` that are folders."""
+    folders = (Path(pattern) for pattern in patterns)
+    found = (file for folder in folders if folder.is_dir() for file in folder.rglob("*"))
+    return sorted(file for file in found if is_unread(file))
 
 
 def is_video(file: Path) -> bool:
@@ -42,9 +82,11 @@ def find_pictures(patterns: Sequence[str], out: Path) -> list[Path]:
         if path.is_dir():
             files = [file for file in _in_folder(path) if not _lies_in(file, out, path)]
             if not files:
+                left_out = unread_in([pattern])
                 raise UserError(
                     f"no pictures in the folder {path} (looked for "
                     f"{', '.join(sorted(PICTURE_SUFFIXES))}; results of segment and label are none)"
+                    f"{'; ' if left_out else ''}{unread_advice(left_out)}"
                 )
         elif path.exists():
             files = [path]

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from cascade_clip.errors import UserError, first_line
+from cascade_clip.io.find import HEIF_SUFFIXES, reads_heif
 
 Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.generic] | Tensor
 """What is taken for a picture: a path, a PIL image, an array (H,W), (H,W,1), (H,W,3) or (H,W,4) of
@@ -91,6 +92,12 @@ def read_picture_bytes(
         return _decode(image, name)
 
 
+def is_turned(path: Path) -> bool:
+    """Whether a picture file is stored otherwise than upright. Raises `UserError`."""
+    with open_picture(path, str(path)) as image:
+        return image.getexif().get(ExifTags.Base.Orientation) in _TURNS
+
+
 def picture_name(picture: Picture, index: int) -> str:
     """File stem of a path, else `picture-INDEX`."""
     if isinstance(picture, (str, os.PathLike)):
@@ -113,6 +120,8 @@ def open_picture(
     """
     with _decoding(name, max_pixels), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the size is checked here; other warnings are useless
+        if isinstance(source, Path) and source.suffix.lower() in HEIF_SUFFIXES:
+            _register_heif(name)
         try:
             image = Image.open(source, formats=formats)
         except UnidentifiedImageError as error:
@@ -123,6 +132,17 @@ def open_picture(
         with image:
             _check_size(image.width, image.height, name, max_pixels)
             yield image
+
+
+def _register_heif(name: str) -> None:
+    """Lets Pillow open HEIF. Raises `UserError` without pillow-heif."""
+    if not reads_heif():
+        raise UserError(
+            f"{name} is HEIF, which pillow-heif reads: pip install 'cascade-clip[heif]'"
+        )
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def _others_end_too(trainer: pl.Trainer) -> Iterator[None]:
     except BaseException:
         launcher = trainer.strategy.launcher
         if launcher is not None:
-            launcher.kill(signal.SIGKILL)
+            launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))  # not on Windows
         raise
 
 

@@ -15,7 +15,7 @@ from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
 from cascade_clip.io.find import file_stamp
-from cascade_clip.io.images import read_picture
+from cascade_clip.io.images import is_turned, read_picture
 from cascade_clip.support.printable import plain_file_name
 
 Placement = Literal["copy", "link"]
@@ -25,7 +25,7 @@ JPEG_QUALITY = 95
 
 def picture_file(entry: JournalEntry) -> str:
     """The picture's file name among the results, unique as its entry's name is."""
-    return entry.name + plain_file_name(Path(entry.source).suffix.lower())
+    return entry.name + plain_file_name(Path(entry.source).suffix)
 
 
 def place_pictures(
@@ -33,15 +33,15 @@ def place_pictures(
 ) -> None:
     """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
     there and is something else, as an older copy, is replaced. With `jpeg` all are `NAME.jpg`:
-    files of other formats are written anew."""
+    files of other formats are written anew, as are those that `labels.upright` wants turned."""
     remove_left_out(labels, folder)
     for entry in labels.entries:
         source, target = Path(entry.source), folder / picture_file(entry)
-        encoded = jpeg and source.suffix.lower() not in JPEG_SUFFIXES
         if jpeg:
             target = folder / f"{entry.name}.jpg"
-        if encoded:
-            if not target.is_file() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+        foreign = jpeg and source.suffix.lower() not in JPEG_SUFFIXES
+        if foreign or (labels.upright and is_turned(source)):
+            if not _is_encoded(target, entry):
                 write_whole(target, partial(_encode, source))
         elif placement == "link":
             if not (target.is_symlink() and target.readlink() == source):
@@ -68,8 +68,15 @@ def _copy(source: Path, target: Path) -> None:
     _date_as(source, target)
 
 
+def _is_encoded(target: Path, entry: JournalEntry) -> bool:
+    """Whether it was written anew from the file that was labelled: of its time, but no copy."""
+    stamp = file_stamp(target)
+    same_time = stamp.rpartition("-")[2] == entry.stamp.rpartition("-")[2]
+    return same_time and stamp != entry.stamp and not target.is_symlink()
+
+
 def _encode(source: Path, target: Path) -> None:
-    Image.fromarray(read_picture(source)).save(target, "JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(read_picture(source)).save(target, quality=JPEG_QUALITY)
     _date_as(source, target)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cascade_clip.data.annotations import coco, cvat, label_images, labelme, labelstudio, yolo
 from cascade_clip.data.annotations.found import Found
+from cascade_clip.data.folder import LABELME_NAMES
 from cascade_clip.errors import UserError
 from cascade_clip.io.lines import read_lines
 from cascade_clip.support.plain_values import read_json
@@ -57,7 +58,7 @@ def _read_folder(folder: Path, indices: Indices) -> Found:
         return cvat.read(folder / "annotations.xml")
     if (folder / label_images.COLOURS_FILE).is_file():
         return label_images.read_colours(folder)
-    if (folder / label_images.NAMES_FILE).is_file() and label_images.mask_folder(folder):
+    if (folder / LABELME_NAMES).is_file() and label_images.mask_folder(folder):
         return label_images.read_labelme_voc(folder)
     if files := sorted((folder / "annotations").glob("*.json")) or sorted(folder.rglob("*.json")):
         return _read_json(files)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cascade_clip.data.annotations.found import Annotated, Found, LabelImage, Part, wrong_format
+from cascade_clip.data.folder import LABELME_NAMES
 from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.errors import UserError
@@ -18,7 +19,6 @@ from cascade_clip.io.images import open_picture
 from cascade_clip.io.lines import read_lines
 
 COLOURS_FILE = "labelmap.txt"
-NAMES_FILE = "class_names.txt"
 MASK_FOLDERS = ("SegmentationClassPNG", "SegmentationClass", "masks", "annotations", "labels", ".")
 LISTS = "ImageSets/Segmentation"
 
@@ -91,7 +91,7 @@ def read_colours(folder: Path) -> Found:
 
 def read_labelme_voc(folder: Path) -> Found:
     """What labelme's `labelme2voc` writes, by `class_names.txt`. Raises `UserError`."""
-    path = folder / NAMES_FILE
+    path = folder / LABELME_NAMES
     names = [name for name in read_lines(path) if name != "__ignore__"]
     found = Found("labelme's VOC layout", path, names)
     return _add_images(found, folder, lambda mask: IndexImage(mask, dict(enumerate(names))))
