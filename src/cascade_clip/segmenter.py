@@ -270,7 +270,7 @@ class Segmenter:
             options["background_names"] = False  # its file knows the classes alone
         trained = self.trained_classes
         return build_query(
-            self.clip.text_encoder,
+            partial(self.clip.text_encoder, average=self.recipe.data.average_templates),
             self.read_classes(classes),
             trained=() if trained is None else trained.trained_names,
             trained_templates=self.templates,

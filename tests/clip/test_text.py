@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from cascade_clip.clip.load import FrozenClip, load_clip_folder
-from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE, TextEncoder
+from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE, TextEncoder, mean_prompt
 from cascade_clip.errors import UserError
 
 
@@ -46,6 +46,17 @@ def test_templates_are_part_of_the_cache_key(clip: FrozenClip) -> None:
     single = clip.text_encoder(["cat"], SINGLE_TEMPLATE)
     many = clip.text_encoder(["cat"], SCENE_TEMPLATES)
     assert not torch.allclose(single, many)
+
+
+def test_templates_can_be_kept_apart(clip: FrozenClip) -> None:
+    names = ["cat", "grass"]
+    mean = clip.text_encoder(names, SCENE_TEMPLATES)
+    apart = clip.text_encoder(names, SCENE_TEMPLATES, average=False)
+    assert apart.shape == (2, 15, 32)
+    for k, template in enumerate(SCENE_TEMPLATES):
+        assert torch.allclose(apart[:, k], clip.text_encoder(names, (template,)), atol=1e-6)
+    assert torch.allclose(mean_prompt(apart), mean, atol=1e-6)
+    assert torch.equal(mean_prompt(mean), mean)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "\n\t"])

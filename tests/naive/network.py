@@ -46,7 +46,10 @@ def naive_forward(
     twin = import_module(f"tests.naive.heads.{head.kind.replace('-', '_')}")
     text = text if text.ndim == 3 else text[:, None]
     images = [naive_levels(state, settings, sizes, one, text) for one in image]
-    logits = [twin.stage_logits(state, head, levels, text) for levels in images]
+    if hasattr(twin, "stage_logits_of_batch"):  # where images depend on one another
+        logits = twin.stage_logits_of_batch(state, head, images, text)
+    else:
+        logits = [twin.stage_logits(state, head, levels, text) for levels in images]
     stages = [torch.stack(maps) for maps in zip(*logits, strict=True)]
     features, regions = (
         {block: torch.stack([one[block] for one in level]) for block in level[0]}

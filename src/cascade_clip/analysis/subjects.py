@@ -34,7 +34,7 @@ class Subject:
     name: str
     network: SegmentationNetwork | RawClip
     recipe: Recipe
-    """Its data settings are those of the analysis, its normalisation its own."""
+    """Its data settings are those of the analysis, but for `normalise` and `average_templates`."""
     clip: FrozenClip
     templates: tuple[str, ...]
 
@@ -54,8 +54,11 @@ class Subject:
         return self.recipe.data.normalisation(self.clip.normalisation)
 
     def text(self, classes: ClassSet) -> Tensor:
-        """Text embeddings (C, d) of the classes, on the network's device."""
-        return self.clip.text_encoder(classes.prompts, self.templates).to(self.device)
+        """Text embeddings of the classes as the network takes them, (C, d) or (C, K, d), on its
+        device."""
+        average = self.recipe.data.average_templates
+        text = self.clip.text_encoder(classes.prompts, self.templates, average=average)
+        return text.to(self.device)
 
     def tokens(self, images: Tensor, classes: ClassSet) -> Iterator[tuple[int, Tensor]]:
         """(number, tokens (B, 1 + N, D)) of each block, for normalised images (B, 3, H, W). They
@@ -158,6 +161,7 @@ def _subject(bundle: Bundle, data: DataSettings) -> Subject:
 
 
 def _on(recipe: Recipe, data: DataSettings) -> Recipe:
-    """`recipe` on other data, normalised as before."""
-    own = data.model_copy(update={"normalise": recipe.data.normalise})
+    """`recipe` on other data, whose pictures and names become the network's input as before."""
+    kept = {key: getattr(recipe.data, key) for key in ("normalise", "average_templates")}
+    own = data.model_copy(update=kept)
     return recipe.model_copy(update={"data": own})

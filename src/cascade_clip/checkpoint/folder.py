@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +93,12 @@ class Bundle:
     def normalisation(self) -> Normalisation:
         """That of the network's pictures."""
         return self.recipe.data.normalisation(self.clip.normalisation)
+
+    def text(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Tensor:
+        """Text embeddings of names as the network takes them, (C, d) or (C, K, d): in the model's
+        templates or in others."""
+        wanted = self.templates if templates is None else templates
+        return self.clip.text_encoder(names, wanted, average=self.recipe.data.average_templates)
 
 
 def save_model(

@@ -52,7 +52,7 @@ def convert(
         ),
     ] = None,
     templates: Annotated[
-        Literal["single", "many"] | None,
+        Literal["single", "many", "otseg-6", "otseg-8"] | None,
         typer.Option(help="Prompt templates of the class names.", rich_help_panel=CHECKPOINT),
     ] = None,
     vision_heads: Annotated[
@@ -98,7 +98,7 @@ def convert(
         typer.Option(min=1, help="Step between windows, px.", rich_help_panel=CHECKPOINT),
     ] = None,
 ) -> None:
-    """Convert a released checkpoint (Cascade-CLIP, ZegCLIP) to a model folder.
+    """Convert a released checkpoint (Cascade-CLIP, ZegCLIP, OTSeg) to a model folder.
 
     Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """

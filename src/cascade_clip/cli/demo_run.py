@@ -110,7 +110,7 @@ def run_demo(out: Path, settings: DemoSettings, quiet: bool = False) -> DemoResu
     recipe, classes = cascade.recipe, cascade.classes
     methods = {name: trained_method(bundle) for name, bundle in bundles.items()}
     methods[RAW] = raw_clip_method(recipe)
-    text = cascade.clip.text_encoder(classes.names, cascade.templates)  # (C, d)
+    text = cascade.text(classes.names)  # (C, d)
     rows = {}
     for name, method in methods.items():
         with clock.measure(f"evaluating {name} ({settings.scenes} scenes)"):

@@ -40,6 +40,8 @@ class Templates(StrEnum):
 
     SINGLE = "single"
     MANY = "many"
+    OTSEG_6 = "otseg-6"
+    OTSEG_8 = "otseg-8"
 
 
 def evaluate(

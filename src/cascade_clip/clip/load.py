@@ -79,7 +79,7 @@ class FrozenClip:
 
     @cached_property
     def text_encoder(self) -> TextEncoder:
-        """Class names in templates to text embeddings (C, d)."""
+        """Class names in templates to text embeddings."""
         return TextEncoder(self.model, self.tokenize)
 
     @cached_property

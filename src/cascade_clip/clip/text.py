@@ -39,11 +39,29 @@ SCENE_TEMPLATES = (
 IMAGENET_TEMPLATES = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 """The 80 of CLIP's own paper, which training-free methods use."""
 
-TEMPLATES = {"single": SINGLE_TEMPLATE, "many": SCENE_TEMPLATES, "imagenet": IMAGENET_TEMPLATES}
+OTSEG_VOC_TEMPLATES = (
+    "a photo of a {}.",
+    "a portrait of a {}.",
+    "a part of a {}.",
+    "a segment of a {}.",
+    "a photo of small {}.",
+    "a photo of medium {}.",
+)
+"""OTSeg's 6 of VOC, which it keeps apart."""
 
+OTSEG_TEMPLATES = (*OTSEG_VOC_TEMPLATES, "a photo of large {}.", "a background of a {}.")
+"""OTSeg's 8 of COCO-Stuff and PASCAL Context."""
+
+TEMPLATES = {
+    "single": SINGLE_TEMPLATE,
+    "many": SCENE_TEMPLATES,
+    "imagenet": IMAGENET_TEMPLATES,
+    "otseg-6": OTSEG_VOC_TEMPLATES,
+    "otseg-8": OTSEG_TEMPLATES,
+}
 
 NameEncoder = Callable[[Sequence[str], Sequence[str]], Tensor]
-"""(names, templates) to text embeddings (C, d)."""
+"""(names, templates) to text embeddings (C, d), or (C, K, d) with one for each of K templates."""
 
 REMEMBERED = 4096
 """Embeddings that an encoder keeps: names, each with its templates."""
@@ -57,7 +75,7 @@ class TextEncoder:
     """A CLIP's tokenizer and text encoder; what was encoded lately is not encoded again.
 
     `model` is open_clip's CLIP; `tokenize` maps L texts to token ids (L, context_length), int64,
-    zero-padded. At most `remembered` embeddings are kept, each (d,).
+    zero-padded. What was encoded of at most `remembered` names is kept.
     """
 
     def __init__(
@@ -71,25 +89,32 @@ class TextEncoder:
         self.tokenize = tokenize
         self.remembered = remembered
         self._reads_causally = reads_causally(model)
-        self._embeddings: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+        self._embeddings: OrderedDict[tuple[str, tuple[str, ...], bool], Tensor] = OrderedDict()
 
-    def __call__(self, names: Sequence[str], templates: Sequence[str] = SINGLE_TEMPLATE) -> Tensor:
+    def __call__(
+        self,
+        names: Sequence[str],
+        templates: Sequence[str] = SINGLE_TEMPLATE,
+        *,
+        average: bool = True,
+    ) -> Tensor:
         """Text embeddings T (C, d) of C class names: float32, L2-normalised, on the CPU.
 
         Each template's embedding is normalised, their mean is normalised again, as in ZegCLIP.
+        Without `average`, all K templates' embeddings are given: (C, K, d).
 
         Raises `UserError` for an empty list, a name without any token, or one that is too long.
         """
         if not names:
             raise UserError("no class names given; give at least one, e.g. --classes 'cat, grass'")
         kept, filled = self._embeddings, tuple(templates)
-        new = [name for name in dict.fromkeys(names) if (name, filled) not in kept]
+        new = [name for name in dict.fromkeys(names) if (name, filled, average) not in kept]
         _check_names(self.tokenize, new, filled)
-        for name, embedding in zip(new, self._encode(new, filled), strict=True):
-            kept[name, filled] = embedding
+        for name, embedding in zip(new, self._encode(new, filled, average), strict=True):
+            kept[name, filled, average] = embedding
         for name in names:
-            kept.move_to_end((name, filled))
-        embeddings = torch.stack([kept[name, filled] for name in names])  # (C, d)
+            kept.move_to_end((name, filled, average))
+        embeddings = torch.stack([kept[name, filled, average] for name in names])  # (C, [K,] d)
         while len(kept) > self.remembered:
             kept.popitem(last=False)
         return embeddings
@@ -104,16 +129,22 @@ class TextEncoder:
             embeddings: Tensor = self.model.encode_text(tokens.to(device))  # (L, d)
         return embeddings.float()
 
-    def _encode(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Embeddings (C, d), L2-normalised."""
+    def _encode(self, names: Sequence[str], templates: Sequence[str], average: bool) -> Tensor:
+        """Embeddings (C, d), or (C, K, d), L2-normalised."""
         texts = [template.format(name) for name in names for template in templates]
         batch = TREE_BATCH if self._reads_causally else BATCH
         chunks = [self.encode_texts(texts[i : i + batch]) for i in range(0, len(texts), batch)]
         if not chunks:
             return torch.empty(0, 0)
-        embeddings = F.normalize(torch.cat(chunks), dim=-1)  # (C * templates, d)
-        mean = embeddings.unflatten(0, (len(names), len(templates))).mean(dim=1)  # (C, d)
-        return F.normalize(mean, dim=-1)
+        embeddings = F.normalize(torch.cat(chunks), dim=-1)  # (C * K, d)
+        embeddings = embeddings.unflatten(0, (len(names), len(templates)))  # (C, K, d)
+        return mean_prompt(embeddings) if average else embeddings
+
+
+def mean_prompt(text: Tensor) -> Tensor:
+    """Unit text embeddings (C, K, d) of K prompts a class to the class's own, (C, d): their mean,
+    of unit length again. (C, d) stay as they are."""
+    return F.normalize(text.mean(dim=1), dim=-1) if text.ndim == 3 else text
 
 
 def _check_names(

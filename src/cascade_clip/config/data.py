@@ -120,9 +120,13 @@ class DataSettings(Settings):
     names: str = "label"
     """Whose names methods without training ask for: `label`, those of the labels, or a list of the
     data's `vocabularies`: `sclip` (also of NACLIP, ResCLIP and SC-CLIP) or `clearclip`."""
-    templates: Literal["single", "many", "imagenet"] = "single"
-    """`single`: 'a photo of a {}'; `many`: the mean over the 15 of `clip.text`; `imagenet`: over
-    the 80 of CLIP's paper, as training-free methods do."""
+    templates: Literal["single", "many", "imagenet", "otseg-6", "otseg-8"] = "single"
+    """`single`: 'a photo of a {}'; `many`: the 15 of `clip.text`; `imagenet`: the 80 of CLIP's
+    paper, as for training-free methods; `otseg-6`, `otseg-8`: those of OTSeg on VOC and elsewhere.
+    """
+    average_templates: bool = True
+    """Whether a class has one text embedding, the mean over the templates; else each template is a
+    prompt of its own, for methods that take several, such as OTSeg."""
     normalise: Literal["imagenet", "clip"] = "imagenet"
     """By whose mean and deviation of RGB values pictures are normalised: ImageNet's, as in the
     released code, or those of the CLIP."""

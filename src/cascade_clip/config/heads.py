@@ -29,9 +29,9 @@ class BaseHeadSettings(Settings):
 
     kind: str
     """Which head: `clip-rc`, CLIP-RC's (CVPR 2024), which needs `encoder.regions`;
-    `cross-attention`, ZegCLIP's and Cascade-CLIP's; `rpn`, RPN's (NeurIPS 2024), meant for
-    `encoder.tuning: relationship-prompts`; `spectral`, SPT-SEG's (arXiv 2312.12754), meant for
-    `encoder.tuning: spectral-prompts`."""
+    `cross-attention`, ZegCLIP's and Cascade-CLIP's; `otseg`, OTSeg's (arXiv 2403.14183); `rpn`,
+    RPN's (NeurIPS 2024), meant for `encoder.tuning: relationship-prompts`; `spectral`, SPT-SEG's
+    (arXiv 2312.12754), meant for `encoder.tuning: spectral-prompts`."""
     stages: tuple[tuple[PositiveInt, ...], ...] = ((6, 7, 8), (9, 10, 11), (12,))
     """Blocks of each stage, from 1 on, ascending; a block is in one stage at most."""
 
@@ -129,6 +129,28 @@ class CrossAttentionSettings(CascadeSettings):
     the identity, so that mask logits start at CLIP's own text-patch similarity."""
 
 
+class OTSegSettings(StagedSettings):
+    """OTSeg's head (arXiv 2403.14183): several prompts a class (`data.average_templates: false`)
+    divide the patches among themselves by optimal transport, in the decoder and beside it."""
+
+    kind: Literal["otseg"] = "otseg"
+    test_scores: Literal["decoder", "ensemble"] = "ensemble"
+    """Mask logits at test: the decoder's (OTSeg), or half of these and half of the prompts' own
+    scores (OTSeg+). Training is the same."""
+    sinkhorn_rounds: Annotated[int, Field(gt=0, le=1000)] | None = None
+    """Sinkhorn's iterations; none: until they stand still, at most 100, as in the released code,
+    where all pictures and classes of a forward pass decide together."""
+    prompt_scores: Literal["mean", "sum"] = "mean"
+    """What the prompts' own scores of several stages become; the decoders' are summed."""
+    decoder_start: Literal["released", "identity"] = "released"
+    """`released`: PyTorch's default initialisation. `identity`: queries start as the text
+    embeddings, and both paths at the transport between these and CLIP's own patches."""
+    decoder_layers: Annotated[int, Field(gt=0, le=100)] = 3
+    """Layers of each stage's decoder, at least 1; the others gate the scores of the last one."""
+    decoder_dropout: Probability = 0.1
+    """Share of values that are set to 0 in the decoders' layers in training, 0 to below 1."""
+
+
 class RpnSettings(StagedSettings):
     """RPN's head (Relationship Prompt Networks, NeurIPS 2024), meant for `encoder.tuning:
     relationship-prompts`: no decoder, but products of projected queries and patches."""
@@ -151,7 +173,7 @@ def _with_kind(values: Any) -> Any:
 
 
 HeadSettings = Annotated[
-    ClipRcSettings | CrossAttentionSettings | RpnSettings | SpectralSettings,
+    ClipRcSettings | CrossAttentionSettings | OTSegSettings | RpnSettings | SpectralSettings,
     Field(discriminator="kind"),
     BeforeValidator(_with_kind),
 ]

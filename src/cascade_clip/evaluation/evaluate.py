@@ -92,7 +92,7 @@ def evaluate_bundle(
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> Metrics:
     """`evaluate` for a loaded model, on `device`, with the prompts and workers of its training."""
-    text = bundle.clip.text_encoder(dataset.classes.prompts, bundle.templates).to(device)
+    text = bundle.text(dataset.classes.prompts).to(device)
     network, workers = bundle.network.to(device), recipe.train.workers
     return evaluate(
         network, dataset, text, recipe, bundle.normalisation, workers=workers, advance=advance

@@ -56,7 +56,7 @@ class Findings:
     dataset: SegmentationDataset
     part: Part
     text_embeddings: Tensor
-    """(C, d), in the order of the classes"""
+    """(C, d) or (C, K, d), in the order of the classes"""
     accuracies: Accuracies
     """Of the model itself."""
     precision: Precision

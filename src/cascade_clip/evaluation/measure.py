@@ -67,7 +67,7 @@ def measure(
         methods[RAW_CLIP] = raw_clip_method(recipe)
     changed = recipe.data.templates != bundle.recipe.data.templates
     templates = TEMPLATES[recipe.data.templates] if changed else bundle.templates
-    text = bundle.clip.text_encoder(dataset.classes.prompts, templates).to(device)
+    text = bundle.text(dataset.classes.prompts, templates).to(device)
     rows: dict[str, Metrics] = {}
     ignored = ignored_label(len(dataset.classes.names))
     accuracies = {name: Accuracies(ignored=ignored) for name in methods}

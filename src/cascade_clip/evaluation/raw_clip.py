@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cascade_clip.clip.text import mean_prompt
 from cascade_clip.config import EncoderSettings, Recipe
 from cascade_clip.model.encoder import ImageEncoder
-from cascade_clip.model.heads.head import one_prompt
 from cascade_clip.model.output import Output
 
 
@@ -32,9 +32,10 @@ class RawClip(nn.Module):
         return self.encoder.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> Output:
-        """Normalised images (B, 3, H, W) and text embeddings (C, d) to cosine similarities."""
-        levels = self.encoder(image)
-        similarity = torch.einsum("bnd,cd->bcn", levels.features[-1], one_prompt(text_embeddings))
+        """Normalised images (B, 3, H, W) and text embeddings (C, d) to cosine similarities; of
+        several prompts a class, (C, K, d), with their mean."""
+        levels, names = self.encoder(image), mean_prompt(text_embeddings)
+        similarity = torch.einsum("bnd,cd->bcn", levels.features[-1], names)
         mask_logits = similarity.unflatten(2, levels.grid)  # (B, C, h, w)
         return Output(mask_logits, (mask_logits,), levels)
 

@@ -50,7 +50,8 @@ def check_exported(
     """Compares file and network over several picture and batch sizes, around the window's, and
     numbers of classes where these are free; the pictures are drawn scenes.
 
-    `text_embeddings` (C, d) and `offsets` (C,) are those of fixed classes, or any others.
+    `text_embeddings`, (C, d) or (C, K, d), and `offsets` (C,) are those of fixed classes, or any
+    others.
 
     Raises `UserError` if they differ by more than the precision's tolerance.
     """

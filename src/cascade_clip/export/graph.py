@@ -38,8 +38,8 @@ class DynamicGraph(nn.Module):
         self, image: Tensor, text_embeddings: Tensor, offsets: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Normalised pictures (B, 3, H, W), sides multiples of the patch size, text embeddings
-        (C, d) and offsets (C,), to mask logits and scores (B, C, h, w) on the patch grid, offsets
-        included.
+        (C, d), or (C, K, d), and offsets (C,), to mask logits and scores (B, C, h, w) on the patch
+        grid, offsets included.
         """
         output = self.network(image.to(self.inner), text_embeddings.to(self.inner))
         mask_logits = output.mask_logits.float()  # (B, C, h, w)

@@ -48,7 +48,8 @@ class ExportedNetwork(nn.Module):
         return self.config.patch_size
 
     def forward(self, image: Tensor, text_embeddings: Tensor) -> ExportedOutput:
-        """Normalised pictures (B, 3, H, W) and text embeddings (C, d) to mask logits."""
+        """Normalised pictures (B, 3, H, W) and text embeddings (C, d), or (C, K, d), to mask
+        logits. Raises `UserError` for another size of windows or number of prompts a class."""
         size = self.config.image_size
         if size is not None and tuple(image.shape[2:]) != size:
             raise UserError(
@@ -58,9 +59,19 @@ class ExportedNetwork(nn.Module):
         if self.config.classes is not None:
             mask_logits, _ = self.run({IMAGE: image})  # (B, all names, h, w)
             return ExportedOutput(mask_logits[:, text_embeddings.argmax(dim=1)])
+        self._check_prompts(text_embeddings)
         offsets = torch.zeros(len(text_embeddings), device=image.device)
         inputs = {IMAGE: image, TEXT: text_embeddings, OFFSETS: offsets}
         return ExportedOutput(self.run(inputs)[0])
+
+    def _check_prompts(self, text_embeddings: Tensor) -> None:
+        """The graph has the number of prompts a class that the model was trained with."""
+        wanted, given = len(self.config.model.templates), text_embeddings.shape[1:-1]
+        if given and given[0] != wanted:
+            raise UserError(
+                f"this file takes {wanted} prompts a class, got {given[0]}; use the templates of "
+                "its training, or the model it came from"
+            )
 
 
 def can_run(path: Path, device: torch.device) -> bool:

@@ -31,8 +31,11 @@ class FixedVocabulary:
     path: Path
     """The file, for messages."""
 
-    def text_encoder(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """(C, all names). Raises `UserError` for other names and templates."""
+    def text_encoder(
+        self, names: Sequence[str], templates: Sequence[str], *, average: bool = True
+    ) -> Tensor:
+        """(C, all names), whatever `average` is. Raises `UserError` for other names and
+        templates."""
         channels = {name: channel for channel, name in enumerate(self.classes.names)}
         if tuple(templates) != self.templates or not channels.keys() >= set(names):
             raise UserError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _describe(
     """The file's metadata, and names to trace and check with: the classes, or those of training."""
     trained = bundle.classes
     query = build_query(
-        bundle.clip.text_encoder,
+        partial(bundle.clip.text_encoder, average=bundle.recipe.data.average_templates),
         classes or classes_named(PUBLISHED_BACKGROUND if trained is None else trained.prompts),
         trained=() if trained is None else trained.trained_names,
         inference=bundle.recipe.inference,

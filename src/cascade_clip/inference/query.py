@@ -63,7 +63,7 @@ class Query:
     seen: tuple[bool, ...]
     """(K) whether the model was trained on the name."""
     embeddings: Tensor
-    """(b + K, d)"""
+    """(b + K, d), or (b + K, prompts, d) of several prompts a name."""
     offsets: Tensor
     """(b + K,), added to the names' scores before the arg-max."""
     class_of_name: Tensor
@@ -146,7 +146,7 @@ def encode_query(
     return Query(
         typed=typed,
         seen=tuple(seen if seen is not None else [False] * count),
-        embeddings=encode([*background_names, *typed.names]).to(device),  # (b + K, d)
+        embeddings=encode([*background_names, *typed.names]).to(device),  # (b + K, [prompts,] d)
         offsets=torch.cat([torch.zeros(behind), offsets]).to(device),
         class_of_name=torch.tensor(class_of_name, device=device),
         thresholds=None if thresholds is None else torch.tensor(thresholds, device=device),

@@ -19,15 +19,12 @@ IDENTITY_LOGIT_SCALE = 8.0
 small enough that a patch which CLIP takes for the wrong class costs little to correct."""
 
 
-class DecoderLayer(nn.Module):
-    """Cross-attention of the queries over the patches, then a feed-forward; both post-norm.
+class DecoderShell(nn.Module):
+    """Attention of queries over patches, which an heir computes, then a feed-forward; both
+    post-norm. No self-attention among the queries, so no class depends on another."""
 
-    No self-attention among the queries, so no class depends on another.
-    """
-
-    def __init__(self, embed_dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
         self.query = nn.Linear(embed_dim, embed_dim)
         self.key = nn.Linear(embed_dim, embed_dim)
         self.value = nn.Linear(embed_dim, embed_dim)
@@ -38,12 +35,23 @@ class DecoderLayer(nn.Module):
         self.feedforward_norm = nn.LayerNorm(embed_dim)
         self.dropout = nn.Dropout(dropout)
 
+    def update(self, queries: Tensor, attended: Tensor) -> Tensor:
+        """Queries after what they attended to, both (B, ..., d), and after the feed-forward."""
+        queries = self.attention_norm(queries + self.dropout(self.out(attended)))
+        hidden = self.dropout(F.relu(self.expand(queries)))  # (B, ..., 4d)
+        return self.feedforward_norm(queries + self.dropout(self.contract(hidden)))
+
+
+class DecoderLayer(DecoderShell):
+    """Multi-head cross-attention of the queries over the patches, then a feed-forward."""
+
+    def __init__(self, embed_dim: int, heads: int, dropout: float) -> None:
+        super().__init__(embed_dim, dropout)
+        self.heads = heads
+
     def forward(self, queries: Tensor, patches: Tensor) -> Tensor:
         """Queries (B, C, d) and patches (B, N, d) to queries (B, C, d)."""
-        attended = self.dropout(self.out(self._attend(queries, patches)))  # (B, C, d)
-        queries = self.attention_norm(queries + attended)
-        hidden = self.dropout(F.relu(self.expand(queries)))  # (B, C, 4d)
-        return self.feedforward_norm(queries + self.dropout(self.contract(hidden)))
+        return self.update(queries, self._attend(queries, patches))
 
     def _attend(self, queries: Tensor, patches: Tensor) -> Tensor:
         query, key, value = (

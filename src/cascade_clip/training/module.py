@@ -42,9 +42,9 @@ def total(terms: Mapping[str, Tensor]) -> Tensor:
 class TrainingModule(pl.LightningModule):
     """Trains `network` on `classes` as `recipe` says.
 
-    `text_embeddings` (C, d) hold all classes in label order; in the inductive setting only those of
-    the seen ones ever enter the forward pass. `normalisation` is that of the pictures. The state is
-    the adapter alone, not the frozen CLIP.
+    `text_embeddings`, (C, d) or (C, K, d), hold all classes in label order; in the inductive
+    setting only those of the seen ones ever enter the forward pass. `normalisation` is that of the
+    pictures. The state is the adapter alone, not the frozen CLIP.
 
     Raises `UserError` if the setting is transductive and no class is unseen.
     """

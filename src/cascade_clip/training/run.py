@@ -192,7 +192,10 @@ def _build(recipe: Recipe) -> _Parts:
         network = SegmentationNetwork(clip.visual, recipe.model)
     if start is not None:
         network.load_adapter_state_dict(start.network.adapter_state_dict())
-    text = clip.text_encoder(classes.prompts, TEMPLATES[recipe.data.templates])
+    data = recipe.data
+    text = clip.text_encoder(
+        classes.prompts, TEMPLATES[data.templates], average=data.average_templates
+    )
     module = TrainingModule(
         network, recipe, classes, text, recipe.data.normalisation(clip.normalisation)
     )

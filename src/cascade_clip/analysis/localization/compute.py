@@ -26,6 +26,7 @@ from cascade_clip.analysis.windows import (
     window_batches,
     window_side,
 )
+from cascade_clip.clip.text import mean_prompt
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.samples import Sample, SegmentationDataset, collate
 from cascade_clip.errors import UserError
@@ -189,7 +190,7 @@ def _maps(
     device = subject.device
     seeds = choose_seeds(objects.masks, patch_side(subject)).to(device)
     picture = objects.picture.to(device)
-    text = subject.text(classes)[objects.label.to(device)]  # (O, d)
+    text = mean_prompt(subject.text(classes))[objects.label.to(device)]  # (O, d)
     side = images.shape[-1] // patch_side(subject)
     for block, tokens in subject.tokens(network_input(images, subject), classes):
         if block not in blocks:

@@ -14,7 +14,7 @@ from cascade_clip.support.messages import some_of
 RELEASED_SCORE_OFFSET = 0.1
 """What the released code subtracts from the scores of seen classes in the inductive setting."""
 
-Templates = Literal["single", "many"]
+Templates = Literal["single", "many", "otseg-6", "otseg-8"]
 
 
 @dataclass(frozen=True)

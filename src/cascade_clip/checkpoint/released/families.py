@@ -6,11 +6,12 @@ from cascade_clip.checkpoint.released.clip_rc import ClipRc
 from cascade_clip.checkpoint.released.config import Config
 from cascade_clip.checkpoint.released.family import Family, State
 from cascade_clip.checkpoint.released.names import TEXT_PREFIX, refuse
+from cascade_clip.checkpoint.released.otseg import OTSeg
 from cascade_clip.checkpoint.released.rpn import Rpn
 from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.errors import UserError
 
-FAMILIES: tuple[type[Family], ...] = (ClipRc, ZegClip, Rpn)
+FAMILIES: tuple[type[Family], ...] = (ClipRc, OTSeg, ZegClip, Rpn)
 """The first that recognises a checkpoint has it."""
 
 
@@ -24,5 +25,5 @@ def family_of(state: State, config: Config) -> Family:
             return family.of(state, config)
     raise UserError(
         "the checkpoint has no decoder of a method that can be converted: it is neither a "
-        "Cascade-CLIP nor a ZegCLIP checkpoint"
+        "Cascade-CLIP nor a ZegCLIP nor an OTSeg checkpoint"
     )

@@ -18,7 +18,7 @@ from cascade_clip.checkpoint.released.names import (
     shape,
     unused_self_attention,
 )
-from cascade_clip.config.heads import CrossAttentionSettings
+from cascade_clip.config.heads import BaseHeadSettings, CrossAttentionSettings
 from cascade_clip.errors import UserError
 
 SCORES = {"multihead_attn.q": "query", "multihead_attn.k": "key"}
@@ -117,7 +117,7 @@ class ZegClip(Family):
             dead |= norm(f"{path}.norm2", width) | norm(f"{path}.norm3", width)
         return dead
 
-    def head(self, state: State, config: Config, overrides: Overrides) -> CrossAttentionSettings:
+    def head(self, state: State, config: Config, overrides: Overrides) -> BaseHeadSettings:
         return CrossAttentionSettings(
             stages=self._stages(state, config, overrides),
             aggregation="nga" if self.cascade else "last",

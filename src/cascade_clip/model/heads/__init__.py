@@ -6,12 +6,14 @@ from cascade_clip.config.heads import (
     ClipRcSettings,
     CrossAttentionSettings,
     HeadSettings,
+    OTSegSettings,
     RpnSettings,
     SpectralSettings,
 )
 from cascade_clip.model.heads.clip_rc import ClipRcHead
 from cascade_clip.model.heads.cross_attention import CrossAttentionHead
 from cascade_clip.model.heads.head import Head
+from cascade_clip.model.heads.otseg import OTSegHead
 from cascade_clip.model.heads.rpn import RpnHead
 from cascade_clip.model.heads.spectral import SpectralHead
 
@@ -26,6 +28,8 @@ def build_head(embed_dim: int, settings: HeadSettings) -> Head:
             return ClipRcHead(embed_dim, settings)
         case CrossAttentionSettings():
             return CrossAttentionHead(embed_dim, settings)
+        case OTSegSettings():
+            return OTSegHead(embed_dim, settings)
         case RpnSettings():
             return RpnHead(embed_dim, settings)
         case SpectralSettings():

@@ -48,7 +48,7 @@ def one_prompt(text: Tensor) -> Tensor:
         return text
     if text.shape[1] != 1:
         raise UserError(
-            f"this method takes one text embedding a class, got {text.shape[1]}; give (C, d), the "
-            "normalised mean over a class's prompts"
+            f"this method takes one text embedding a class, got {text.shape[1]}; set "
+            "data.average_templates to true, or give (C, d), the normalised mean over the prompts"
         )
     return text[:, 0]

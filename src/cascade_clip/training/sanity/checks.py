@@ -201,13 +201,14 @@ def _check_targets(step: _Step, module: TrainingModule) -> Finding:
 
 
 def _check_text(module: TrainingModule, clip: FrozenClip) -> Finding:
-    classes, templates = module.classes, TEMPLATES[module.recipe.data.templates]
+    classes, data = module.classes, module.recipe.data
+    templates, average = TEMPLATES[data.templates], data.average_templates
     encode = TextEncoder(clip.model, clip.tokenize)  # one that remembers nothing of the run
     count = max(1, min(len(classes.names), TEXTS // len(templates)))
     looked = [index * len(classes.names) // count for index in range(count)]
     for index in looked:
-        embedding = encode([classes.prompts[index]], templates)[0]  # (d,)
-        nearest = int((module.text_embeddings @ embedding).argmax())
+        embedding = encode([classes.prompts[index]], templates, average=average)[0]  # ([K,] d)
+        nearest = int((module.text_embeddings * embedding).flatten(1).sum(dim=1).argmax())
         if (module.text_embeddings[index] - embedding).norm() > 1e-3:
             return Finding(
                 "text embeddings", "failed", f"row {index} is not '{classes.prompts[index]}'; "

@@ -1,0 +1,76 @@
+"""Optimal transport between the patches of an image and the prompts of a class.
+
+OTSeg (arXiv 2403.14183) divides each class's patches among its prompts by entropic transport with
+uniform marginals: Sinkhorn's iterations.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+EPSILON = 0.05
+"""Weight of the entropy. Costs 1 - cosine are at most 2, so kernels exp(-cost / EPSILON) are e^-40
+at least: within float32, where scalings of them are nearer to the truth than their logarithms."""
+MARGINAL_FLOOR = 1e-8
+"""What the released code adds to the marginals, before it takes their logarithm."""
+MOST_ROUNDS = 100
+STILL = 1e-6
+"""Iterations end once the potentials of the patches, EPSILON * log(scaling), change by less, as a
+mean over all patches of all problems."""
+EXPORT_ROUNDS = 50
+"""Rounds in an exported graph, which can't look at what it computes."""
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Where float32 stays float32. Exported graphs have no place for it, and no need of it."""
+    if torch.compiler.is_exporting():
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def transport_plans(cosines: Tensor, rounds: int | None) -> Tensor:
+    """Plans (..., K, N) of cosines (..., K, N) between K prompts and N patches: non-negative, each
+    prompt has 1/K in sum over the patches, and each patch nearly 1/N over the prompts.
+
+    `rounds` of Sinkhorn's iterations; None: until they stand still or `MOST_ROUNDS`, as the
+    released code, where all problems together decide. In float32, or float64 for such cosines.
+    Gradients run through all rounds; the backward pass computes them again instead of keeping them.
+    """
+    if cosines.requires_grad and torch.is_grad_enabled():
+        return checkpoint(_plans, cosines, rounds, use_reentrant=False, preserve_rng_state=False)
+    return _plans(cosines, rounds)
+
+
+def _plans(cosines: Tensor, rounds: int | None) -> Tensor:
+    with without_autocast(cosines.device):
+        wide = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
+        kernel = ((wide - 1) / EPSILON).exp().flatten(0, -3)  # (P, K, N) for P problems
+        if rounds is None and torch.compiler.is_exporting():
+            rounds = EXPORT_ROUNDS
+        by_prompt, by_patch = _scalings(kernel, rounds)
+        return (by_prompt.mT * kernel * by_patch).unflatten(0, cosines.shape[:-2])
+
+
+def _scalings(kernel: Tensor, rounds: int | None) -> tuple[Tensor, Tensor]:
+    """Of the prompts (P, 1, K) and the patches (P, 1, N) of kernels (P, K, N). The prompts' come
+    last, so that their marginals are exact."""
+    by_prompt, by_patch = torch.ones_like(kernel.mT[:, :1]), torch.ones_like(kernel[:, :1])
+    patch_share = 1 / by_patch.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
+    prompt_share = 1 / by_prompt.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
+    transposed = kernel.mT  # (P, N, K)
+    for _ in range(MOST_ROUNDS if rounds is None else rounds):
+        before = by_patch
+        by_patch = patch_share / torch.bmm(by_prompt, kernel)  # (P, 1, N)
+        by_prompt = prompt_share / torch.bmm(by_patch, transposed)  # (P, 1, K)
+        if rounds is None and _stand_still(before, by_patch):
+            break
+    return by_prompt, by_patch
+
+
+@torch.no_grad()
+def _stand_still(before: Tensor, after: Tensor) -> bool:
+    return bool(EPSILON * (after / before).log().abs().mean() < STILL)
