@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -15,52 +14,16 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
-from torchvision.datasets import VOCSegmentation
 
 from cascade_clip.batch.formats import WRITERS
-from cascade_clip.batch.items import items_of
 from cascade_clip.batch.journal import Journal
-from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
-from cascade_clip.batch.pipeline import Done, Pipeline
+from cascade_clip.batch.labels import Labels, labels_of
 from cascade_clip.batch.review import write_review
-from cascade_clip.batch.run import run_batch
-from cascade_clip.batch.task import Background, Task
-from cascade_clip.checkpoint.source import ModelSource
-from cascade_clip.data.annotations.build import Wishes, build_folder
-from cascade_clip.data.annotations.formats import Indices, read_annotations
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.io.coco import decode_mask
-from cascade_clip.picturebook.export import export_voc
+from tests.batch.labelled import COUNT, labelled, masks
 
-CLASSES = (("cat",), ("house", "home"), ("grass",), ("sky",))
-COUNT = 4
 FINE = 8
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("scenes")
-    export_voc(folder, COUNT, seed=3, size=64)
-    return sorted((folder / "JPEGImages").iterdir())
-
-
-@pytest.fixture(scope="module")
-def labels(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Labels:
-    return labelled(pictures, tmp_path_factory.mktemp("labels"))
-
-
-def labelled(pictures: list[Path], out: Path) -> Labels:
-    task = Task(ModelSource(), CLASSES, Background(0.3), out, ("masks",), min_area=1)
-    journal = labelling_journal(task)
-    items = items_of(pictures, None, journal.names())
-    outcomes = list(run_batch(Pipeline(task).run, journal, items, task.formats))
-    assert len(outcomes) == len(pictures)
-    assert all(isinstance(one, Done) and one.note is None for one in outcomes)
-    return labels_of(journal)
-
-
-def masks(labels: Labels) -> list[np.ndarray]:
-    return [np.asarray(Image.open(labels.mask(entry.name))) for entry in labels.entries]
 
 
 def painted(
@@ -172,75 +135,6 @@ def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -
         assert (painted(polygons, mask.shape) == mask).all()
 
 
-def test_simplified_polygons_have_fewer_corners(labels: Labels, tmp_path: Path) -> None:
-    corners, agreement = [], []
-    for number, allowed in enumerate((0.0, 1.0)):
-        out = tmp_path / str(number)
-        WRITERS["cvat"](replace(labels, simplify=allowed), out, "copy")
-        corners.append((out / "annotations.xml").read_text().count(";"))
-        found = read_annotations(out, Indices())
-        build_folder(found, Wishes(out), out / "new", 1, lambda *_: None)
-        read = [np.asarray(Image.open(out / f"new/masks/{name}.png")) for name in labels.names]
-        agreement.append(np.mean([a == b for a, b in zip(read, masks(labels), strict=True)]))
-    assert corners[1] < corners[0] / 2
-    assert agreement[0] == 1.0 and 0.95 < agreement[1] < 1.0
-
-
-def test_torchvision_opens_the_voc_layout(labels: Labels, tmp_path: Path) -> None:
-    pictures = [Path(entry.source) for entry in labels.entries]
-    for number, suffix in enumerate((".png", ".webp", ".jpeg", ".JPG")):
-        image = Image.open(pictures[number])
-        image.save(tmp_path / f"{number}{suffix}", quality=95)
-    made = labelled(sorted(tmp_path.glob("*.*")), tmp_path / "labels")
-    out = tmp_path / "VOCdevkit/VOC2012"
-    for _ in range(2):
-        WRITERS["voc"](made, out, "copy")
-    opened = [
-        sample
-        for part in ("train", "val")
-        for sample in VOCSegmentation(tmp_path, "2012", part, download=False)
-    ]
-    assert len(opened) == COUNT
-    assert all(image.size == mask.size for image, mask in opened)
-    files = list((out / "JPEGImages").iterdir())
-    assert {(file.suffix, Image.open(file).format) for file in files} == {(".jpg", "JPEG")}
-
-
-def test_turned_photographs_fit_their_masks_without_exif(
-    pictures: list[Path], tmp_path: Path
-) -> None:
-    image = Image.open(pictures[0]).crop((0, 0, 64, 40))
-    exif = image.getexif()
-    exif[0x0112] = 6  # to be shown turned by a quarter
-    for name in ("turned.JPG", "turned too.png"):
-        image.save(tmp_path / name, exif=exif)
-    made = labelled(sorted(tmp_path.glob("turned*")), tmp_path / "labels")
-    for upright, size in ((False, (64, 40)), (True, (40, 64)), (True, (40, 64)), (False, (64, 40))):
-        for format in ("coco", "voc"):
-            WRITERS[format](replace(made, upright=upright), tmp_path / format, "copy")
-        stored = tmp_path / "coco/images/turned.JPG", tmp_path / "coco/images/turned too.png"
-        assert [Image.open(file).size for file in stored] == [size] * 2
-        mask = Image.open(tmp_path / "voc/SegmentationClass/turned.png")
-        assert mask.size == (40, 64)
-        assert (Image.open(tmp_path / "voc/JPEGImages/turned.jpg").size == mask.size) == upright
-
-
-@pytest.mark.parametrize("format", ["coco", "cvat", "labelstudio", "yolo-seg", "voc"])
-def test_what_is_written_is_read_back(labels: Labels, tmp_path: Path, format: str) -> None:
-    WRITERS[format](labels, tmp_path / format, "copy")
-    found = read_annotations(tmp_path / format, Indices())
-    built = build_folder(found, Wishes(tmp_path / format), tmp_path / "new", 1, lambda *_: None)
-    assert not built.problems and not built.found.not_taken and built.pictures == COUNT
-    numbers = np.full(256, 255)
-    for label, name in enumerate(built.classes):
-        numbers[label] = labels.classes.index(name)
-    for entry, mask in zip(labels.entries, masks(labels), strict=True):
-        (file,) = (tmp_path / "new/masks").rglob(f"{entry.name}.png")
-        assert (numbers[np.asarray(Image.open(file))] == mask).all()
-    parts = [FolderDataset(tmp_path / "new", part).pairs for part in ("train", "val")]
-    assert built.lists == (format in ("yolo-seg", "voc")) and sum(map(len, parts)) == COUNT
-
-
 @pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])
 def test_supervision_reads_it(labels: Labels, tmp_path: Path, format: str, least: float) -> None:
     """A reader that this project didn't write; of polygons it cuts off fractions of a pixel."""
@@ -273,14 +167,6 @@ def test_tables_hold_a_row_per_picture(labels: Labels, tmp_path: Path) -> None:
     rows = parquet.read_table(tmp_path / "labels.parquet").to_pylist()
     for row, mask in zip(rows, masks(labels), strict=True):
         assert row["pixels"] == [int((mask == index).sum()) for index in range(4)]
-
-
-def test_links_instead_of_copies(labels: Labels, tmp_path: Path, pictures: list[Path]) -> None:
-    for placement, linked in (("link", True), ("copy", False), ("link", True)):
-        WRITERS["coco"](labels, tmp_path, placement)
-        placed = sorted((tmp_path / "images").iterdir())
-        assert [file.is_symlink() for file in placed] == [linked] * COUNT
-        assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
 
 
 def test_the_review_sheet_names_a_mask_that_cannot_be_read(labels: Labels, tmp_path: Path) -> None:

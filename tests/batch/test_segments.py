@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.naive import segments as naive
 
 from cascade_clip.batch.segments import find_segments
 from cascade_clip.io import coco
 from cascade_clip.io.coco import decode_mask
 from cascade_clip.io.polygons import Ring, fill, without_holes
 from cascade_clip.segmentation import LegendEntry, Segmentation
+from tests.naive import segments as naive
 
 
 def segmented(labels: np.ndarray, confidence: np.ndarray | None = None) -> Segmentation:

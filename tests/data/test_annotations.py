@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import unicodedata
 from io import BytesIO
 from pathlib import Path
@@ -13,37 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cascade_clip.data.annotations.build import Built, Wishes, build_folder
 from cascade_clip.data.annotations.formats import Indices, read_annotations
 from cascade_clip.data.annotations.labelstudio import picture_of, unpack
 from cascade_clip.data.annotations.naming import read_renaming
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.errors import UserError
-
-HEIGHT, WIDTH = 4, 6
-SQUARE = [1, 1, 4, 1, 4, 3, 1, 3]
-"""Corners of the square of columns 1 to 3 and rows 1 and 2."""
-
-
-def picture(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (10, 20, 30)).save(path)
-
-
-def built(root: Path, source: str, wishes: dict[str, Any] | None = None, **indices: Any) -> Built:
-    found = read_annotations(root / source, Indices(**indices))
-    folder = root / source if (root / source).is_dir() else (root / source).parent
-    return build_folder(found, Wishes(folder, **(wishes or {})), root / "new", 1, lambda *_: None)
-
-
-def mask(root: Path, name: str = "a") -> np.ndarray:
-    return np.asarray(Image.open(root / f"new/masks/{name}.png"))
-
-
-def in_square(value: int, outside: int = 255) -> np.ndarray:
-    expected = np.full((HEIGHT, WIDTH), outside)
-    expected[1:3, 1:4] = value
-    return expected
+from tests.data.annotated import HEIGHT, SQUARE, WIDTH, built, in_square, mask, picture
 
 
 def coco(root: Path, annotations: list[dict[str, Any]], **image: Any) -> None:
@@ -97,6 +73,7 @@ def test_everything_that_is_not_taken_is_named(tmp_path: Path) -> None:
             {"category_id": 3, "segmentation": [SQUARE]},
             {"category_id": 3, "segmentation": [[1, 1, 2, 2]]},
             {"category_id": 3, "segmentation": [[1, 1, 2, 2, "x", 3]]},
+            {"category_id": 3, "segmentation": [[1, 1, 2, 2, 1e308, -1e308]]},
             {"category_id": 3, "bbox": [0, 0, 1, 1]},
             {"category_id": 4, "segmentation": [SQUARE]},
             {"category_id": 3, "segmentation": [[-9, 0, 1, 0, 1, 1, -9, 1]]},
@@ -104,7 +81,7 @@ def test_everything_that_is_not_taken_is_named(tmp_path: Path) -> None:
     )
     result = built(tmp_path, "coco.json")
     assert dict(result.found.not_taken) == {
-        "regions that make no sense": 2,
+        "regions that make no sense": 3,
         "boxes and keypoints without a region": 1,
         "annotations of an image or a category that is not listed": 1,
         "parts of regions beyond their picture": 1,
@@ -183,38 +160,6 @@ def test_cvat_for_images(tmp_path: Path) -> None:
         read_annotations(tmp_path / "video.xml", Indices())
 
 
-@pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_cvat_segmentation_masks(tmp_path: Path, mode: str) -> None:
-    root = tmp_path / "export"
-    picture(root / "JPEGImages/sub/a.jpg")
-    picture(root / "JPEGImages/b.jpg")
-    (root / "SegmentationClass/sub").mkdir(parents=True)
-    (root / "labelmap.txt").write_text(
-        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:250,50,83::\n"
-    )
-    colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    colours[1:3, 1:4] = (250, 50, 83)
-    drawn = Image.fromarray(colours)
-    drawn = drawn.quantize() if mode == "P" else drawn
-    drawn.save(root / "SegmentationClass/sub/a.png")
-    drawn.save(root / "SegmentationClass/b.png")
-    lists = root / "ImageSets/Segmentation"
-    lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("sub/a\n")
-    (lists / "val.txt").write_text("b\n")
-    result = build_folder(
-        read_annotations(root, Indices()), Wishes(root), tmp_path / "new", 1, lambda *_: None
-    )
-    assert result.classes == ("cat",) and result.lists
-    assert (mask(tmp_path, "sub/a") == in_square(0)).all()
-    assert [pair.picture.name for pair in FolderDataset(tmp_path / "new", "val").pairs] == ["b.jpg"]
-    (root / "labelmap.txt").write_text("background:0,0,0::\ndog:1,2,3::\n")
-    with pytest.raises(UserError, match=r"holds the colour #fa3253 \(6 pixels\)"):
-        build_folder(
-            read_annotations(root, Indices()), Wishes(root), tmp_path / "no", 1, lambda *_: None
-        )
-
-
 def brush() -> list[int]:
     """rle-pack of RGBA pixels whose alpha is 255 in the square: runs, and values one by one."""
     rgba = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
@@ -261,6 +206,34 @@ def test_addresses_of_label_studio() -> None:
     assert picture_of("/data/local-files/?d=a%26b/c%20%231.jpg") == "a&b/c #1.jpg"
     assert picture_of("/data/upload/12/0a1b2c3d-cat%201.jpg") == "cat 1.jpg"
     assert picture_of("s3://bucket/day/cat.jpg") == "/day/cat.jpg"
+
+
+def test_cocos_own_folder_and_one_in_which_nothing_is_annotated(tmp_path: Path) -> None:
+    coco(tmp_path, [{"category_id": 3, "segmentation": [SQUARE]}])
+    content = json.loads((tmp_path / "coco.json").read_text())
+    (tmp_path / "coco.json").unlink()
+    (tmp_path / "annotations").mkdir()
+    for kind in ("instances", "person_keypoints", "captions"):
+        (tmp_path / f"annotations/{kind}_val2017.json").write_text(json.dumps(content))
+    result = built(tmp_path, ".")
+    assert not result.problems and result.pictures == 1
+    content["annotations"] = []
+    (tmp_path / "none.json").write_text(json.dumps(content))
+    shutil.rmtree(tmp_path / "new")
+    with pytest.raises(UserError, match=r"none of 1 .*: pictures in which nothing is annotated: 1"):
+        built(tmp_path, "none.json")
+
+
+def test_yolo_beside_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "images/a.jpg")
+    picture(tmp_path / "images/b.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text("0 0 0 1 0 1 1\n")
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings/data.yaml").write_text("train: ../images\nnames: {0: cat}\n")
+    monkeypatch.chdir(tmp_path)
+    result = built(Path(), "settings/data.yaml", {"background": "class"})
+    assert result.pictures == 2 and mask(tmp_path).max() == 1
 
 
 def test_yolo_as_other_tools_export_it(tmp_path: Path) -> None:
@@ -314,36 +287,6 @@ def test_labelme(tmp_path: Path) -> None:
     assert (mask(tmp_path)[:3] == expected[:3]).all() and result.classes == ("cat", "sky")
     assert mask(tmp_path)[3].tolist() == [255] * 6
     assert dict(result.found.not_taken) == {"labelme's point shapes": 1}
-
-
-def test_labelmes_voc_layout(tmp_path: Path) -> None:
-    picture(tmp_path / "voc/JPEGImages/a.jpg")
-    (tmp_path / "voc/SegmentationClass").mkdir()
-    (tmp_path / "voc/SegmentationClassPNG").mkdir()
-    (tmp_path / "voc/class_names.txt").write_text("_background_\ncat\n")
-    indices = in_square(1, outside=0).astype(np.uint8)
-    indices[0, 0] = 255
-    np.save(tmp_path / "voc/SegmentationClass/a.npy", indices)
-    Image.fromarray(indices).save(tmp_path / "voc/SegmentationClassPNG/a.png")
-    result = built(tmp_path, "voc", {"background": "class"})
-    assert result.classes == ("background", "cat") and (mask(tmp_path) == indices).all()
-
-
-def test_masks_of_numbers(tmp_path: Path) -> None:
-    picture(tmp_path / "data/images/a.jpg")
-    (tmp_path / "data/masks").mkdir()
-    numbers = in_square(1, outside=0).astype(np.uint8)
-    numbers[0, 0], numbers[3, 5] = 11, 2
-    Image.fromarray(numbers).save(tmp_path / "data/masks/a.png")
-    names = {"names": ["cat", "sky"], "first": 1}
-    with pytest.raises(UserError, match=r"holds 11 \(1 pixels\).* names for 0 to 2; .*--void"):
-        built(tmp_path, "data", **names)
-    built(tmp_path, "data", **names, void=frozenset({11}))
-    expected = in_square(0)
-    expected[3, 5] = 1
-    assert (mask(tmp_path) == expected).all()
-    with pytest.raises(UserError, match="masks without names; list them in a file: --classes"):
-        read_annotations(tmp_path / "data", Indices())
 
 
 def test_pictures_are_found_by_the_path_that_agrees_best(tmp_path: Path) -> None:

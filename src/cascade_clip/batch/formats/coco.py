@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
+from cascade_clip.batch.formats.pictures import Placement, picture_paths, place_pictures
 from cascade_clip.batch.journal import Journal
 from cascade_clip.batch.labels import Labels
 from cascade_clip.io import coco
@@ -15,11 +15,12 @@ from cascade_clip.io.results import COCO_FILE
 def write(labels: Labels, out: Path, placement: Placement) -> None:
     """`images/` and `annotations/instances_default.json`: one annotation for each segment, with its
     run-length code and `score`; categories are numbered from 1."""
-    place_pictures(labels, out / "images", placement)
+    paths = picture_paths(labels.journal)
+    place_pictures(labels, out / "images", placement, paths=paths)
     coco.write(
         out / "annotations/instances_default.json",
         labels.classes,
-        ((picture_file(entry), entry.height, entry.width) for entry in labels.entries),
+        ((paths[entry.name], entry.height, entry.width) for entry in labels.entries),
         ([one.annotation() for one in segments] for segments in labels.segments()),
     )
 

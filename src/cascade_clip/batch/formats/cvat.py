@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
+from cascade_clip.batch.formats.pictures import Placement, picture_paths, place_pictures
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
@@ -19,17 +19,19 @@ def write(labels: Labels, out: Path, placement: Placement) -> None:
 
     CVAT's polygons know no holes: they are joined to the outline by cuts of no width.
     """
-    place_pictures(labels, out / "images", placement)
-    write_whole(out / "annotations.xml", lambda path: _write_xml(labels, path))
+    paths = picture_paths(labels.journal)
+    place_pictures(labels, out / "images", placement, paths=paths)
+    write_whole(out / "annotations.xml", lambda path: _write_xml(labels, paths, path))
 
 
-def _write_xml(labels: Labels, path: Path) -> None:
+def _write_xml(labels: Labels, paths: Mapping[str, str], path: Path) -> None:
     """Picture by picture: a large data set need not fit into memory."""
     with path.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
         file.write("<version>1.1</version>\n" + _text(_meta(labels)))
         for number, (entry, segments) in enumerate(labels.with_segments()):
-            file.write(_text(_image(number, entry, segments, labels)))
+            image = _image(number, paths[entry.name], entry, segments, labels)
+            file.write(_text(image))
         file.write("</annotations>\n")
 
 
@@ -48,12 +50,12 @@ def _meta(labels: Labels) -> Xml.Element:
 
 
 def _image(
-    number: int, entry: JournalEntry, segments: Sequence[Segment], labels: Labels
+    number: int, name: str, entry: JournalEntry, segments: Sequence[Segment], labels: Labels
 ) -> Xml.Element:
     image = Xml.Element(
         "image",
         id=str(number),
-        name=picture_file(entry),
+        name=name,
         width=str(entry.width),
         height=str(entry.height),
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml
 
-from cascade_clip.batch.formats.pictures import Placement, picture_file, place_pictures
+from cascade_clip.batch.formats.pictures import Placement, picture_paths, place_pictures
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
@@ -26,22 +26,26 @@ def write(labels: Labels, out: Path, placement: Placement) -> None:
 
     Start Label Studio with local files served from the folder `out`.
     """
-    place_pictures(labels, out / "images", placement)
-    write_whole(out / "tasks.json", lambda path: _write_tasks(labels, path))
+    paths = picture_paths(labels.journal)
+    place_pictures(labels, out / "images", placement, paths=paths)
+    write_whole(out / "tasks.json", lambda path: _write_tasks(labels, paths, path))
     write_text(out / "config.xml", _config(labels))
 
 
-def _write_tasks(labels: Labels, path: Path) -> None:
+def _write_tasks(labels: Labels, paths: Mapping[str, str], path: Path) -> None:
     """Task by task: a large data set need not fit into memory."""
     with path.open("w", encoding="utf-8") as file:
         file.write("[")
         for number, (entry, segments) in enumerate(labels.with_segments()):
-            task = _task(entry, segments, labels)
+            url = LOCAL_FILES + quote(f"images/{paths[entry.name]}")
+            task = _task(url, entry, segments, labels)
             file.write((",\n" if number else "\n") + json.dumps(task))
         file.write("\n]\n")
 
 
-def _task(entry: JournalEntry, segments: Sequence[Segment], labels: Labels) -> dict[str, Any]:
+def _task(
+    url: str, entry: JournalEntry, segments: Sequence[Segment], labels: Labels
+) -> dict[str, Any]:
     results = []
     for number, segment in enumerate(segments):
         corners = labels.outline(segment)
@@ -64,7 +68,6 @@ def _task(entry: JournalEntry, segments: Sequence[Segment], labels: Labels) -> d
             }
         )
     prediction = {"model_version": "cascade-clip", "score": entry.confidence, "result": results}
-    url = LOCAL_FILES + quote(f"images/{picture_file(entry)}")
     return {"data": {"image": url}, "predictions": [prediction]}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
-from cascade_clip.batch.journal import JournalEntry
+from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import write_whole
@@ -28,15 +29,41 @@ def picture_file(entry: JournalEntry) -> str:
     return entry.name + plain_file_name(Path(entry.source).suffix)
 
 
+def picture_paths(journal: Journal) -> dict[str, str]:
+    """The path of each picture, by its entry's name, below the folder that all lie in: what other
+    tools call the pictures that were labelled. It is `picture_file` where two would be alike."""
+    sources = {name: Path(entry.source) for name, entry in journal.entries.items()}
+    try:
+        base = Path(os.path.commonpath([source.parent for source in sources.values()]))
+    except ValueError:  # none, or on several drives
+        return {name: picture_file(entry) for name, entry in journal.entries.items()}
+    paths: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, source in sources.items():
+        path = "/".join(map(plain_file_name, source.relative_to(base).parts))
+        if path.casefold() in taken:
+            path = picture_file(journal.entries[name])
+        taken.add(path.casefold())
+        paths[name] = path
+    return paths
+
+
 def place_pictures(
-    labels: Labels, folder: Path, placement: Placement, *, jpeg: bool = False
+    labels: Labels,
+    folder: Path,
+    placement: Placement,
+    *,
+    paths: Mapping[str, str] | None = None,
+    jpeg: bool = False,
 ) -> None:
     """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
     there and is something else, as an older copy, is replaced. With `jpeg` all are `NAME.jpg`:
-    files of other formats are written anew, as are those that `labels.upright` wants turned."""
-    remove_left_out(labels, folder)
+    files of other formats are written anew, as are those that `labels.upright` wants turned; else
+    they lie at their `paths`, or are called as `picture_file` says."""
+    remove_left_out(labels, folder, paths)
     for entry in labels.entries:
-        source, target = Path(entry.source), folder / picture_file(entry)
+        source = Path(entry.source)
+        target = folder / (paths[entry.name] if paths else picture_file(entry))
         if jpeg:
             target = folder / f"{entry.name}.jpg"
         foreign = jpeg and source.suffix.lower() not in JPEG_SUFFIXES
@@ -50,15 +77,18 @@ def place_pictures(
             write_whole(target, partial(_copy, source))
 
 
-def remove_left_out(labels: Labels, folder: Path) -> None:
-    """Removes what an earlier call wrote into `folder` of pictures that are left out by now: some
-    tools take all files of a folder. Raises `UserError`."""
+def remove_left_out(labels: Labels, folder: Path, paths: Mapping[str, str] | None = None) -> None:
+    """Removes what an earlier call wrote into `folder`, at `paths` if given, of pictures that are
+    left out by now: some tools take all files of a folder. Raises `UserError`."""
     if not labels.left_out or not folder.is_dir():
         return
     try:
-        for file in list(folder.iterdir()):
-            if file.stem in labels.left_out:
-                file.unlink()
+        if paths is not None:
+            files = [folder / paths[name] for name in labels.left_out]
+        else:
+            files = [file for file in folder.iterdir() if file.stem in labels.left_out]
+        for file in files:
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror or error}") from error
 

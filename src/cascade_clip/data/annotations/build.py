@@ -18,6 +18,7 @@ from cascade_clip.data.annotations.pictures import PictureFinder, result_names
 from cascade_clip.data.folder import PLAIN
 from cascade_clip.errors import UserError
 from cascade_clip.io.files import unfinished_name, write_text
+from cascade_clip.support.messages import some_of
 from cascade_clip.support.parallel import in_processes
 
 
@@ -102,8 +103,10 @@ def build_folder(
                 done += [] if painted.problem or painted.empty else [painted.task]
                 progress(number, len(tasks))
         if not built.pictures:
-            first = f": {built.problems[0]}" if built.problems else ""
-            raise UserError(f"none of {len(found.pictures)} pictures can be taken{first}")
+            reasons = built.problems or [f"{what}: {n}" for what, n in found.not_taken.items()]
+            raise UserError(
+                f"none of {len(found.pictures)} pictures can be taken: {some_of(reasons, 1)}"
+            )
         write_text(folder / "classes.txt", "".join(f"{name}\n" for name in naming.classes))
         built.lists = _write_lists(folder, done)
     built.problems.sort()

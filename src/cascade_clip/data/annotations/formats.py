@@ -60,8 +60,10 @@ def _read_folder(folder: Path, indices: Indices) -> Found:
         return label_images.read_colours(folder)
     if (folder / LABELME_NAMES).is_file() and label_images.mask_folder(folder):
         return label_images.read_labelme_voc(folder)
-    if files := sorted((folder / "annotations").glob("*.json")) or sorted(folder.rglob("*.json")):
-        return _read_json(files)
+    # COCO's own folder has keypoints and captions of the same pictures beside the instances.
+    for pattern in ("annotations/instances*.json", "annotations/*.json", "**/*.json"):
+        if files := sorted(folder.glob(pattern)):
+            return _read_json(files)
     if label_images.mask_folder(folder) is None:
         raise UserError(f"{folder} holds no annotations; --from takes {KNOWN}")
     listed = folder / "classes.txt"

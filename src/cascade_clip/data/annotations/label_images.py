@@ -15,6 +15,7 @@ from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.pairs import read_mask
 from cascade_clip.errors import UserError
 from cascade_clip.io.coco import Mask
+from cascade_clip.io.find import is_picture
 from cascade_clip.io.images import open_picture
 from cascade_clip.io.lines import read_lines
 
@@ -120,7 +121,7 @@ def _add_images(found: Found, folder: Path, image: Callable[[Path], LabelImage])
             f"{folder} holds no masks: no PNG in {', '.join(MASK_FOLDERS[:-1])} or itself"
         )
     parts = _parts(folder)
-    for mask in sorted(masks.rglob("*.png")):
+    for mask in sorted(file for file in masks.rglob("*.png") if is_picture(file)):
         name = mask.relative_to(masks).with_suffix("").as_posix()
         picture = Annotated(name, str(mask), image=image(mask), part=parts.get(name), by_stem=True)
         found.pictures.append(picture)

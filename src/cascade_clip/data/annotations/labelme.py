@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _picture(found: Found, file: Path, content: Any) -> Annotated:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     path = str(content["imagePath"]).replace("\\", "/")
-    picture = Annotated(str(file.parent / path), file.name, size)
+    picture = Annotated(abspath(file.parent / path), str(file), size)
     for number, shape in enumerate(content["shapes"], start=1):
         entry = f"{file} shape {number}"
         try:

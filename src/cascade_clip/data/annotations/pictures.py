@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from os.path import commonpath
+from os.path import abspath, commonpath
 from pathlib import Path, PurePosixPath
 
 from cascade_clip.data.annotations.found import Annotated
@@ -56,8 +56,9 @@ def result_names(pictures: Sequence[Path]) -> list[str]:
     """What the files are called in a new folder: their paths below the folder of them all."""
     if not pictures:
         return []
-    base = Path(commonpath([picture.parent for picture in pictures]))
-    return [picture.relative_to(base).as_posix() for picture in pictures]
+    whole = [Path(abspath(picture)) for picture in pictures]
+    base = Path(commonpath([picture.parent for picture in whole]))
+    return [picture.relative_to(base).as_posix() for picture in whole]
 
 
 def _agreement(file: Path, wanted: Sequence[str], by_stem: bool) -> tuple[int, bool]:

@@ -16,6 +16,8 @@ from cascade_clip.io.coco import Mask, from_run_lengths
 from cascade_clip.io.images import open_picture
 from cascade_clip.io.polygons import fill
 
+FARTHEST = 1e7
+"""Pixels: a corner beyond is no corner."""
 TOLERANCE = 1.0
 """Pixels that a corner may lie outside of its picture: tools round."""
 
@@ -152,6 +154,8 @@ def _ring(points: object) -> tuple[tuple[float, float], ...]:
         if corners.size:
             raise UserError("a polygon's corners are pairs of numbers")
         corners = corners.reshape(0, 2)
+    if np.abs(corners).max(initial=0) > FARTHEST:
+        raise UserError(f"a polygon with corners {np.abs(corners).max():.3g} pixels away")
     if len(corners) < 3:
         raise UserError(f"a polygon of {len(corners)} points encloses nothing")
     return tuple((float(x), float(y)) for x, y in corners)

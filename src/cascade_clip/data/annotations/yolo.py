@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _existing(folder: Path, stated: Any, place: str) -> Path | None:
 def _read_labels(
     found: Found, picture: Path, names: dict[int, str], part: Part | None
 ) -> Annotated:
-    annotated = Annotated(str(picture), str(picture), part=part)
+    annotated = Annotated(abspath(picture), str(picture), part=part)
     file = labels_of(picture)
     if not file.is_file():
         return annotated
