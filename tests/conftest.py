@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from safetensors.torch import save_file
 from cascade_clip.clip.build import build_clip
 from cascade_clip.clip.load import WEIGHTS_FILE
 from cascade_clip.clip.source import CONFIG_FILE
+from cascade_clip.clip.text_store import CACHE_VARIABLE
 
+os.environ[CACHE_VARIABLE] = ""  # nothing is kept from one run of the tests to the next
 torch.set_num_threads(1)  # tensors here are so small that threads cost more than they give
 
 TINY_CLIP: dict[str, Any] = {

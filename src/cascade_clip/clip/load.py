@@ -24,6 +24,7 @@ from cascade_clip.clip.build import fill_clip, sketch_clip
 from cascade_clip.clip.hub import FILES, find_on_hub
 from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.clip.text import TextEncoder
+from cascade_clip.clip.text_store import TextStore, cache_folder
 from cascade_clip.clip.weights import choose_activation, fingerprint, read_weights
 from cascade_clip.config import RGB, ClipSettings, Normalisation
 from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
@@ -80,7 +81,9 @@ class FrozenClip:
     @cached_property
     def text_encoder(self) -> TextEncoder:
         """Class names in templates to text embeddings."""
-        return TextEncoder(self.model, self.tokenize)
+        folder = cache_folder()
+        store = None if folder is None else TextStore(folder, self.model)
+        return TextEncoder(self.model, self.tokenize, store=store)
 
     @cached_property
     def fingerprint(self) -> str:

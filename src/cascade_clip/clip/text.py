@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 
 from cascade_clip.clip.prefix_tree import encode_tokens, reads_causally
+from cascade_clip.clip.text_store import TextStore
 from cascade_clip.errors import UserError
 
 SINGLE_TEMPLATE = ("a photo of a {}",)
@@ -69,13 +71,16 @@ BATCH = 256
 """Texts that are encoded at once."""
 TREE_BATCH = 4096
 """And at most where beginnings that they share are encoded once."""
+WORTH_KEEPING = 256
+"""Fewer texts than these are encoded anew at every start, though a store may hold their names."""
 
 
 class TextEncoder:
     """A CLIP's tokenizer and text encoder; what was encoded lately is not encoded again.
 
     `model` is open_clip's CLIP; `tokenize` maps L texts to token ids (L, context_length), int64,
-    zero-padded. What was encoded of at most `remembered` names is kept.
+    zero-padded. What was encoded of at most `remembered` names is kept; means over many templates
+    in `store`, too.
     """
 
     def __init__(
@@ -84,7 +89,9 @@ class TextEncoder:
         tokenize: Callable[[list[str]], Tensor],
         *,
         remembered: int = REMEMBERED,
+        store: TextStore | None = None,
     ) -> None:
+        self.store = store
         self.model = model
         self.tokenize = tokenize
         self.remembered = remembered
@@ -110,7 +117,8 @@ class TextEncoder:
         kept, filled = self._embeddings, tuple(templates)
         new = [name for name in dict.fromkeys(names) if (name, filled, average) not in kept]
         _check_names(self.tokenize, new, filled)
-        for name, embedding in zip(new, self._encode(new, filled, average), strict=True):
+        encode = self._stored if average else partial(self._encode, average=False)
+        for name, embedding in zip(new, encode(new, filled), strict=True):
             kept[name, filled, average] = embedding
         for name in names:
             kept.move_to_end((name, filled, average))
@@ -129,7 +137,20 @@ class TextEncoder:
             embeddings: Tensor = self.model.encode_text(tokens.to(device))  # (L, d)
         return embeddings.float()
 
-    def _encode(self, names: Sequence[str], templates: Sequence[str], average: bool) -> Tensor:
+    def _stored(self, names: Sequence[str], templates: Sequence[str]) -> list[Tensor]:
+        """Embeddings (d,), each; the store's, if it is worth to ask it."""
+        if self.store is None or len(names) * len(templates) < WORTH_KEEPING:
+            return list(self._encode(names, templates))
+        found = self.store.read(names, templates)
+        missing = [name for name in names if name not in found]
+        new = dict(zip(missing, self._encode(missing, templates), strict=True))
+        if new:
+            self.store.add(templates, new)
+        return [(found | new)[name] for name in names]
+
+    def _encode(
+        self, names: Sequence[str], templates: Sequence[str], average: bool = True
+    ) -> Tensor:
         """Embeddings (C, d), or (C, K, d), L2-normalised."""
         texts = [template.format(name) for name in names for template in templates]
         batch = TREE_BATCH if self._reads_causally else BATCH
