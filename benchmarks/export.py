@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.pages import fill
 from benchmarks.performance.hardware import environment
 from benchmarks.performance.subjects import random_pictures
 from benchmarks.performance.timing import compare, in_turns
@@ -38,7 +39,6 @@ from cascade_clip.model.network import SegmentationNetwork
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "export.json"
 PAGE = ROOT / "docs" / "export.md"
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 CPU = torch.device("cpu")
 BASELINE = "PyTorch, fp32"
 PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16")
@@ -59,8 +59,7 @@ def main() -> None:
     write_text(arguments.out, text)
     print(table(result))
     if arguments.out == RESULT:
-        page = put_between(PAGE.read_text(encoding="utf-8"), table(result))
-        write_text(PAGE, page)
+        fill(PAGE, "speed", table(result))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -152,15 +151,6 @@ def _rounds(result: dict[str, Any]) -> int:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def put_between(page: str, text: str) -> str:
-    """The page with `text` between its markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{PAGE} lacks the markers {BEGIN} and {END}")
-    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import platform
 from pathlib import Path
 
 import torch
+from benchmarks.pages import fill
 from tests.golden.cases import (
     DATA,
     SEEN_SCORE_OFFSET,
@@ -37,7 +38,6 @@ from cascade_clip.io.files import write_text
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "parity.json"
 PAGE = ROOT / "docs" / "fidelity.md"
-BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 NAMES = {"cascade_small": "Cascade-CLIP", "zeg_small": "ZegCLIP"}
 TWINS = ("fast", "naive")
 
@@ -74,8 +74,7 @@ def main() -> None:
     text = json.dumps(result, indent=2) + "\n"
     write_text(RESULT, text)
     tables = both_tables(golden, result["other_sizes"], result["full_size"])
-    page = put_between(PAGE.read_text(encoding="utf-8"), tables)
-    write_text(PAGE, page)
+    fill(PAGE, "parity", tables)
     print(tables)
 
 
@@ -222,14 +221,6 @@ def table(rows: Rows) -> str:
         cells = " | ".join(shown.format(row.get(name, 0.0)) for row in rows.values())
         lines.append(f"| {name} | {allowed} | {cells} |")
     return "\n".join(lines)
-
-
-def put_between(page: str, text: str) -> str:
-    before, _, rest = page.partition(BEGIN)
-    _, marker, after = rest.partition(END)
-    if not marker:
-        raise ValueError(f"{PAGE} lacks the markers {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 if __name__ == "__main__":
