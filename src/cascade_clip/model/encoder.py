@@ -129,7 +129,7 @@ class ImageEncoder(nn.Module):
     ) -> Iterator[Tensor]:
         """Class token and patches (B, 1 + N, D), and regions behind them if there are any
         (B, 1 + N + R, D), after each block in turn, prompts left out."""
-        batch, mask = len(tokens), None
+        batch, mask = tokens.shape[0], None
         if self.regions is not None:
             regions = self.visual.ln_pre(self.regions.tokens)  # (R, D)
             tokens = torch.cat([tokens, regions.expand(batch, -1, -1)], dim=1)

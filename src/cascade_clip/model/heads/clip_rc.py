@@ -190,7 +190,7 @@ class Recovery(nn.Module):
 def resize_regions(regions: Tensor, grid: tuple[int, int]) -> Tensor:
     """Regions (B, R, d), R a square number, to patches (B, h * w, d) between them."""
     side = round(regions.shape[1] ** 0.5)
-    cells = regions.transpose(1, 2).unflatten(2, (side, side))  # (B, d, r, r)
+    cells = regions.mT.contiguous().unflatten(2, (side, side))  # (B, d, r, r)
     patches = F.interpolate(cells, size=grid, mode="bilinear", align_corners=False)
     return patches.flatten(2).transpose(1, 2)
 
