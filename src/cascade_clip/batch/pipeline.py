@@ -112,30 +112,37 @@ class Pipeline:
     def _save(self, segmented: _Segmented | Outcome) -> Outcome:
         if not isinstance(segmented, _Segmented):
             return segmented
-        item, task = segmented.item, self.task
-        result = replace(segmented.result, name=item.name)
-        for kind, file in result_files(item.name, task.formats).items():
-            save = result.save_labels if kind in ("labels", "masks") else result.save
-            save(task.out / file)
-        segments = None
-        if task.min_area is not None:
-            segments = tuple(find_segments(result, task.min_area))
-        elif "coco" in task.formats:
-            segments = tuple(class_segments(result))
-        assert result.confidence is not None
-        covered = result.confidence[result.labels >= 0].astype(float)
-        height, width = result.labels.shape
-        entry = JournalEntry(
-            name=item.name,
-            source=item.source,
-            stamp=item.stamp,
-            formats=task.formats,
-            height=height,
-            width=width,
-            confidence=float(covered.mean()) if covered.size else 0.0,
-            shares={shown.name: shown.share for shown in result.legend},
-        )
-        return Done(entry, segments, note=self.segmenter.predictor.plan((height, width)).note)
+        done = write_results(self.task, segmented.item, segmented.result)
+        size = (done.entry.height, done.entry.width)
+        return replace(done, note=self.segmenter.predictor.plan(size).note)
+
+
+def write_results(task: Task, item: Item, result: Segmentation) -> Done:
+    """Writes what a task makes of a picture; `result` must carry its confidence. Raises
+    `UserError`."""
+    result = replace(result, name=item.name)
+    for kind, file in result_files(item.name, task.formats).items():
+        save = result.save_labels if kind in ("labels", "masks") else result.save
+        save(task.out / file)
+    segments = None
+    if task.min_area is not None:
+        segments = tuple(find_segments(result, task.min_area))
+    elif "coco" in task.formats:
+        segments = tuple(class_segments(result))
+    assert result.confidence is not None
+    covered = result.confidence[result.labels >= 0].astype(float)
+    height, width = result.labels.shape
+    entry = JournalEntry(
+        name=item.name,
+        source=item.source,
+        stamp=item.stamp,
+        formats=task.formats,
+        height=height,
+        width=width,
+        confidence=float(covered.mean()) if covered.size else 0.0,
+        shares={shown.name: shown.share for shown in result.legend},
+    )
+    return Done(entry, segments)
 
 
 def _read(item: Item | Outcome) -> _Read | Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from cascade_clip.batch.items import Failure, Item
+from cascade_clip.batch.items import Item
 from cascade_clip.batch.journal import Journal
 from cascade_clip.batch.pipeline import Done, Outcome
 
@@ -13,7 +13,7 @@ Process = Callable[[Iterable[Item | Outcome]], Iterator[Outcome]]
 
 
 def run_batch(
-    process: Process, journal: Journal, items: Iterable[Item | Failure], formats: Sequence[str]
+    process: Process, journal: Journal, items: Iterable[Item | Outcome], formats: Sequence[str]
 ) -> Iterator[Outcome]:
     """What became of each item, as soon as its results are written and the journal says so.
 

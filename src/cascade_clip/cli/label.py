@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,8 @@ from cascade_clip.support.messages import counted
 
 if TYPE_CHECKING:
     from cascade_clip.batch.formats.pictures import Placement
+    from cascade_clip.batch.items import Item
+    from cascade_clip.batch.pipeline import Outcome
 
 
 def label(
@@ -88,6 +91,14 @@ def label(
     review: Annotated[
         int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
     ] = 200,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data set folder of corrected pictures, as prepare folder makes it: their masks "
+            "are taken as they are, all other pictures are labelled.",
+            show_default="none",
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[
         int,
@@ -109,6 +120,7 @@ def label(
     files = find_files(pictures, out)
     check_writable(out)  # mistakes show before the heavy imports
 
+    from cascade_clip.batch.corrected import find_corrections, with_corrections
     from cascade_clip.batch.formats import WRITERS
     from cascade_clip.batch.items import items_of
     from cascade_clip.batch.labels import labelling_journal, labels_of
@@ -128,7 +140,12 @@ def label(
     process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)
     with hold_folder(out, MASKS, *LABEL_FORMATS) as held:
         journal = labelling_journal(task)
-        items = items_of(files, None, journal.names())
+        items: Iterable[Item | Outcome] = items_of(files, None, journal.names())
+        if again is not None:
+            corrections = find_corrections(again, files, typed.groups)
+            count = counted(len(corrections.masks), "picture")
+            notes.print(f"corrected: {count} of {again}", style="dim", highlight=False)
+            items = with_corrections(items, corrections, task)
         outcomes = run_batch(process, journal, items, task.formats)
         done = tally("labelling", outcomes, len(files), held, notes, quiet)
         if done.before:
