@@ -17,7 +17,7 @@ import click
 import pytest
 import typer
 
-from cascade_clip.cli.app import app
+from cascade_clip.cli.app import COMMANDS, FIRST_STEPS, app, examples
 from cascade_clip.config.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,10 @@ def snippets(page: Path, *languages: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command line) of every `cascade-clip` in a shell snippet."""
-    lines = []
+    """(page, command line) of every `cascade-clip` in a shell snippet and in what --help shows."""
+    lines = [(f"{name} --help", line) for name in COMMANDS for line in examples(name)]
+    told = (line.strip() for line in FIRST_STEPS.splitlines())
+    lines += [("first steps", line) for line in told if line.startswith("cascade-clip")]
     for page in PAGES:
         for text in snippets(page, "sh", "bash", "shell"):
             for line in text.replace("\\\n", " ").splitlines():

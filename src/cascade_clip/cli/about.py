@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +19,11 @@ def recipes(
     word: Annotated[
         str, typer.Argument(help="Only recipes whose name contains this, e.g. voc20 or zegclip.")
     ] = "",
+    published: Annotated[
+        bool, typer.Option("--published", help="Show figures of papers without a word, too.")
+    ] = False,
 ) -> None:
-    """List the recipes, with what papers report for them."""
+    """List the recipes; with a word, also what papers report."""
     from cascade_clip.config.components import recipe_names
     from cascade_clip.config.published import published_results
     from cascade_clip.errors import UserError
@@ -31,7 +33,6 @@ def recipes(
     names = [name for name in known if word.casefold() in name]
     if not names:
         raise UserError(f"no recipe has '{word}' in its name{did_you_mean(word, known)}")
-    published = {name: row for name, row in published_results().items() if name in names}
     console = Console()
     console.print(
         "A recipe is METHOD/DATA/SETTING, e.g. cascade-clip/voc20/inductive; without SETTING it is "
@@ -39,14 +40,22 @@ def recipes(
         highlight=False,
     )
     console.print(_components_table(names))
-    if trained := {name: row for name, row in published.items() if row.miou is None}:
+    if not word and not published:
+        console.print(
+            "What papers report: cascade-clip recipes voc20 (or zegclip, ...); all of it: "
+            "cascade-clip recipes --published",
+            highlight=False,
+        )
+        return
+    reported = {name: row for name, row in published_results().items() if name in names}
+    if trained := {name: row for name, row in reported.items() if row.miou is None}:
         console.print(
             "Published percent; S, U, h: mIoU of seen, unseen classes, their harmonic mean, "
             "computed from the rounded two.",
             highlight=False,
         )
         console.print(_published_table(trained))
-    if others := {name: row.miou for name, row in published.items() if row.miou is not None}:
+    if others := {name: row.miou for name, row in reported.items() if row.miou is not None}:
         console.print(
             "Published percent; mIoU of methods without training, ViT-B/16.", highlight=False
         )
@@ -54,17 +63,27 @@ def recipes(
 
 
 def _components_table(names: list[str]) -> Table:
-    """The components of which these recipes are made."""
+    """The components of which these recipes are made, the trained ones first."""
     from rich.table import Table
 
-    from cascade_clip.config.components import KINDS, read_component
+    from cascade_clip.config.components import read_component
 
+    split = [name.split("/") for name in names]
+    trained, others = ([parts for parts in split if len(parts) == n] for n in (3, 2))
+    to_train = {parts[1] for parts in trained}
+    groups = {
+        "METHOD, trained on masks": ("methods", {parts[0] for parts in trained}),
+        "METHOD, without training": ("methods", {parts[0] for parts in others}),
+        "DATA, to train and evaluate on": ("data", to_train),
+        "DATA, to evaluate on": ("data", {parts[1] for parts in others} - to_train),
+        "SETTING": ("settings", {parts[2] for parts in trained}),
+    }
     table = Table("", "", show_header=False)
-    used = zip_longest(*(name.split("/") for name in names))
-    for (kind, heading), components in zip(KINDS.items(), used, strict=False):
-        table.add_section()
-        table.add_row(f"[bold]{heading.upper()}[/bold]", "")
-        for name in sorted({name for name in components if name is not None}):
+    for heading, (kind, members) in groups.items():
+        if members:
+            table.add_section()
+            table.add_row("", f"[bold]{heading}[/bold]")
+        for name in sorted(members):
             table.add_row(name, read_component(kind, name).summary)
     return table
 

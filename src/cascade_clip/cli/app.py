@@ -21,27 +21,125 @@ class Listed(NamedTuple):
     panel: str
     module: str
     summary: str
+    examples: tuple[str, ...]
+    """Arguments and options of whole commands, for the command's own `--help`."""
 
 
 USE, DATA, TRAINING, RESEARCH = "Use a model", "Data", "Train and ship", "Research"
 
 COMMANDS = {
-    "segment": Listed(USE, "segment", "Segment pictures and videos into classes that you name."),
-    "label": Listed(USE, "label", "Label a data set in the formats of annotation tools."),
-    "serve": Listed(USE, "serve", "Serve a web page and a REST interface."),
-    "demo": Listed(USE, "demo", "Train, evaluate and segment in a drawn world; write a report."),
-    "prepare": Listed(DATA, "data", "Make masks and lists from the archives of a data set."),
-    "check": Listed(DATA, "data", "Say what is wrong with a data set, and what it holds."),
-    "picturebook": Listed(DATA, "world", "Draw scenes with masks into a folder."),
-    "train": Listed(TRAINING, "train", "Train a model as a recipe says."),
-    "evaluate": Listed(TRAINING, "evaluate", "Measure a model; write a page about it."),
-    "export": Listed(TRAINING, "export", "Write a model as ONNX or torch.export file."),
-    "convert": Listed(TRAINING, "convert", "Convert released checkpoints."),
-    "recipes": Listed(RESEARCH, "about", "List the recipes, with what papers report for them."),
-    "analyze": Listed(RESEARCH, "analyze", "Look into a model: its blocks and its stages."),
-    "ablate": Listed(RESEARCH, "ablate", "Train and measure the paper's ablation tables."),
-    "info": Listed(RESEARCH, "about", "Show versions, hardware and the embedded model."),
+    "segment": Listed(
+        USE,
+        "segment",
+        "Segment pictures and videos into classes that you name.",
+        (
+            'holiday.jpg --clip ViT-B-16/openai --classes "dog, sofa|couch, person, wall"',
+            "photos --clip ViT-B-16/openai --classes names.txt --background --save labels,coco",
+            'street.mp4 --fps 2 --model runs/mine --classes "car, road, sky"',
+        ),
+    ),
+    "label": Listed(
+        USE,
+        "label",
+        "Label a data set in the formats of annotation tools.",
+        (
+            'photos --clip ViT-B-16/openai --classes "cat, dog, grass" --format coco,yolo',
+            "photos --model runs/mine --classes names.txt --format cvat --out labelled",
+        ),
+    ),
+    "serve": Listed(
+        USE,
+        "serve",
+        "Serve a web page and a REST interface.",
+        ("--clip ViT-B-16/openai", "--model runs/mine --port 8000"),
+    ),
+    "demo": Listed(
+        USE,
+        "demo",
+        "Train, evaluate and segment in a drawn world; write a report.",
+        ("", "--quick --out runs/quick"),
+    ),
+    "prepare": Listed(
+        DATA,
+        "data",
+        "Make masks and lists from the archives of a data set.",
+        ("voc data/voc", "ade20k data/ade20k"),
+    ),
+    "check": Listed(
+        DATA,
+        "data",
+        "Say what is wrong with a data set, and what it holds.",
+        ("my-data", "data/voc --name voc20 --json problems.json"),
+    ),
+    "picturebook": Listed(
+        DATA, "world", "Draw scenes with masks into a folder.", ("scenes --count 200 --size 192",)
+    ),
+    "train": Listed(
+        TRAINING,
+        "train",
+        "Train a model as a recipe says.",
+        (
+            "cascade-clip/picturebook train.steps=300",
+            "cascade-clip/voc20/inductive data.root=data/voc train.devices=4",
+            "cascade-clip/voc20/inductive data.name=folder data.root=my-data train.steps=5000",
+        ),
+    ),
+    "evaluate": Listed(
+        TRAINING,
+        "evaluate",
+        "Measure a model; write a page about it.",
+        (
+            "picturebook --raw-clip",
+            "runs/mine --data ade20k --root data/ade20k",
+            "--clip ViT-B-16/openai --method all --data voc20 --root data/voc",
+        ),
+    ),
+    "export": Listed(
+        TRAINING,
+        "export",
+        "Write a model as ONNX or torch.export file.",
+        (
+            "runs/mine --out mine.onnx",
+            '--clip ViT-B-16/openai --classes "cat, dog, grass" --out pets.onnx',
+        ),
+    ),
+    "convert": Listed(
+        TRAINING,
+        "convert",
+        "Convert released checkpoints.",
+        ("cascade_clip_voc.pth models/voc",),
+    ),
+    "recipes": Listed(
+        RESEARCH,
+        "about",
+        "List the recipes; with a word, also what papers report.",
+        ("voc20", "zegclip", "--published"),
+    ),
+    "analyze": Listed(
+        RESEARCH,
+        "analyze",
+        "Look into a model: its blocks and its stages.",
+        ("cka picturebook", "stages runs/mine --against raw-clip"),
+    ),
+    "ablate": Listed(
+        RESEARCH,
+        "ablate",
+        "Train and measure the paper's ablation tables.",
+        ("methods stages --budget 60", "all --estimate"),
+    ),
+    "info": Listed(RESEARCH, "about", "Show versions, hardware and the embedded model.", ("",)),
 }
+FIRST_STEPS = """\
+Segment a photograph with any CLIP, without training (loads its weights once, some 600 MB):
+  cascade-clip segment holiday.jpg --clip ViT-B-16/openai --classes "dog, sofa|couch, wall"
+
+See training, evaluation and masks in a drawn world, without a download:
+  cascade-clip demo
+
+Train on pictures and masks of your own; first, are the files sound?
+  cascade-clip check my-data
+
+All commands: cascade-clip --help. One command, with examples: cascade-clip segment --help."""
 
 
 class LazyGroup(TyperGroup):
@@ -49,8 +147,8 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for name, (panel, _, summary) in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
+        for name, listed in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=listed.summary, rich_help_panel=listed.panel))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself instead of what is listed of it."""
@@ -59,21 +157,27 @@ class LazyGroup(TyperGroup):
 
 
 def _load(name: str) -> Any:
-    function = getattr(import_module(f"cascade_clip.cli.{COMMANDS[name].module}"), name, None)
-    if isinstance(function, typer.Typer):
-        return typer.main.get_command(function)
-    loaded = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    assert function is not None
-    loaded.command(name)(function)
-    return typer.main.get_command(loaded)
+    listed = COMMANDS[name]
+    loaded = getattr(import_module(f"cascade_clip.cli.{listed.module}"), name)
+    if not isinstance(loaded, typer.Typer):
+        function = loaded
+        loaded = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        loaded.command(name)(function)
+    command = typer.main.get_command(loaded)
+    command.epilog = "\n".join(["[bold]Examples[/bold]", *examples(name)])
+    return command
+
+
+def examples(name: str) -> list[str]:
+    """Whole command lines of a command."""
+    return [f"cascade-clip {name} {given}".rstrip() for given in COMMANDS[name].examples]
 
 
 app = typer.Typer(
     name="cascade-clip",
     cls=LazyGroup,
     help="Zero-shot semantic segmentation with CLIP: train, evaluate and use.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -87,6 +191,7 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
     version: Annotated[
         bool,
@@ -96,6 +201,8 @@ def _options(
     ] = False,
 ) -> None:
     """Options of all commands; `main` takes `--debug` out of the arguments wherever it stands."""
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS)
 
 
 def main() -> None:
@@ -103,7 +210,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
-        app(args=[argument for argument in arguments if argument != "--debug"])
+        app(
+            args=[argument for argument in arguments if argument != "--debug"],
+            prog_name="cascade-clip",
+        )
     except (UserError, TrainingStopped, OSError) as error:
         if debug:
             traceback.print_exc()

@@ -27,8 +27,8 @@ from cascade_clip.support.plain_values import named, read_yaml
 Part = TypeVar("Part")
 
 RECIPE_FOLDER = Path(str(files("cascade_clip"))) / "recipes"
-KINDS = {"methods": "method", "data": "data", "settings": "setting"}
-"""Folders of the components, in the order of a name, and what messages call them."""
+KINDS = ("methods", "data", "settings")
+"""Folders of the components, in the order of a name."""
 DEFAULT_METHOD, DEFAULT_SETTING = "cascade-clip", "inductive"
 
 
