@@ -97,7 +97,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setattr(metadata, "version", version)
     code, stderr = serve()
     assert code == 2
-    assert message in stderr and "pip install 'cascade-clip[web]'" in stderr
+    assert message in stderr and "pip install 'gradio>=6.0' 'prometheus-client>=0.22'" in stderr
 
 
 @needs_page

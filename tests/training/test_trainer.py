@@ -98,7 +98,7 @@ def test_training_in_bfloat16_learns_on_the_cpu(
 
 def test_wandb_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'cascade-clip\[wandb\]'"):
+    with pytest.raises(UserError, match=r"pip install 'wandb>=0\.22'"):
         build(tmp_path, wandb="project")
     assert list(tmp_path.iterdir()) == []
 

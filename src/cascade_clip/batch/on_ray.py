@@ -21,6 +21,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import BATCH
 from cascade_clip.io.images import read_picture
 from cascade_clip.support.devices import choose_device
+from cascade_clip.support.messages import install_line
 
 
 class RayWorker:
@@ -58,7 +59,7 @@ def run_on_ray(task: Task, workers: int, items: Iterable[Item | Outcome]) -> Ite
         import ray
         import ray.data
     except ImportError as error:
-        raise UserError("--engine ray needs Ray: pip install 'cascade-clip[ray]'") from error
+        raise UserError(f"--engine ray needs Ray: {install_line('ray')}") from error
     if not ray.is_initialized():
         # On this machine alone there have to be as many slots as workers, or they wait for ever.
         slots = None if "RAY_ADDRESS" in os.environ else max(workers, os.cpu_count() or 1)

@@ -22,6 +22,7 @@ from cascade_clip.cli.options import (
 )
 from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
+from cascade_clip.support.messages import install_line
 
 LIMITS = "Limits of one request"
 
@@ -121,7 +122,7 @@ def _require_web() -> None:
     """Raises `UserError` unless the page's dependencies are installed and new enough."""
     from importlib.metadata import PackageNotFoundError, version
 
-    hint = "install it with: pip install 'cascade-clip[web]'"
+    hint = f"install it with: {install_line('web')}"
     try:
         gradio = version("gradio")
         version("prometheus-client")

@@ -17,6 +17,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json
 from cascade_clip.support.devices import choose_device
+from cascade_clip.support.messages import install_line
 
 Run = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
 """The graph's inputs by name and in order, to mask logits and scores (B, C, h, w)."""
@@ -136,7 +137,7 @@ def _require_onnxruntime() -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             "ONNX files need onnxruntime, which is missing; install it with: "
-            "pip install 'cascade-clip[export]'"
+            + install_line("export")
         ) from error
     return onnxruntime
 

@@ -33,6 +33,7 @@ from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import ExportPrecision, Format, check_ending
 from cascade_clip.inference.query import PUBLISHED_BACKGROUND, Query, build_query
 from cascade_clip.io.files import write_whole
+from cascade_clip.support.messages import install_line
 
 ONNX_BYTES = 2**31 - 2**20
 """An ONNX file is one message of at most 2 GB."""
@@ -196,7 +197,7 @@ def _require_onnx() -> None:
     if missing:
         raise UserError(
             f"ONNX files need {', '.join(missing)}, which is missing; install it with: "
-            "pip install 'cascade-clip[export]'"
+            + install_line("export")
         )
 
 

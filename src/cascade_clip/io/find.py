@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cascade_clip.errors import UserError
 from cascade_clip.io.results import without_results
+from cascade_clip.support.messages import install_line
 
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -47,7 +48,7 @@ def unread_advice(files: Sequence[Path]) -> str:
     """How many of these pictures can't be read, which, and what to do about it."""
     advice = []
     for kind, suffixes, what in (
-        ("HEIF", HEIF_SUFFIXES, "pip install 'cascade-clip[heif]'"),
+        ("HEIF", HEIF_SUFFIXES, install_line("heif")),
         ("raw", RAW_SUFFIXES, "develop them to JPEG or TIFF"),
     ):
         if found := [file for file in files if file.suffix.lower() in suffixes]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cascade_clip.errors import UserError, first_line
 from cascade_clip.io.find import HEIF_SUFFIXES, reads_heif
+from cascade_clip.support.messages import install_line
 
 Picture = str | os.PathLike[str] | Image.Image | npt.NDArray[np.generic] | Tensor
 """What is taken for a picture: a path, a PIL image, an array (H,W), (H,W,1), (H,W,3) or (H,W,4) of
@@ -137,9 +138,7 @@ def open_picture(
 def _register_heif(name: str) -> None:
     """Lets Pillow open HEIF. Raises `UserError` without pillow-heif."""
     if not reads_heif():
-        raise UserError(
-            f"{name} is HEIF, which pillow-heif reads: pip install 'cascade-clip[heif]'"
-        )
+        raise UserError(f"{name} is HEIF, which pillow-heif reads: {install_line('heif')}")
     from pillow_heif import register_heif_opener
 
     register_heif_opener()

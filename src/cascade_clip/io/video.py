@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cascade_clip.errors import UserError, first_line
+from cascade_clip.support.messages import install_line
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -32,8 +33,7 @@ def require_video() -> None:
     """Raises `UserError` unless PyAV is installed."""
     if find_spec("av") is None:
         raise UserError(
-            "video files need PyAV, which is missing; install it with: "
-            "pip install 'cascade-clip[video]'"
+            f"video files need PyAV, which is missing; install it with: {install_line('video')}"
         )
 
 

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from importlib.metadata import requires
 from typing import Any
 
 from rich import console
@@ -46,6 +47,13 @@ def warn_caller(message: str, category: type[Warning]) -> None:
     while frame is not None and frame.f_globals.get("__name__", "").startswith("cascade_clip."):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level + 1)
+
+
+def install_line(extra: str) -> str:
+    """The command that installs what an extra of this package needs. It names the packages of the
+    extra, not this one, so that it works wherever this one was installed from."""
+    lines = [line for line in requires("cascade-clip") or () if f"extra == '{extra}'" in line]
+    return f"pip install {' '.join(repr(line.partition(';')[0]) for line in lines)}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import install_line
 
 COLUMNS = (
     "step", "loss", "loss_focal", "loss_dice", "loss_ssim", "lr",
@@ -40,8 +41,8 @@ def _wandb(project: str, out: Path) -> WandbLogger:
     """Without a login it logs offline, to a folder that `wandb sync` sends later."""
     if find_spec("wandb") is None:
         raise UserError(
-            f"train.wandb={project} needs the package wandb: pip install 'cascade-clip[wandb]'; or "
-            "leave the setting out, metrics.csv and TensorBoard hold the same"
+            f"train.wandb={project} needs the package wandb: {install_line('wandb')}; or leave "
+            "the setting out, metrics.csv and TensorBoard hold the same"
         )
     (out / "wandb").mkdir(parents=True, exist_ok=True)
     name = out / "wandb" / "run-id.txt"  # so that a resumed run goes on in the same curves

@@ -47,7 +47,7 @@ def write_parquet(labels: Labels, out: Path, placement: Placement) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UserError("Parquet needs pyarrow: pip install 'cascade-clip[ray]'") from error
+        raise UserError("Parquet needs pyarrow: pip install pyarrow") from error
     schema = pa.schema(
         [
             ("name", pa.string()), ("picture", pa.string()), ("width", pa.int32()),
