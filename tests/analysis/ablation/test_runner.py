@@ -72,6 +72,8 @@ def test_the_page_and_the_tables_show_each_variant(done: AblationPlan) -> None:
     text = markdown(done, [result], "cascade-clip ablate pair")
     assert "| shared |" in text and "need not transfer" in text
     assert "(images/ablations-pair.png)" in text
+    assert text.startswith(f"# Ablation: {PAIR.title}\n")
+    assert text.endswith("```sh\ncascade-clip ablate pair\n```\n")
     assert len(dots(result).axes) == 2
 
 

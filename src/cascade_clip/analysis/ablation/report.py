@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,9 @@ def page(plan: AblationPlan, results: Sequence[TableResult]) -> str:
 
 def markdown(plan: AblationPlan, results: Sequence[TableResult], command: str) -> str:
     """The tables as a page of documentation, with the pictures of `write_figures` beside it."""
-    lines = ["# Ablations", "", f"<!-- Written by `{command}`; don't edit. -->", ""]
-    lines += [f"Measured by `{command}`: {describe(plan)}.", "", CAUTION, ""]
+    title = f"Ablation: {results[0].table.title}" if len(results) == 1 else "Ablations"
+    lines = [f"# {title}", "", "<!-- Written by the command at the end; don't edit. -->", ""]
+    lines += [CAUTION, "", f"{describe(plan)}.", ""]
     shown = [result.table.name for result in results]
     left_out = [f"`{name}`" for name in TABLES if name not in shown]
     if left_out:
@@ -115,6 +117,8 @@ def markdown(plan: AblationPlan, results: Sequence[TableResult], command: str) -
         lines += [row(line) for line in body]
         lines += ["", f"![{result.table.title}]({IMAGES}/{_image(result)}.png)", ""]
         lines += [line for text in _notes(result) for line in (text, "")]
+    typed = textwrap.wrap(command, 92, break_long_words=False, break_on_hyphens=False)
+    lines += ["## How to measure it again", "", "```sh", " \\\n    ".join(typed), "```", ""]
     return "\n".join(lines)
 
 
