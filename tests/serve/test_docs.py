@@ -1,10 +1,12 @@
-"""What docs/serving.md tells people to type works."""
+"""What docs/serving.md tells people to type works, and so does examples/rest_client.py."""
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +125,21 @@ def test_python(url: str, in_root: None, capsys: pytest.CaptureFixture[str]) -> 
     (program,) = blocks("python")
     exec(compile(program.replace(ADDRESS, url), "docs/serving.md", "exec"), {})
     assert capsys.readouterr().out.startswith("(384, 384) 0.")
+
+
+def test_the_client_of_the_examples(
+    segmenter: Segmenter, in_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = tmp_path / "mask.png"
+    arguments = ["examples/scene.png", "cat, house", "--out", str(mask), "--server"]
+    with served(segmenter, Access(TOKEN)) as guarded:
+        monkeypatch.setattr(sys, "argv", ["rest_client.py", *arguments, guarded])
+        with pytest.raises(SystemExit, match="401"):
+            runpy.run_path("examples/rest_client.py", run_name="__main__")
+        monkeypatch.setenv("CASCADE_CLIP_TOKEN", TOKEN)
+        runpy.run_path("examples/rest_client.py", run_name="__main__")
+    with Image.open(mask) as image:
+        assert image.size == (384, 384)
 
 
 def test_the_answer_shown_has_the_fields_of_an_answer(
