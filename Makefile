@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.cascade-clip-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test proof lint format types clean
+.PHONY: help install demo test proof lint format types docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ format: $(STAMP)  ## mend what ruff can mend
 types: $(STAMP)  ## types (mypy)
 	$(BIN)/mypy
 
+docs: $(STAMP)  ## the documentation as a site, in site/
+	bash scripts/install.sh "$(VENV)" docs
+	$(BIN)/mkdocs build --strict
+
 clean:  ## remove caches and build outputs; .venv and runs/ stay
-	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# install.sh VENV: installs the package, editable, at the versions of constraints.txt.
+# install.sh VENV [EXTRAS]: installs the package, editable, with extras (dev) at the versions of
+# constraints.txt.
 #
 # - VENV is created when it is missing, of $PYTHON or of the first suitable interpreter found.
 # - A torch that is already installed, in VENV or in the interpreter VENV is made of, stays: it and
@@ -77,7 +78,7 @@ if [ -n "$held" ]; then
 else
     cp constraints.txt "$constraints"
 fi
-"$python" -m pip install --editable '.[dev]' --constraint "$constraints"
+"$python" -m pip install --editable ".[${2:-dev}]" --constraint "$constraints"
 
 "$python" -c 'import torch, torchvision' || fail "torch and torchvision in $venv don't fit each other;" \
     "install both from the same source into it and run make again"
