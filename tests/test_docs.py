@@ -97,6 +97,11 @@ def test_python_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+def test_the_site_has_every_page() -> None:
+    nav = re.findall(r"^ +- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(nav) == sorted(page.name for page in PAGES[1:])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     for match in LINK.finditer(page.read_text(encoding="utf-8")):

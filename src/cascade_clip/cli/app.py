@@ -63,7 +63,7 @@ COMMANDS = {
         DATA,
         "data",
         "Make masks and lists from the archives of a data set.",
-        ("voc data/voc", "ade20k data/ade20k"),
+        ("folder my-data --from export/", "voc data/voc", "ade20k data/ade20k"),
     ),
     "check": Listed(
         DATA,
