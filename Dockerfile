@@ -6,7 +6,8 @@ WORKDIR /src
 COPY constraints.txt .
 # The index of CPU builds that pytorch.org names; empty: pip's own, with the CUDA libraries.
 ARG TORCH_INDEX=
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --constraint constraints.txt torch torchvision
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt \
+        torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN pip install --constraint constraints.txt '.[web]'
