@@ -167,7 +167,8 @@ def test_mistakes(here: CommandLine, arguments: list[str], message: str) -> None
 
 
 def test_recipes_are_listed_by_their_parts_and_with_published_figures(here: CommandLine) -> None:
-    assert "92.0" not in here.works("recipes")
+    short = here.works("recipes")
+    assert "92.0" not in short and len(short.splitlines()) < 65
     out = here.works("recipes", "--published")
     lines = [line.replace("│", " ").split() for line in out.splitlines()]
     assert {name for kind in KINDS for name in component_names(kind)} <= {
@@ -177,7 +178,6 @@ def test_recipes_are_listed_by_their_parts_and_with_published_figures(here: Comm
     assert lines.index(["voc20"]) < lines.index(["spt", "92.0", "85.0", "88.4"])
     assert lines.index(["spt", "92.0", "85.0", "88.4"]) < lines.index(["context59"])
     assert ["sc-clip", "84.3", "64.6", "40.1", "36.8", "37.7", "26.6", "41.0", "20.1"] in lines
-    assert len(lines) < 90
     order = ["cascade-clip", "METHOD,", "sc-clip", "DATA,", "voc20", "DATA,", "ade20k", "SETTING"]
     first = iter([line[0] for line in lines if line])
     assert all(word in first for word in order)
