@@ -8,17 +8,21 @@ of their tensor: in float64 the small ones differ from the released numbers by 1
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, convert_released
 from cascade_clip.config import LossSettings
+from cascade_clip.errors import UserError
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
 from cascade_clip.losses.segmentation import SegmentationLoss
 from cascade_clip.training.targets import inductive_targets, transductive_targets
-from tests.golden.cases import SEEN_SCORE_OFFSET, SETTINGS, Golden, cases_of, golden_file
+from tests.golden.cases import DATA, SEEN_SCORE_OFFSET, SETTINGS, Golden, cases_of, golden_file
 from tests.golden.test_forward import assert_close, decided_pixels
 from tests.golden.test_training import (
     assert_near,
@@ -272,3 +276,30 @@ def test_every_released_weight_is_used_or_known_to_be_dead(case: Golden) -> None
     assert len(case.state) == len(dead) + len(text) + len(case.model.network_state) + 1  # prompts
     regions = case.network().encoder.regions.tokens
     assert torch.equal(regions, case.state["backbone.region_level_bridge"])
+
+
+def with_recovery(weight: str, **overrides: Any) -> ReleasedModel:
+    """The project's own case with another weight of the recovery loss in its configuration."""
+    content = torch.load(DATA / "cliprc_small.pth", weights_only=True)
+    meta = content["meta"]
+    assert "recovery_loss_weight=2.0" in meta["config"]
+    config = meta["config"].replace("recovery_loss_weight=2.0", f"recovery_loss_weight={weight}")
+    return convert_released(
+        content["state_dict"], meta | {"config": config}, Overrides(**overrides)
+    )
+
+
+def test_what_recovers_is_dead_where_its_loss_has_no_weight() -> None:
+    model = with_recovery("0")
+    state = torch.load(DATA / "cliprc_small.pth", weights_only=True)["state_dict"]
+    dead = model.family.dead_weights()
+    assert {name: tuple(state[name].shape) for name in model.dropped} == dead
+    assert any("recovery_decoder.linear_q_out" in name for name in dead)
+    assert not any("recovery" in name for name in build_released(model)[1].state_dict())
+
+
+def test_what_cannot_be_converted_is_named() -> None:
+    with pytest.raises(UserError, match="'recovery_loss_weight' = 'much'; expected a number"):
+        with_recovery("'much'")
+    with pytest.raises(UserError, match="reads the last block only; leave inner blocks out"):
+        with_recovery("2.0", inner_blocks=(3,))
