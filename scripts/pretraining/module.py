@@ -9,18 +9,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE
 from cascade_clip.picturebook import CLASSES
-from scripts.pretraining.objective import (
-    Terms,
-    embed_images,
-    embed_texts,
-    patch_terms,
-    picture_term,
-)
-from scripts.pretraining.scenes import COLOURED, Batch
+from scripts.pretraining.bank import PHRASES
+from scripts.pretraining.batches import Batch
+from scripts.pretraining.muon import Muon, matrix_groups
+from scripts.pretraining.objective import contrastive_loss, embed_pictures, embed_texts
 
 TEMPLATES = ("{}", *SINGLE_TEMPLATE, *SCENE_TEMPLATES)
 UNTOLD_PHRASES = 16
@@ -29,15 +25,16 @@ UNTOLD_PHRASES = 16
 
 @dataclass(frozen=True)
 class Optimisation:
-    """AdamW with linear warm-up and cosine decay to zero."""
+    """AdamW, and Muon for the blocks' matrices, with linear warm-up and cosine decay to zero."""
 
-    lr: float = 1e-3
+    lr: float = 3e-3
+    matrix_lr: float = 6e-3
     weight_decay: float = 0.05
-    warmup_steps: int = 300
+    warmup_steps: int = 50
 
 
 class PretrainModule(L.LightningModule):
-    """Trains `clip` (open_clip's CLIP with a logit bias) and a scale for patch similarities."""
+    """Trains `clip`, open_clip's CLIP."""
 
     def __init__(
         self,
@@ -49,65 +46,51 @@ class PretrainModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.clip = clip
-        self.patch_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.tokenize = tokenize
         self.optimisation, self.total_steps, self.seed = optimisation, total_steps, seed
-        texts = [t.format(phrase) for t in TEMPLATES for phrase in (*CLASSES, *COLOURED)]
+        texts = [t.format(phrase) for t in TEMPLATES for phrase in PHRASES]
         tokens = tokenize(texts).unflatten(0, (len(TEMPLATES), -1))  # (templates, phrases, T)
         self.tokens: Tensor
         self.register_buffer("tokens", tokens, persistent=False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         rng = torch.Generator().manual_seed((self.seed << 32) + self.global_step)
-        image = batch.image.float() / 127.5 - 1.0  # (B, 3, H, W)
-        images = embed_images(self.clip.visual, image, self._offset(rng, image))
-        coloured = self._phrases_of_step(rng, batch.coloured)
-        names, phrases = self._embed_phrases(rng, coloured)
+        chosen = self._phrases_of_step(rng, batch.told)
+        templates = torch.randint(len(TEMPLATES), chosen.shape, generator=rng)
+        texts = embed_texts(self.clip, self.tokens[templates, chosen])  # (L, d)
+        pictures = embed_pictures(self.clip.visual, batch.image.float() / 127.5 - 1.0)  # (B, d)
+        logits = self.clip.logit_scale.exp() * pictures @ texts.T  # (B, L)
+        loss = contrastive_loss(logits, batch.told[:, chosen])
+        self.log("loss", loss, prog_bar=True)
+        return loss
 
-        told = torch.cat([batch.named, batch.coloured[:, coloured]], dim=1)  # (B, L)
-        scale, bias = self.clip.logit_scale.exp(), self.clip.logit_bias
-        logits = scale * images.picture @ torch.cat([names, phrases]).T + bias  # (B, L)
-        similarity = self.patch_scale.exp() * images.patches @ names.T  # (B, N, C)
-        terms = Terms(picture_term(logits, told), *patch_terms(similarity, batch.named))
-        self.log_dict({f"train/{name}": value for name, value in terms._asdict().items()})
-        self.log("loss", terms.total, prog_bar=True)
-        return terms.total
+    def _phrases_of_step(self, rng: torch.Generator, told: Tensor) -> Tensor:
+        """Indices (L,) of all names, the colour-name phrases told in this batch, and a few others.
 
-    def _offset(self, rng: torch.Generator, image: Tensor) -> tuple[int, int]:
-        """Where in the native position grid the picture lies: anywhere it fits."""
-        patch = self.clip.visual.patch_size
-        rooms = [
-            grid - side // p + 1
-            for grid, side, p in zip(
-                self.clip.visual.grid_size, image.shape[-2:], patch, strict=True
-            )
-        ]
-        top, left = (int(torch.randint(room, (), generator=rng)) for room in rooms)
-        return top, left
-
-    def _phrases_of_step(self, rng: torch.Generator, coloured: Tensor) -> Tensor:
-        """Indices of the colour-name phrases told in this batch and of a few others."""
-        told = coloured.any(dim=0).cpu()
-        untold = (~told).nonzero().flatten()
-        drawn = untold[torch.randperm(len(untold), generator=rng)[:UNTOLD_PHRASES]]
-        return torch.cat([told.nonzero().flatten(), drawn]).to(coloured.device)
-
-    def _embed_phrases(self, rng: torch.Generator, coloured: Tensor) -> tuple[Tensor, Tensor]:
-        """Names (C, d) and chosen colour-name phrases (L - C, d), each in a template of its own."""
-        rows = torch.cat([torch.arange(len(CLASSES)), len(CLASSES) + coloured.cpu()])
-        templates = torch.randint(len(TEMPLATES), rows.shape, generator=rng)
-        embeddings = embed_texts(self.clip, self.tokens[templates, rows])  # (L, d)
-        return embeddings[: len(CLASSES)], embeddings[len(CLASSES) :]
+        Each is embedded once a step, however many pictures it tells of.
+        """
+        used = told.any(dim=0).cpu()  # (phrases,)
+        used[: len(CLASSES)] = True
+        others = (~used).nonzero().flatten()
+        others = others[torch.randperm(len(others), generator=rng)[:UNTOLD_PHRASES]]
+        return torch.cat([used.nonzero().flatten(), others])
 
     def configure_optimizers(self) -> Any:
-        matrices = [p for p in self.parameters() if p.ndim >= 2]
-        vectors = [p for p in self.parameters() if p.ndim < 2]
+        named = dict(self.named_parameters())
+        blocks = [p for name, p in named.items() if "resblocks" in name and p.ndim == 2]
+        in_blocks = {id(p) for p in blocks}
+        others = [p for p in named.values() if id(p) not in in_blocks]
         groups = [
-            {"params": matrices, "weight_decay": self.optimisation.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            *matrix_groups(blocks, self.optimisation.matrix_lr),
+            {"params": [p for p in others if p.ndim >= 2], "momentum": None},
+            {"params": [p for p in others if p.ndim < 2], "momentum": None, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
-            groups, lr=self.optimisation.lr, betas=(0.9, 0.98), fused=True
+        optimizer = Muon(
+            groups,
+            lr=self.optimisation.lr,
+            betas=(0.9, 0.98),
+            weight_decay=self.optimisation.weight_decay,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor)
         return {

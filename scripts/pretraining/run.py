@@ -20,28 +20,32 @@ from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES
 from cascade_clip.picturebook.palette import NAMED
 from cascade_clip.training.checkpoints import read_checkpoint
+from scripts.pretraining.bank import BankSettings, open_bank
+from scripts.pretraining.batches import Phase, PictureBatches, StepsFrom
 from scripts.pretraining.module import Optimisation, PretrainModule
-from scripts.pretraining.probe import ZeroShotProbe
-from scripts.pretraining.scenes import Phase, SceneBatches, StepsFrom
+from scripts.pretraining.probe import PresenceProbe
 from scripts.pretraining.vocabulary import vocabulary_size, write_vocabulary
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """Defaults are those of the embedded CLIP."""
+    """Defaults are those of the embedded CLIP `picturebook-captions`."""
 
     phases: tuple[Phase, ...] = (
-        Phase(steps=3500, batch_size=64, window=48),
-        Phase(steps=1200, batch_size=32, window=96),
+        Phase(steps=3000, batch_size=32, side=48, singles=0.7),
+        Phase(steps=1700, batch_size=64, side=48, singles=0.5),
+        Phase(steps=900, batch_size=16, side=96, singles=0.3),
     )
-    bank: int = 30_000
+    scenes: int = 24_000
+    singles: int = 16_000
+    smallest_crop: float = 0.6
     optimisation: Optimisation = field(default_factory=Optimisation)
     image_size: int = 96
     patch_size: int = 8
-    width: int = 96
+    width: int = 64
     depth: int = 12
     head_width: int = 32
-    embed_dim: int = 96
+    embed_dim: int = 64
     text_layers: int = 2
     context_length: int = 40
     seed: int = 0
@@ -67,7 +71,11 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     L.seed_everything(settings.seed, verbose=False)
     config = _write_config(out, settings)
-    batches = SceneBatches(settings.phases, settings.image_size, settings.bank, settings.seed)
+    drawn = BankSettings(settings.scenes, settings.singles, settings.image_size, settings.seed)
+    bank = open_bank(work, drawn, settings.workers)
+    batches = PictureBatches(
+        settings.phases, bank, settings.scenes, settings.smallest_crop, settings.seed
+    )
     module = _new_module(out, config, settings, total_steps=len(batches))
     start = _steps_done(last) if resume else 0
     trainer = L.Trainer(
@@ -81,7 +89,7 @@ def pretrain(
                 work, save_last=True, every_n_train_steps=checkpoint_every, save_top_k=0
             ),
             TQDMProgressBar(refresh_rate=20),
-            ZeroShotProbe(every=500, scenes=200, size=settings.image_size),
+            PresenceProbe(every=500, scenes=200, size=settings.image_size),
         ],
         enable_model_summary=False,
         log_every_n_steps=20,
@@ -108,7 +116,6 @@ def _write_config(out: Path, settings: PretrainSettings) -> dict[str, Any]:
     config = {
         "model_cfg": {
             "embed_dim": settings.embed_dim,
-            "init_logit_bias": -2.0,
             "vision_cfg": {
                 "image_size": settings.image_size,
                 "patch_size": settings.patch_size,
@@ -135,12 +142,7 @@ def _new_module(
     out: Path, config: dict[str, Any], settings: PretrainSettings, total_steps: int
 ) -> PretrainModule:
     model_cfg = config["model_cfg"]
-    clip = build_clip(
-        model_cfg["embed_dim"],
-        model_cfg["vision_cfg"],
-        model_cfg["text_cfg"],
-        init_logit_bias=model_cfg["init_logit_bias"],
-    )
+    clip = build_clip(model_cfg["embed_dim"], model_cfg["vision_cfg"], model_cfg["text_cfg"])
     tokenize = load_tokenizer(out, settings.context_length)
     return PretrainModule(clip, tokenize, settings.optimisation, total_steps, settings.seed)
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cascade_clip.clip.load import WEIGHTS_FILE, load_clip, load_clip_folder
+from cascade_clip.clip.load import WEIGHTS_FILE, embedded_folder, load_clip, load_clip_folder
 from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.clip.weights import fingerprint
 from cascade_clip.config import ClipSettings
+from cascade_clip.config.model import EMBEDDED_CLIPS
 from cascade_clip.errors import UserError
+from cascade_clip.picturebook import THINGS, SceneSettings, draw_scene
 from tests.conftest import write_clip
 
 
@@ -27,6 +29,23 @@ def test_a_folder_gives_a_frozen_clip_with_its_sizes(folder: Path) -> None:
     assert (clip.embed_dim, clip.image_size, clip.patch_size, clip.depth) == (32, 32, 8, 12)
     assert not clip.model.training
     assert not any(p.requires_grad for p in clip.model.parameters())
+
+
+@pytest.mark.parametrize("name", EMBEDDED_CLIPS)
+def test_embedded_clips_know_what_is_in_a_picture(name: str) -> None:
+    clip = load_clip(ClipSettings(model=name))
+    weights = embedded_folder(name) / WEIGHTS_FILE
+    assert clip.name == name and weights.stat().st_size < 12e6
+    one = SceneSettings(things=(1, 1), stuff=(1, 1))
+    scenes = [draw_scene(60_000, index, clip.image_size, one) for index in range(20)]
+    images = torch.stack([torch.from_numpy(scene.image) for scene in scenes])
+    with torch.no_grad():
+        pictures = clip.model.encode_image(images.permute(0, 3, 1, 2) / 127.5 - 1.0)  # (20, d)
+    found = (pictures @ clip.text_encoder(THINGS).T).argmax(dim=1)
+    right = [
+        THINGS[index] == scene.items[0].name for index, scene in zip(found, scenes, strict=True)
+    ]
+    assert sum(right) >= 17
 
 
 def test_fingerprint_sees_every_weight_and_no_order() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cascade_clip.clip.source import is_weights_name, parse_clip
 from cascade_clip.config import ClipSettings, Recipe
-from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
+from cascade_clip.config.model import FROM_WEIGHTS, LOCAL_DIR
 from cascade_clip.errors import UserError
 
 
@@ -74,11 +74,10 @@ def given_clip(clip: ClipSettings, pretrained: str, quick_gelu: bool | None) -> 
     Raises `UserError` if there is no such file, and for a tag without an architecture.
     """
     path = Path(pretrained.removeprefix(LOCAL_DIR)).expanduser()
-    whole = clip.model == EMBEDDED_CLIP or clip.model.startswith(LOCAL_DIR)
     if path.is_file():
-        model = FROM_WEIGHTS if whole else clip.model
+        model = FROM_WEIGHTS if clip.whole else clip.model
         return ClipSettings(model=model, pretrained=str(path), quick_gelu=quick_gelu)
-    if whole or clip.model == FROM_WEIGHTS or path.is_dir() or "/" in pretrained:
+    if clip.whole or clip.model == FROM_WEIGHTS or path.is_dir() or "/" in pretrained:
         return parse_clip(pretrained)
     if is_weights_name(path):
         raise UserError(f"there is no weights file {path}")

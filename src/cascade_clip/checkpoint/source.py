@@ -11,7 +11,7 @@ from pathlib import Path
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.clip.source import parse_clip
-from cascade_clip.config.model import EMBEDDED_CLIP, LOCAL_DIR
+from cascade_clip.config.model import EMBEDDED_CLIPS, LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.training_free import DEFAULT_METHOD, training_free_kinds
 from cascade_clip.errors import UserError
@@ -45,16 +45,16 @@ class ModelSource:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether it stands on the embedded CLIP, which knows drawn scenes only; False for an
+        """Whether it stands on an embedded CLIP, which knows drawn scenes only; False for an
         exported file, which is not opened for it. Raises `UserError` as `locate_model`."""
         if self.clip is not None:
-            return self.clip == EMBEDDED_CLIP
+            return self.clip in EMBEDDED_CLIPS
         place = locate_model(self.model)
         if place.is_file():
             return False
         recipe = named(read_json(place / CONFIG_FILE), str(place / CONFIG_FILE)).get("recipe")
         clip = parse_recipe(recipe).model.clip if isinstance(recipe, dict) else None
-        return clip is not None and clip.model == EMBEDDED_CLIP
+        return clip is not None and clip.model in EMBEDDED_CLIPS
 
     def absolute(self) -> ModelSource:
         """The same, for workers in other folders and on other machines."""

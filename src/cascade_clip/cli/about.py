@@ -151,6 +151,7 @@ def _embedded_facts() -> list[tuple[str, str]]:
     """From the files alone: to load the model would take seconds."""
     from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
     from cascade_clip.checkpoint.locate import EMBEDDED, find_model
+    from cascade_clip.config.model import EMBEDDED_CLIPS
     from cascade_clip.errors import UserError
     from cascade_clip.support.plain_values import read_json
 
@@ -158,23 +159,27 @@ def _embedded_facts() -> list[tuple[str, str]]:
         folder = find_model(EMBEDDED)
         config = read_json(folder / CONFIG_FILE)
         trained = _weights_in(folder / WEIGHTS_FILE)
-        tiny = Path(str(files("cascade_clip.clip.tiny")))
-        size = _weights_in(tiny / "open_clip_model.safetensors")
-        clip = read_json(tiny / "open_clip_config.json")
+        clips = [_clip_facts(name, folder) for name, folder in EMBEDDED_CLIPS.items()]
     except (UserError, OSError, ValueError) as error:
         return [("embedded model", f"none: {error}")]
-    vision = clip["model_cfg"]["vision_cfg"]
     facts = [
-        (
-            "embedded CLIP",
-            f"{size / 1e6:.1f} M weights, {vision['layers']} blocks, {vision['image_size']} px",
-        ),
+        *clips,
         ("embedded model", f"{config['recipe']['name']}, {trained / 1e6:.1f} M trained weights"),
         ("its classes", ", ".join(config["classes"])),
         ("unseen in training", ", ".join(config["unseen"])),
     ]
     measured = {key: value for key, value in config["metrics"].items() if value is not None}
     return [*facts, *(_measure(key, value) for key, value in measured.items())]
+
+
+def _clip_facts(name: str, folder: str) -> tuple[str, str]:
+    from cascade_clip.support.plain_values import read_json
+
+    place = Path(str(files("cascade_clip.clip"))) / folder
+    size = _weights_in(place / "open_clip_model.safetensors")
+    vision = read_json(place / "open_clip_config.json")["model_cfg"]["vision_cfg"]
+    blocks, side = vision["layers"], vision["image_size"]
+    return f"CLIP {name}", f"{size / 1e6:.1f} M weights, {blocks} blocks, {side} px"
 
 
 def _weights_in(path: Path) -> int:

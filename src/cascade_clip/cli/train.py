@@ -11,7 +11,7 @@ import typer
 
 from cascade_clip.cli.options import Quiet
 from cascade_clip.clip.source import parse_clip
-from cascade_clip.config.model import EMBEDDED_CLIP
+from cascade_clip.config.model import EMBEDDED_CLIPS
 from cascade_clip.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def train(
 def _clip_settings(clip: str | None, pretrained: str | None) -> list[str]:
     """The options as settings; JSON, so that YAML reads text as text."""
     values = {"model": clip, "pretrained": pretrained}
-    if clip is not None and (clip == EMBEDDED_CLIP or not re.fullmatch(r"[\w-]+", clip)):
+    if clip is not None and (clip in EMBEDDED_CLIPS or not re.fullmatch(r"[\w-]+", clip)):
         if pretrained is not None:
             raise UserError(f"--clip {clip} comes with its weights; leave out --pretrained")
         named = parse_clip(clip)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cascade_clip.clip.build import sketch_clip
 from cascade_clip.clip.weights import describe_differences
+from cascade_clip.config.model import EMBEDDED_CLIPS
 from cascade_clip.errors import UserError
 
 OTHER_FORM = (
@@ -44,7 +45,7 @@ def describe_architecture(name: str) -> dict[str, Any]:
     if name not in known:
         nearest = get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f"; near it: {', '.join(nearest)}" if nearest else ""
-        raise UserError(f"unknown CLIP '{name}'{hint}; or 'picturebook'")
+        raise UserError(f"unknown CLIP '{name}'{hint}; or one of {', '.join(EMBEDDED_CLIPS)}")
     config: dict[str, Any] = open_clip.get_model_config(name)
     check_form(config, f"'{name}'")
     return config

@@ -27,7 +27,7 @@ from cascade_clip.clip.text import TextEncoder
 from cascade_clip.clip.text_store import TextStore, cache_folder
 from cascade_clip.clip.weights import choose_activation, fingerprint, read_weights
 from cascade_clip.config import RGB, ClipSettings, Normalisation
-from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
+from cascade_clip.config.model import EMBEDDED_CLIPS, FROM_WEIGHTS, LOCAL_DIR
 from cascade_clip.errors import UserError, first_line
 from cascade_clip.support.plain_values import named, read_json
 
@@ -96,12 +96,17 @@ def load_clip(settings: ClipSettings) -> FrozenClip:
 
     Raises `UserError` for an unknown architecture, unreadable weights or weights of other sizes.
     """
-    if settings.model == EMBEDDED_CLIP:
-        return load_clip_folder(Path(str(files("cascade_clip.clip.tiny"))), name=EMBEDDED_CLIP)
+    if settings.model in EMBEDDED_CLIPS:
+        return load_clip_folder(embedded_folder(settings.model), name=settings.model)
     if settings.model.startswith(LOCAL_DIR):
         folder = Path(settings.model.removeprefix(LOCAL_DIR)).expanduser()
         return load_clip_folder(folder, name=settings.model)
     return _load_open_clip(settings)
+
+
+def embedded_folder(name: str) -> Path:
+    """Where one of `EMBEDDED_CLIPS` lies."""
+    return Path(str(files("cascade_clip.clip"))) / EMBEDDED_CLIPS[name]
 
 
 def load_clip_folder(folder: Path, name: str) -> FrozenClip:

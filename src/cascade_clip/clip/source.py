@@ -7,7 +7,7 @@ import reprlib
 from pathlib import Path
 
 from cascade_clip.config import ClipSettings
-from cascade_clip.config.model import EMBEDDED_CLIP, FROM_WEIGHTS, LOCAL_DIR
+from cascade_clip.config.model import EMBEDDED_CLIPS, FROM_WEIGHTS, LOCAL_DIR
 from cascade_clip.errors import UserError
 
 CONFIG_FILE = "open_clip_config.json"
@@ -24,7 +24,7 @@ def parse_clip(source: str | Path) -> ClipSettings:
     - `ViT-B-16/openai`: architecture and tag of open_clip, perhaps with `@REVISION`;
     - `weights.pt`: a file, whose sizes tell the architecture; `ViT-B-16:weights.pt` says which;
     - `local-dir:FOLDER`, or a folder alone: open_clip's folder layout;
-    - `picturebook`: the embedded one.
+    - `picturebook`, `picturebook-captions`: the embedded ones.
 
     Files are looked for here; whether an architecture and a tag exist is seen when they are loaded.
 
@@ -34,8 +34,8 @@ def parse_clip(source: str | Path) -> ClipSettings:
         raise UserError(f"{FORMS}; got {reprlib.repr(source)}")
     source = os.fspath(source).strip()
     path = Path(source).expanduser()
-    if source == EMBEDDED_CLIP:
-        return ClipSettings()
+    if source in EMBEDDED_CLIPS:
+        return ClipSettings(model=source)
     if source.startswith(LOCAL_DIR):
         folder = Path(source.removeprefix(LOCAL_DIR)).expanduser()
         if not os.path.isdir(folder):

@@ -11,7 +11,9 @@ from cascade_clip.config.heads import ClipRcSettings, CrossAttentionSettings, He
 from cascade_clip.config.training_free import TrainingFreeSettings
 
 EMBEDDED_CLIP = "picturebook"
-"""The CLIP within the package."""
+"""The CLIP within the package that the embedded model stands on."""
+EMBEDDED_CLIPS = {EMBEDDED_CLIP: "tiny", "picturebook-captions": "captions"}
+"""The CLIPs within the package, with the folders in `cascade_clip.clip` that hold them."""
 LOCAL_DIR = "local-dir:"
 """Before the path of a folder in open_clip's layout."""
 FROM_WEIGHTS = "auto"
@@ -22,8 +24,9 @@ class ClipSettings(Settings):
     """Which CLIP to stand on."""
 
     model: str = EMBEDDED_CLIP
-    """`picturebook` (the embedded tiny CLIP), any open_clip architecture, e.g. `ViT-B-16`,
-    `local-dir:FOLDER` (open_clip's folder layout), or `auto`: as the sizes in the file tell."""
+    """`picturebook` or `picturebook-captions` (the embedded tiny CLIPs), any open_clip
+    architecture, e.g. `ViT-B-16`, `local-dir:FOLDER` (open_clip's folder layout), or `auto`: as the
+    sizes in the file tell."""
     pretrained: str | None = None
     """open_clip tag (`openai`, `laion2b_s34b_b88k`, ...), with `@REVISION` at a branch, tag or
     commit of its repository on the Hugging Face hub; or a path to a weights file."""
@@ -31,10 +34,14 @@ class ClipSettings(Settings):
     """Whether the weights were trained with QuickGELU, as OpenAI's were. None: as the tag says, or
     for a file as its kind or the architecture says; weights themselves don't show it."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether `model` comes with its weights: embedded, or a folder."""
+        return self.model in EMBEDDED_CLIPS or self.model.startswith(LOCAL_DIR)
+
     @model_validator(mode="after")
     def _check(self) -> ClipSettings:
-        whole = self.model == EMBEDDED_CLIP or self.model.startswith(LOCAL_DIR)
-        if whole and (self.pretrained is not None or self.quick_gelu is not None):
+        if self.whole and (self.pretrained is not None or self.quick_gelu is not None):
             raise ValueError(
                 f"'{self.model}' comes with its weights; leave pretrained and quick_gelu out, or "
                 "set model to an architecture, e.g. ViT-B-16"
