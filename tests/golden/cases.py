@@ -99,7 +99,12 @@ def golden_file(checkpoint: Path) -> Golden:
     """The case of a `.pth`, whose numbers lie beside it."""
     content = torch.load(checkpoint, weights_only=True)
     values = load_file(checkpoint.with_suffix(".safetensors"))
-    return golden_from(values, content["state_dict"], content["meta"])
+    golden = golden_from(values, content["state_dict"], content["meta"])
+    for setting, offset in SEEN_SCORE_OFFSET.items():  # not stored, as they follow from the logits
+        scores = values["mask_logits"].sigmoid()
+        scores[:, golden.seen] -= offset
+        values.setdefault(f"{setting}.scores", scores)
+    return golden
 
 
 def golden_from(
