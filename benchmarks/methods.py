@@ -159,7 +159,7 @@ def machine(result: dict[str, Any]) -> str:
     digits = max(0, 1 - math.floor(math.log10(seconds)))
     return (
         f"Time 1 is `{BASELINE}`'s {seconds:.{digits}f} s of one core of {found['processor']} "
-        f"({', '.join(found['instructions'])}), torch {found['torch']}; medians over "
+        f"({', '.join(found['instructions'])}), torch {found['packages']['torch']}; medians over "
         f"{result['rounds']} rounds."
     )
 
