@@ -48,11 +48,11 @@ def transport_plans(cosines: Tensor, rounds: int | None) -> Tensor:
 def _plans(cosines: Tensor, rounds: int | None) -> Tensor:
     with without_autocast(cosines.device):
         wide = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
-        kernel = ((wide - 1) / EPSILON).exp().flatten(0, -3)  # (P, K, N) for P problems
+        kernel = ((wide.flatten(0, -3) - 1) / EPSILON).exp()  # (P, K, N) for P problems
         if rounds is None and torch.compiler.is_exporting():
             rounds = EXPORT_ROUNDS
         by_prompt, by_patch = _scalings(kernel, rounds)
-        return (by_prompt.mT * kernel * by_patch).unflatten(0, cosines.shape[:-2])
+        return (by_prompt.mT.contiguous() * kernel * by_patch).unflatten(0, cosines.shape[:-2])
 
 
 def _scalings(kernel: Tensor, rounds: int | None) -> tuple[Tensor, Tensor]:
