@@ -23,6 +23,7 @@ from cascade_clip.segmenter import Segmenter
 from tests.conftest import TINY_CLIP
 
 WIDTH = TINY_CLIP["embed_dim"]
+pytestmark = pytest.mark.proof  # tracing 50 rounds takes long
 
 
 @pytest.fixture
