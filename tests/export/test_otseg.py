@@ -23,7 +23,6 @@ from cascade_clip.segmenter import Segmenter
 from tests.conftest import TINY_CLIP
 
 WIDTH = TINY_CLIP["embed_dim"]
-pytestmark = pytest.mark.proof  # tracing 50 rounds takes long
 
 
 @pytest.fixture
@@ -58,8 +57,8 @@ def test_a_file_takes_as_many_prompts_a_class_as_the_model(bundle: Bundle, tmp_p
     with torch.inference_mode():
         expected = bundle.network(image, names).mask_logits
         actual = segmenter.network(image, names).mask_logits
-    # A fixed number of rounds instead of the stop.
-    torch.testing.assert_close(actual, expected, atol=1e-3, rtol=0)
+    # The file stops where the network does: with a round more or less it is off by 1e-4.
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
     assert segmenter.query("cat, house").embeddings.shape == (2, 6, WIDTH)
     with pytest.raises(UserError, match="takes 6 prompts a class, got 1"):
         segmenter.network(image, segmenter.query("cat", templates="single").embeddings)

@@ -40,9 +40,9 @@ def test_sums_are_the_marginals() -> None:
 
 def test_all_problems_stop_together(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    decide = sinkhorn._stand_still
+    change = sinkhorn._change
     monkeypatch.setattr(
-        sinkhorn, "_stand_still", lambda *each: (asked.append(each[0].shape), decide(*each))[1]
+        sinkhorn, "_change", lambda *each: (asked.append(each[0].shape), change(*each))[1]
     )
 
     def rounds_of(similar: Tensor) -> int:

@@ -6,6 +6,7 @@ uniform marginals: Sinkhorn's iterations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -21,8 +22,6 @@ MOST_ROUNDS = 100
 STILL = 1e-6
 """Iterations end once the potentials of the patches, EPSILON * log(scaling), change by less, as a
 mean over all patches of all problems."""
-EXPORT_ROUNDS = 50
-"""Rounds in an exported graph, which can't look at what it computes."""
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -49,8 +48,6 @@ def _plans(cosines: Tensor, rounds: int | None) -> Tensor:
     with without_autocast(cosines.device):
         wide = cosines.to(torch.promote_types(cosines.dtype, torch.float32))
         kernel = ((wide.flatten(0, -3) - 1) / EPSILON).exp()  # (P, K, N) for P problems
-        if rounds is None and torch.compiler.is_exporting():
-            rounds = EXPORT_ROUNDS
         by_prompt, by_patch = _scalings(kernel, rounds)
         return (by_prompt.mT.contiguous() * kernel * by_patch).unflatten(0, cosines.shape[:-2])
 
@@ -58,19 +55,46 @@ def _plans(cosines: Tensor, rounds: int | None) -> Tensor:
 def _scalings(kernel: Tensor, rounds: int | None) -> tuple[Tensor, Tensor]:
     """Of the prompts (P, 1, K) and the patches (P, 1, N) of kernels (P, K, N). The prompts' come
     last, so that their marginals are exact."""
-    by_prompt, by_patch = torch.ones_like(kernel.mT[:, :1]), torch.ones_like(kernel[:, :1])
+    # A copy even where K or N is 1: the loop in a graph takes no tensor twice.
+    transposed = kernel.mT.clone(memory_format=torch.contiguous_format)  # (P, N, K)
+    by_prompt, by_patch = torch.ones_like(transposed[:, :1]), torch.ones_like(kernel[:, :1])
     patch_share = 1 / by_patch.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
     prompt_share = 1 / by_prompt.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
-    transposed = kernel.mT  # (P, N, K)
+
+    def one_round(by_prompt: Tensor) -> tuple[Tensor, Tensor]:
+        by_patch = patch_share / torch.bmm(by_prompt, kernel)  # (P, 1, N)
+        return prompt_share / torch.bmm(by_patch, transposed), by_patch  # (P, 1, K) first
+
+    if rounds is None and torch.compiler.is_exporting():
+        return _loop_in_a_graph(one_round, by_prompt, by_patch)
     for _ in range(MOST_ROUNDS if rounds is None else rounds):
         before = by_patch
-        by_patch = patch_share / torch.bmm(by_prompt, kernel)  # (P, 1, N)
-        by_prompt = prompt_share / torch.bmm(by_patch, transposed)  # (P, 1, K)
-        if rounds is None and _stand_still(before, by_patch):
+        by_prompt, by_patch = one_round(by_prompt)
+        if rounds is None and bool(_change(before, by_patch) < STILL):
             break
     return by_prompt, by_patch
 
 
+def _loop_in_a_graph(
+    one_round: Callable[[Tensor], tuple[Tensor, Tensor]], by_prompt: Tensor, by_patch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same loop as one operation, which an exported graph can hold."""
+
+    def goes_on(count: Tensor, change: Tensor, *_: Tensor) -> Tensor:
+        return (count < MOST_ROUNDS) & (change >= STILL)
+
+    def body(
+        count: Tensor, _: Tensor, by_prompt: Tensor, before: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        by_prompt, by_patch = one_round(by_prompt)
+        return count + 1, _change(before, by_patch), by_prompt, by_patch
+
+    start = (torch.zeros((), dtype=torch.int64), by_patch.new_ones(()), by_prompt, by_patch)
+    _, _, by_prompt, by_patch = torch.while_loop(goes_on, body, start)
+    return by_prompt, by_patch
+
+
 @torch.no_grad()
-def _stand_still(before: Tensor, after: Tensor) -> bool:
-    return bool(EPSILON * (after / before).log().abs().mean() < STILL)
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    """By how much the patches' potentials change, as a mean over all problems: ()."""
+    return EPSILON * (after / before).log().abs().mean()

@@ -25,5 +25,5 @@ def family_of(state: State, config: Config) -> Family:
             return family.of(state, config)
     raise UserError(
         "the checkpoint has no decoder of a method that can be converted: it is neither a "
-        "Cascade-CLIP nor a ZegCLIP nor an OTSeg checkpoint"
+        "Cascade-CLIP nor a ZegCLIP, OTSeg, CLIP-RC or RPN checkpoint"
     )
