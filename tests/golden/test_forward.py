@@ -97,14 +97,17 @@ def decided_pixels(maps: Tensor) -> Tensor:
     return best - second > TOLERANCE
 
 
-def slide_options(reference: Golden, setting: str) -> dict[str, Any]:
+def slide_options(
+    reference: Golden, setting: str, logit_size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """`logit_size` is that of the reference's own mask logits, where these are not stored."""
     preprocessing = reference.model.preprocessing
     offsets = torch.zeros(len(reference.values["text_embeddings"]))
     offsets[reference.seen] = -SEEN_SCORE_OFFSET[setting]
     return {
         "crop": preprocessing.crop,
         "stride": preprocessing.stride,
-        "output_size": tuple(reference.values[f"{setting}.slide.scores"].shape[2:]),
+        "output_size": tuple(reference.values[f"{setting}.slide.labels"].shape[1:]),
         "offsets": offsets,
-        "logit_size": reference.image_size,
+        "logit_size": logit_size or reference.image_size,
     }

@@ -31,7 +31,7 @@ from tests.golden.cases import (
     cases_of,
     golden_file,
 )
-from tests.golden.test_forward import assert_close, decided_pixels
+from tests.golden.test_forward import assert_close, decided_pixels, slide_options
 from tests.golden.test_training import assert_near, naive_targets, training_text
 from tests.naive import sinkhorn as naive_sinkhorn
 from tests.naive import sliding as naive_sliding
@@ -152,7 +152,7 @@ def test_sliding_windows(case: str, setting: str) -> None:
     reference = golden(case)
     values, network = reference.values, reference.network()
     text = values["text_embeddings"]
-    options = slide_options(reference, setting)
+    options = slide_options(reference, setting, training_size(reference))
     image = slide_image(values, setting)
     scores = sliding_scores(network, image, text, **options, window_batch=1)
     assert_stored(scores, values[f"{setting}.slide.scores"])
@@ -172,7 +172,7 @@ def test_sliding_windows_of_the_naive_twin(case: str, setting: str) -> None:
         lambda window: sum(naive_paths(reference, window, text, state).values()) / 2,
         slide_image(values, setting),
         patch=reference.model.vision["patch_size"],
-        **slide_options(reference, setting),
+        **slide_options(reference, setting, training_size(reference)),
     )
     assert_stored(scores, values[f"{setting}.slide.scores"])
     assert_same_labels(scores.argmax(1), scores, values[f"{setting}.slide.labels"])
@@ -184,27 +184,14 @@ def test_windows_of_another_size(case: str) -> None:
     values = reference.values
     image = values["resized.image"]
     size = (image.shape[2], image.shape[3])
-    options = {**slide_options(reference, "inductive"), "output_size": size}
-    options |= {"crop": max(size), "stride": max(size)}
+    options = slide_options(reference, "inductive", training_size(reference))
+    options |= {"output_size": size, "crop": max(size), "stride": max(size)}
     scores = sliding_scores(reference.network(), image, values["text_embeddings"], **options)
     assert_stored(scores, values["resized.scores"])
 
 
 def slide_image(values: dict[str, Tensor], setting: str) -> Tensor:
     return values.get(f"{setting}.slide.image", values["inductive.slide.image"])
-
-
-def slide_options(reference: Golden, setting: str) -> dict[str, Any]:
-    preprocessing = reference.model.preprocessing
-    offsets = torch.zeros(len(reference.values["text_embeddings"]))
-    offsets[reference.seen] = -SEEN_SCORE_OFFSET[setting]
-    return {
-        "crop": preprocessing.crop,
-        "stride": preprocessing.stride,
-        "output_size": tuple(reference.values[f"{setting}.slide.labels"].shape[1:]),
-        "offsets": offsets,
-        "logit_size": training_size(reference),
-    }
 
 
 def assert_same_labels(labels: Tensor, scores: Tensor, expected: Tensor) -> None:
