@@ -39,6 +39,9 @@ def test_beside_the_page_mistaken_addresses_are_problems_too(
         nothing, method = client.get("/v1/nothing"), client.get("/v1/segment")
         assert (nothing.status_code, nothing.json()["error"]) == (404, "not_found")
         assert (method.status_code, method.json()["error"]) == (405, "method_not_allowed")
+        for unusual in ("TRACE", "PROPFIND"):
+            answer = client.request(unusual, "/v1/segment")
+            assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
         assert client.get("/v1/model").status_code == client.get("/").status_code == 200
 
 

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, UploadFile
+from fastapi.responses import Response
+from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
+from pydantic.json_schema import SkipJsonSchema
 from starlette.datastructures import FormData, QueryParams
 
-from cascade_clip.class_names import parse_classes
+from cascade_clip.class_names import TypedClasses, parse_classes
 from cascade_clip.errors import UserError
 from cascade_clip.serve.access import Access, TokenGuard, add_sign_in
 from cascade_clip.serve.answers import (
@@ -31,6 +33,8 @@ from cascade_clip.serve.start import LOCAL_HOSTS
 from cascade_clip.serve.uploads import BodyLimit
 from cascade_clip.support.messages import did_you_mean
 
+_Absent = SkipJsonSchema[None]
+"""What a field that was not sent is: no null in the OpenAPI document, for forms can't hold one."""
 _FIELDS = (
     "picture", "classes", "background", "background_names", "threshold", "thresholds", "format",
 )  # fmt: skip
@@ -50,6 +54,13 @@ _SEGMENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     },
     408: {"model": ProblemAnswer, "description": "The upload took too long."},
     **_PROBLEMS,
+}
+_METRICS_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    },
+    401: _PROBLEMS[401],
 }
 
 
@@ -77,10 +88,14 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from elsewhere, which `BrowserGuard` forbids
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
     )
     add_problem_handlers(app, service.metrics.count_error)
-    app.include_router(_model_routes(service))
-    app.include_router(_operator_routes(service))
+    # `TokenGuard` checks the token, before the body is read; this is for the OpenAPI document.
+    wants_token = [] if access is None else [Depends(HTTPBearer(auto_error=False))]
+    app.include_router(_model_routes(service), dependencies=wants_token)
+    app.include_router(_metrics_route(service), dependencies=wants_token)
+    app.include_router(_health_route())
 
     if access is not None:
         add_sign_in(app, access)
@@ -110,37 +125,40 @@ def _model_routes(service: Service) -> APIRouter:
         request: Request,
         picture: Annotated[
             UploadFile,
-            File(description="PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, AVIF or PPM."),
+            File(
+                description="PNG, JPEG, WebP, TIFF, GIF (first frame), BMP, AVIF or PPM.",
+                json_schema_extra={"format": "binary"},  # by which generators know a file
+            ),
         ],
         classes: Annotated[
-            str | None,
+            str | _Absent,
             Form(
-                description="Names with commas; | joins names of one class: 'cat, sofa|couch'. "
-                "Default: those of the model's training."
+                description="Names with commas, or a JSON list of names; | joins names of one "
+                "class: 'cat, sofa|couch'. Default: those of the model's training."
             ),
         ] = None,
         background: Annotated[
             bool, Form(description="Leave uncertain pixels without a class.")
         ] = False,
         background_names: Annotated[
-            str | None,
+            str | _Absent,
             Form(
                 description="Pixels that look most like one of these names have no class: names "
-                "with commas; usual: 26 common backgrounds; none. Default: usual for models that "
+                "as in classes; usual: 26 common backgrounds; none. Default: usual for models that "
                 "needed no training, with background or a single class, else none."
             ),
         ] = None,
         threshold: Annotated[
-            float | None,
+            float | _Absent,
             Form(
-                ge=0,
-                le=1,
+                ge=0.0,
+                le=1.0,
                 description="Score below which a pixel has no class, 0 to 1; implies background. "
                 "With background alone: 0.5.",
             ),
         ] = None,
         thresholds: Annotated[
-            str | None,
+            str | _Absent,
             Form(description='Thresholds of single classes, as JSON: {"cat": 0.4}.'),
         ] = None,
         format: Annotated[
@@ -154,7 +172,7 @@ def _model_routes(service: Service) -> APIRouter:
         async with service.request("rest"):
             _check_fields(request.query_params, await request.form())
             ask = service.ask(
-                classes,
+                None if classes is None else _read_names("classes", classes),
                 background=background if threshold is None else threshold,
                 background_names=_read_background_names(background_names),
                 thresholds=_read_thresholds(thresholds),
@@ -167,25 +185,23 @@ def _model_routes(service: Service) -> APIRouter:
             note = service.note(image)
             return await asyncio.to_thread(segment_answer, result, [note] if note else [])
 
-    @routes.get("/model", summary="The model, its classes and the limits", responses=_answers(401))
+    @routes.get(
+        "/model", summary="The model, its classes and the limits", responses={401: _PROBLEMS[401]}
+    )
     async def model() -> ModelAnswer:
         return await asyncio.to_thread(model_answer, service)
 
     return routes
 
 
-def _operator_routes(service: Service) -> APIRouter:
+def _metrics_route(service: Service) -> APIRouter:
     routes = APIRouter()
-
-    @routes.get("/healthz", summary="Whether the server is up; never wants a token")
-    async def healthz() -> Health:
-        return Health()
 
     @routes.get(
         "/metrics",
         summary="Counters for Prometheus",
-        response_class=PlainTextResponse,
-        responses=_answers(401),
+        response_class=Response,
+        responses=_METRICS_ANSWERS,
     )
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -193,8 +209,14 @@ def _operator_routes(service: Service) -> APIRouter:
     return routes
 
 
-def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _PROBLEMS[status] for status in statuses}
+def _health_route() -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/healthz", summary="Whether the server is up; never wants a token")
+    async def healthz() -> Health:
+        return Health()
+
+    return routes
 
 
 def _check_fields(parameters: QueryParams, form: FormData) -> None:
@@ -223,7 +245,19 @@ def _check_fields(parameters: QueryParams, form: FormData) -> None:
 def _read_background_names(text: str | None) -> bool | tuple[str, ...] | None:
     if text is None or text in ("usual", "none"):
         return None if text is None else text == "usual"
-    return parse_classes(text).names
+    return _read_names("background_names", text).names
+
+
+def _read_names(field: str, text: str) -> TypedClasses:
+    """Names with commas, or a JSON list of them."""
+    if not text.lstrip().startswith("["):
+        return parse_classes(text)
+    try:
+        return parse_classes(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f'{field} begins with [ but is no JSON list of names, e.g. ["cat", "sofa|couch"]'
+        ) from error
 
 
 def _read_thresholds(text: str | None) -> dict[str, float]:

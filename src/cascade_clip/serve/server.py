@@ -10,8 +10,9 @@ from pathlib import Path
 
 import gradio as gr
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
-from starlette.routing import Match, Mount
+from fastapi import FastAPI, HTTPException
+from starlette.routing import Match, Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from cascade_clip.serve.access import Access
 from cascade_clip.serve.gate import PageGate
@@ -29,7 +30,7 @@ def page_app(
 ) -> FastAPI:
     """REST interface and page; `folder` takes the page's files, the rest is as in `create_app`."""
     app = create_app(service, access, hosts)
-    _keep_rest_addresses(app)
+    app.router.routes.append(Route("/v1/{rest:path}", _Mistaken()))
     files = PageFiles(folder, service.limits)
     app.include_router(file_routes(files, service))
     gr.mount_gradio_app(
@@ -52,16 +53,14 @@ def page_app(
     return app
 
 
-def _keep_rest_addresses(app: FastAPI) -> None:
-    """Mistaken addresses and methods below /v1 are answered by the REST interface, not by the page,
-    which is mounted at / and would answer them in a form of its own."""
+class _Mistaken:
+    """Answers mistaken addresses and methods below /v1 as the REST interface does; the page, which
+    is mounted at /, would in a form of its own. An ASGI application, for it takes every method,
+    TRACE and unknown ones too."""
 
-    async def mistaken(request: Request) -> None:
-        matches = [route.matches(request.scope)[0] for route in request.app.routes]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        matches = [route.matches(scope)[0] for route in scope["app"].routes]
         raise HTTPException(405 if Match.PARTIAL in matches else 404)
-
-    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    app.add_api_route("/v1/{rest:path}", mistaken, methods=methods, include_in_schema=False)
 
 
 class _Server(uvicorn.Server):
