@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cascade_clip.checkpoint.folder import save_model
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet

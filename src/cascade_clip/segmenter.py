@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.locate import EMBEDDED, is_exported
 from cascade_clip.checkpoint.options import RunOptions
-from cascade_clip.checkpoint.publish import publish_model, save_with_card
+from cascade_clip.checkpoint.publish import Publishable
 from cascade_clip.checkpoint.source import ModelSource
-from cascade_clip.checkpoint.training_free import Method, load_training_free, read_clip
+from cascade_clip.checkpoint.training_free import (
+    Method,
+    TrainingFreeBundle,
+    load_training_free,
+    read_clip,
+)
 from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
@@ -26,10 +29,11 @@ from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.export.bundle import Engine, load_any
+from cascade_clip.export.bundle import Engine, ExportedBundle, load_any
 from cascade_clip.export.network import device_for
 from cascade_clip.export.vocabulary import FixedVocabulary
-from cascade_clip.inference.predictor import MAX_WINDOWS, Predictor, check_max_windows
+from cascade_clip.inference.execution import ExecutionOptions, check_execution, prepare_network
+from cascade_clip.inference.predictor import MAX_WINDOWS, Predictor
 from cascade_clip.inference.query import (
     Query,
     QueryOptions,
@@ -37,17 +41,10 @@ from cascade_clip.inference.query import (
     check_options,
     read_templates,
 )
-from cascade_clip.io.images import Picture, RGBArray, picture_name, read_picture
+from cascade_clip.io.images import Picture, RGBArray, picture_names, read_picture
 from cascade_clip.io.palette import class_colours
-from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
-from cascade_clip.model.fast.precision import (
-    Precision,
-    at_precision,
-    choose_precision,
-)
-from cascade_clip.model.network import SegmentationNetwork
+from cascade_clip.model.fast.compiling import CompileChoice
 from cascade_clip.model.protocol import MaskNetwork
-from cascade_clip.model.training_free.network import TrainingFreeNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
 from cascade_clip.support.devices import choose_device, usable_device
 from cascade_clip.support.messages import warn_caller
@@ -55,21 +52,22 @@ from cascade_clip.support.messages import warn_caller
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""
 
+Pictures = list[Picture] | tuple[Picture, ...]
+
 
 class ShrunkPicture(UserWarning):
     """A very long picture was shrunk before it went into the network."""
 
 
-class Segmenter:
+class Segmenter(Publishable):
     """Segments pictures into classes named at run time.
 
     `network` stands on `clip`; `classes` are those of its training, if there was any; `recipe` says
-    how pictures are prepared. `max_windows` caps the work for very long pictures: they are shrunk,
-    with a warning, until they fit. `precision` is "fp32", "bf16", "int8" (CPU only) or "auto": bf16
-    where the device multiplies it, else fp32; what is slower than fp32 here is refused. Lower ones
-    work on a copy of the network; exported files have their own. `compile` passes the network
-    through `torch.compile` with the first picture, which takes a minute or more; "auto": on GPUs.
+    how pictures are prepared. Other options as in `ExecutionOptions`; lower precisions work on a
+    copy of the network.
     """
+
+    clip: FrozenClip | FixedVocabulary
 
     def __init__(
         self,
@@ -86,13 +84,7 @@ class Segmenter:
         compile: CompileChoice = False,
     ) -> None:
         self.device = usable_device(device)
-        self.network = network.to(self.device).eval()
-        self.precision: Precision = "fp32"
-        if isinstance(self.network, (SegmentationNetwork, TrainingFreeNetwork)):
-            self.precision = choose_precision(precision, self.device)
-            self.network = at_precision(self.network, self.precision)
-        if wants_compile(compile, self.device):
-            self.network.compile()
+        self.network, self.precision = prepare_network(network, self.device, precision, compile)
         self.clip = clip
         self.trained_classes = classes
         self.default_classes: TypedClasses | None = None
@@ -116,10 +108,7 @@ class Segmenter:
         revision: str | None = None,
         pretrained: str | None = None,
         engine: Engine | None = None,
-        device: str | torch.device = "cpu",
-        max_windows: int = MAX_WINDOWS,
-        precision: PrecisionChoice = "fp32",
-        compile: CompileChoice = False,
+        **options: Unpack[ExecutionOptions],
     ) -> Segmenter:
         """A trained model.
 
@@ -132,7 +121,7 @@ class Segmenter:
             pretrained: where the weights of its CLIP lie now: a file, a folder in open_clip's
                 layout, or a tag; None: where they lay in training.
             engine: "onnxruntime" for .onnx files, "torch" for all others; None: what fits.
-            device, max_windows, precision: see the class; exported files have their precision.
+            options: see `ExecutionOptions`.
 
         Raises `UserError` if there is no such model, device, precision or other option, or it
         stands on another CLIP.
@@ -141,31 +130,15 @@ class Segmenter:
             raise UserError(
                 f"a model is a path or a name, e.g. '{EMBEDDED}'; got {reprlib.repr(model)}"
             )
-        place = usable_device(device)
-        if not is_exported(model):
-            choose_precision(precision, place)
-        wants_compile(compile, place)
-        check_max_windows(max_windows)
         bundle = load_any(
             Path(model),
-            place,
+            check_execution(exported=is_exported(model), **options),
             revision=revision,
             pretrained=pretrained,
             engine=engine,
-            precision=precision,
+            precision=options.get("precision", "fp32"),
         )
-        return cls(
-            bundle.network,
-            bundle.clip,
-            bundle.classes,
-            bundle.recipe,
-            templates=bundle.templates,
-            metrics=bundle.metrics,
-            device=device,
-            max_windows=max_windows,
-            precision=precision,
-            compile=compile,
-        )
+        return cls.of(bundle, **options)
 
     @classmethod
     def from_clip(
@@ -174,10 +147,7 @@ class Segmenter:
         pretrained: str | Path | None = None,
         *,
         method: Method = DEFAULT_METHOD,
-        device: str | torch.device = "cpu",
-        max_windows: int = MAX_WINDOWS,
-        precision: PrecisionChoice = "fp32",
-        compile: CompileChoice = False,
+        **options: Unpack[ExecutionOptions],
     ) -> Segmenter:
         """Any CLIP with a method that needs no training, for photographs.
 
@@ -187,47 +157,44 @@ class Segmenter:
             pretrained: a tag of open_clip, such as "openai", or a weights file.
             method: "sc-clip", the best one as a rule; "naclip", "clearclip", "sclip", "resclip",
                 "gem", "maskclip" or "clip"; or settings with a `kind`.
-            device, max_windows, precision, compile: see the class.
+            options: see `ExecutionOptions`.
 
         Raises `UserError` for an unknown CLIP, method or other option, and weights that can't be
         read or downloaded.
         """
-        place = usable_device(device)
-        choose_precision(precision, place)
-        wants_compile(compile, place)
-        check_max_windows(max_windows)
-        bundle = load_training_free(read_clip(clip, pretrained), method)
+        check_execution(**options)
+        return cls.of(load_training_free(read_clip(clip, pretrained), method), **options)
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle | ExportedBundle | TrainingFreeBundle,
+        **options: Unpack[ExecutionOptions],
+    ) -> Segmenter:
+        """A model that is loaded already. Raises `UserError` for options that can't be met."""
         return cls(
             bundle.network,
             bundle.clip,
-            None,
+            bundle.classes,
             bundle.recipe,
             templates=bundle.templates,
-            device=place,
-            max_windows=max_windows,
-            precision=precision,
-            compile=compile,
+            metrics=bundle.metrics,
+            **options,
         )
 
     @overload
     def __call__(
-        self,
-        images: Picture,
-        classes: Classes | None = None,
-        **options: Unpack[QueryOptions],
+        self, images: Picture, classes: Classes | None = None, **options: Unpack[QueryOptions]
     ) -> Segmentation: ...
 
     @overload
     def __call__(
-        self,
-        images: list[Picture] | tuple[Picture, ...],
-        classes: Classes | None = None,
-        **options: Unpack[QueryOptions],
+        self, images: Pictures, classes: Classes | None = None, **options: Unpack[QueryOptions]
     ) -> list[Segmentation]: ...
 
     def __call__(
         self,
-        images: Picture | list[Picture] | tuple[Picture, ...],
+        images: Picture | Pictures,
         classes: Classes | None = None,
         **options: Unpack[QueryOptions],
     ) -> Segmentation | list[Segmentation]:
@@ -294,8 +261,7 @@ class Segmenter:
 
         Raises `UserError` for an unreadable picture.
         """
-        names = [(picture_name(picture, index), _file_name(picture))]
-        return self._results([read_picture(picture)], names, query)[0]
+        return self._results([read_picture(picture)], [picture_names(picture, index)], query)[0]
 
     def segment_batch(self, pictures: Sequence[Picture], query: Query) -> list[Segmentation]:
         """Segments pictures, and gives the results in their order.
@@ -308,62 +274,13 @@ class Segmenter:
         if isinstance(pictures, (str, bytes)) or not isinstance(pictures, Iterable):
             raise UserError(f"segment_batch takes a list of pictures, got {reprlib.repr(pictures)}")
         pictures = list(pictures)
-        names = [(picture_name(p, i), _file_name(p)) for i, p in enumerate(pictures)]
-        return self._results([read_picture(p) for p in pictures], names, query)
+        names = [picture_names(picture, index) for index, picture in enumerate(pictures)]
+        return self._results([read_picture(picture) for picture in pictures], names, query)
 
     def segment_decoded(self, images: Sequence[RGBArray], query: Query) -> list[Segmentation]:
         """As `segment_batch`, for pictures that `cascade_clip.io.images.read_picture` has read:
         arrays (H, W, 3) of uint8, which are neither decoded nor copied again."""
-        return self._results(images, [(picture_name(image, 0), None) for image in images], query)
-
-    def save_pretrained(
-        self, folder: str | Path, *, full: bool | None = None, licence: str | None = None
-    ) -> Path:
-        """Writes a model folder with a model card, for `from_pretrained`.
-
-        Args:
-            full: whether to store the CLIP, too; None: only one that can't be had by its name.
-            licence: of the weights, as the Hugging Face hub calls it, e.g. "apache-2.0".
-
-        Raises `UserError` if the folder holds something else or can't be written, and for models in
-        lower precision and exported ones.
-        """
-        return save_with_card(self._bundle(), Path(folder), full=full, licence=licence)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        full: bool | None = None,
-        licence: str | None = None,
-    ) -> str:
-        """Publishes what `save_pretrained` writes as `organisation/model` on the Hugging Face hub,
-        and gives its address. You have to be logged in (`hf auth login`).
-
-        Raises `UserError` as `save_pretrained`, and if the hub refuses or can't be reached.
-        """
-        return publish_model(self._bundle(), repo_id, private=private, full=full, licence=licence)
-
-    def _bundle(self) -> Bundle:
-        network, clip = self.network, self.clip
-        if (
-            not isinstance(network, SegmentationNetwork)
-            or not isinstance(clip, FrozenClip)
-            or self.trained_classes is None
-            or self.precision != "fp32"
-        ):
-            raise UserError(
-                "only models that were loaded from a model folder in precision fp32 can be saved"
-            )
-        return Bundle(
-            network=network,
-            clip=clip,
-            recipe=self.recipe,
-            classes=self.trained_classes,
-            templates=self.templates,
-            metrics=self.metrics,
-        )
+        return self._results(images, [picture_names(image, 0) for image in images], query)
 
     def _results(
         self, images: Sequence[RGBArray], names: Sequence[tuple[str, str | None]], query: Query
@@ -374,33 +291,25 @@ class Segmenter:
                 "segment takes a query, which segmenter.query(names) makes; or call "
                 f"segmenter(picture, names). Got {reprlib.repr(query)}"
             )
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        for size in dict.fromkeys(sizes):
+        for size in dict.fromkeys((image.shape[0], image.shape[1]) for image in images):
             if (note := self.predictor.plan(size).note) is not None:
                 warn_caller(note, ShrunkPicture)
         colours = class_colours([group[0] for group in query.typed.groups])
-        labels: dict[int, npt.NDArray[np.int16]] = {}
-        confidence: dict[int, npt.NDArray[np.float16]] = {}
-        for members in self.predictor.passes(sizes):
-            best = self.predictor.labels([images[i] for i in members], query)  # (B, H, W) each
-            labels.update(zip(members, best[0], strict=True))
-            confidence.update(zip(members, best[1], strict=True))
+        best = self.predictor.labels_of_each(images, query)
         return [
             Segmentation(
-                labels=labels[index],
-                legend=make_legend(query.typed.groups, colours, query.seen_by_class, labels[index]),
+                labels=labels,
+                legend=make_legend(query.typed.groups, colours, query.seen_by_class, labels),
                 image=image,
                 name=name,
                 file_name=file_name,
-                confidence=confidence[index],
+                confidence=confidence,
                 compute_scores=partial(self.predictor.scores, image, query),
             )
-            for index, (image, (name, file_name)) in enumerate(zip(images, names, strict=True))
+            for image, (name, file_name), (labels, confidence) in zip(
+                images, names, best, strict=True
+            )
         ]
-
-
-def _file_name(picture: Picture) -> str | None:
-    return Path(picture).name if isinstance(picture, (str, os.PathLike)) else None
 
 
 def open_segmenter(source: ModelSource, run: RunOptions) -> Segmenter:

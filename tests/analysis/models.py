@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade_clip.checkpoint.folder import save_model
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.data.factory import open_dataset

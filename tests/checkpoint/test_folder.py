@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cascade_clip
-from cascade_clip.checkpoint.folder import load_bundle, load_model, save_model
+from cascade_clip.checkpoint.folder import load_bundle, load_model
 from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import Recipe
 from cascade_clip.config.recipes import load_recipe
@@ -231,7 +232,7 @@ def test_nothing_half_written_when_saving_fails(
 
     network, clip = parts
     before = (saved / WEIGHTS_FILE).read_bytes()
-    monkeypatch.setattr("cascade_clip.checkpoint.folder.save_file", full)
+    monkeypatch.setattr("cascade_clip.checkpoint.stored_clip.save_file", full)
     with pytest.raises(UserError, match="No space left"):
         save_model(saved, network, recipe, ClassSet(("one",)), clip)
     assert (saved / WEIGHTS_FILE).read_bytes() == before

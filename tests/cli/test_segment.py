@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cascade_clip.batch.journal import Journal, JournalEntry
-from cascade_clip.checkpoint.folder import save_model
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.cli.app import main
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe

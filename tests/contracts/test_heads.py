@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import load_clip
 from cascade_clip.clip.text import TEMPLATES
 from cascade_clip.config.components import recipe_names

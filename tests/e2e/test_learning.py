@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from cascade_clip.checkpoint.folder import Bundle, load_bundle, save_model
+from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate

@@ -71,5 +71,5 @@ def test_fixed_classes_have_their_prompts_in_the_file(bundle: Bundle, tmp_path: 
     assert loaded.clip.text_encoder(("cat", "house"), loaded.templates).shape == (2, 2)
     picture = torch.rand(3, 32, 48)
     labels = Segmenter.from_pretrained(file)(picture).labels
-    whole = Segmenter(bundle.network, bundle.clip, bundle.classes, bundle.recipe)
+    whole = Segmenter.of(bundle)
     assert (labels == whole(picture, "cat, house").labels).mean() > 0.99

@@ -23,7 +23,7 @@ def plain(onnx_model: tuple[Bundle, Path]) -> Segmenter:
 
 
 def of_bundle(bundle: Bundle) -> Segmenter:
-    return Segmenter(bundle.network, bundle.clip, bundle.classes, bundle.recipe)
+    return Segmenter.of(bundle)
 
 
 @pytest.mark.filterwarnings("ignore::cascade_clip.segmenter.ShrunkPicture")

@@ -7,10 +7,6 @@ folder `clip/` in open_clip's layout.
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,36 +15,26 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from cascade_clip.checkpoint.clip_files import (
-    clip_path,
-    find_again,
-    given_clip,
-    standing_on,
-    with_absolute_clip,
-)
-from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint.clip_files import find_again, given_clip, standing_on
+from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
-from cascade_clip.checkpoint.stored_clip import store_clip
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import TEMPLATES
-from cascade_clip.clip.weights import activation_name, fingerprint
+from cascade_clip.clip.weights import activation_name
 from cascade_clip.config import ClipSettings, Normalisation, Recipe, Settings
 from cascade_clip.config.model import LOCAL_DIR
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.config.wrong_values import first_wrong_value
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.io.files import sync, sync_folder, unfinished_name
 from cascade_clip.model.fast.blocks import has_quick_gelu
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
 from cascade_clip.support.plain_values import named, read_json
 
 FORMAT_VERSION = 1
-CLIP_FOLDER = "clip"
 
 
 class ModelConfig(Settings):
@@ -101,91 +87,6 @@ class Bundle:
         return self.clip.text_encoder(names, wanted, average=self.recipe.data.average_templates)
 
 
-def save_model(
-    folder: Path,
-    network: SegmentationNetwork,
-    recipe: Recipe,
-    classes: ClassSet,
-    clip: FrozenClip,
-    *,
-    metrics: Mapping[str, float | None] | None = None,
-    full: bool = False,
-    card: str | None = None,
-) -> Path:
-    """Writes a model folder; an older model there is replaced only when the new one is complete.
-
-    `clip` is the CLIP below the network; `full` stores it too. `card` is Markdown about the model,
-    written to `README.md`.
-
-    Raises `UserError` if the folder holds something else or can't be written, or if weights are
-    not finite.
-    """
-    broken = names_not_finite(network.adapter_state_dict())
-    if broken:
-        raise UserError(
-            f"training diverged: {broken[0]} is no longer finite, so the model is not written; "
-            "lower train.lr"
-        )
-    # Training may have changed the CLIP itself (model.encoder.tuning): a stored one goes by the
-    # weights that it has now.
-    identity = fingerprint(clip.model.state_dict()) if full else clip.fingerprint
-    templates = TEMPLATES[recipe.data.templates]
-    config = describe_model(recipe, classes, templates, clip, folder, metrics, full=full)
-    config = config.model_copy(update={"clip_fingerprint": identity})
-    if folder.is_file() or (
-        folder.exists() and not (folder / CONFIG_FILE).is_file() and any(folder.iterdir())
-    ):
-        raise UserError(f"{folder} exists and is no model folder; choose another place")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = unfinished_name(folder)
-        unfinished.mkdir()
-        try:
-            _write(unfinished, network, config, clip, card)
-            for path in unfinished.rglob("*"):
-                (sync_folder if path.is_dir() else sync)(path)
-            sync_folder(unfinished)
-            _swap(unfinished, folder)
-            sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"the model can't be written to {folder}: {error}") from error
-    return folder
-
-
-def describe_model(
-    recipe: Recipe,
-    classes: ClassSet | None,
-    templates: tuple[str, ...],
-    clip: FrozenClip,
-    folder: Path,
-    metrics: Mapping[str, float | None] | None = None,
-    *,
-    full: bool = False,
-) -> ModelConfig:
-    """What a model's files in `folder` say about it; metrics that are not finite become None."""
-    if full:
-        recipe = standing_on(recipe, ClipSettings(model=f"{LOCAL_DIR}{CLIP_FOLDER}"))
-    else:
-        recipe = with_absolute_clip(recipe)
-    path = None if full else clip_path(recipe.model.clip)
-    return ModelConfig(
-        recipe=recipe.model_dump(mode="json"),
-        classes=() if classes is None else classes.names,
-        unseen=() if classes is None else classes.unseen,
-        prompts=() if classes is None else classes.in_prompts,
-        templates=templates,
-        clip_fingerprint=clip.fingerprint,
-        clip_beside=None if path is None else os.path.relpath(path, folder),
-        quick_gelu=has_quick_gelu(clip.model.visual.transformer.resblocks[0]),
-        trunk=CLIP_FOLDER if full else None,
-        metrics={
-            k: v if v is not None and math.isfinite(v) else None for k, v in (metrics or {}).items()
-        },
-    )
-
-
 def load_model(folder: str | Path) -> SegmentationNetwork:
     """The network of a model folder, in evaluation mode. Raises `UserError` as `load_bundle`."""
     return load_bundle(folder).network
@@ -224,39 +125,6 @@ def load_bundle(
         clip_fingerprint=config.clip_fingerprint,
         has_trunk=config.trunk is not None,
     )
-
-
-def _write(
-    folder: Path,
-    network: SegmentationNetwork,
-    config: ModelConfig,
-    clip: FrozenClip,
-    card: str | None,
-) -> None:
-    text = json.dumps(config.model_dump(mode="json"), indent=2, allow_nan=False)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-    _write_weights(folder / WEIGHTS_FILE, network.adapter_state_dict())
-    if config.trunk is not None:
-        store_clip(folder / config.trunk, clip)
-    if card is not None:
-        (folder / CARD_FILE).write_text(card, encoding="utf-8")
-
-
-def _write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    # Cloned, as the format refuses tensors that share memory.
-    save_file({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, path)
-    path.chmod(0o644)  # safetensors makes files that only their owner can read
-
-
-def _swap(new: Path, old: Path) -> None:
-    """Puts the folder `new` in the place of `old`."""
-    if old.exists():
-        aside = unfinished_name(old)
-        old.rename(aside)
-        new.rename(old)
-        shutil.rmtree(aside)
-    else:
-        new.rename(old)
 
 
 def _read_config(folder: Path) -> ModelConfig:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from cascade_clip.clip.build import build_clip
 from cascade_clip.clip.load import WEIGHTS_FILE, FrozenClip
@@ -26,11 +27,14 @@ def store_clip(folder: Path, clip: FrozenClip) -> None:
     config = {"model_cfg": describe_clip(clip.model), "preprocess_cfg": preprocess}
     folder.mkdir()
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    state = clip.model.state_dict()
+    write_weights(folder / WEIGHTS_FILE, clip.model.state_dict())
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raises `OSError` and `SafetensorError`."""
     # Cloned, as the format refuses tensors that share memory.
-    weights = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
-    save_file(weights, folder / WEIGHTS_FILE)
-    (folder / WEIGHTS_FILE).chmod(0o644)  # as the model's own weights
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in state.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def describe_clip(model: Any) -> dict[str, Any]:

@@ -191,9 +191,7 @@ def _evaluate(method: Method, text: Tensor, scenes: int, quiet: bool) -> Metrics
 def _segment_typed(bundle: Bundle, samples: Sequence[Sample], out: Path) -> list[Segmentation]:
     """Each scene with the names of what it shows and two that it doesn't; scenes and overlays are
     written to `out/scenes`."""
-    segmenter = Segmenter(
-        bundle.network, bundle.clip, bundle.classes, bundle.recipe, templates=bundle.templates
-    )
+    segmenter = Segmenter.of(bundle)
     results = []
     for number, sample in enumerate(samples, start=1):
         shown = visible_labels(sample)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from cascade_clip.checkpoint.clip_files import without_places
-from cascade_clip.checkpoint.folder import Bundle, describe_model
+from cascade_clip.checkpoint.folder import Bundle
+from cascade_clip.checkpoint.save import describe_model
 from cascade_clip.checkpoint.training_free import TrainingFreeBundle
 from cascade_clip.class_names import TypedClasses, classes_named
 from cascade_clip.errors import UserError

@@ -23,6 +23,9 @@ from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.ops.argmax import RunningArgmax
 from cascade_clip.ops.images import normalise, resize_bilinear, scaled_size
 
+LabelledPixels = tuple[npt.NDArray[np.int16], npt.NDArray[np.float16]]
+"""Labels, -1 for background, and the scores that won, without offsets."""
+
 MAX_WINDOWS = 64
 WINDOW_BATCH = 8
 """Windows that go through the network at once."""
@@ -97,12 +100,18 @@ class Predictor:
             for start in range(0, len(members), together):
                 yield members[start : start + together]
 
+    def labels_of_each(self, images: Sequence[RGBArray], query: Query) -> list[LabelledPixels]:
+        """`labels` of pictures of any sizes, (H, W) each; those of equal size go together."""
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        found: dict[int, LabelledPixels] = {}
+        for members in self.passes(sizes):
+            labels, scores = self.labels([images[index] for index in members], query)  # (B, H, W)
+            found.update(zip(members, zip(labels, scores, strict=True), strict=True))
+        return [found[index] for index in range(len(images))]
+
     @torch.inference_mode()
-    def labels(
-        self, images: Sequence[RGBArray], query: Query
-    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float16]]:
-        """Labels (B, H, W) of pictures of equal size, -1 for background, and the scores that won,
-        without offsets."""
+    def labels(self, images: Sequence[RGBArray], query: Query) -> LabelledPixels:
+        """(B, H, W) each, of pictures of equal size."""
         logits = self._logits(images, query)
         best = [self._best(logits, index, query) for index in range(len(images))]
         names = torch.stack([one.labels for one in best])  # (B, H, W)

@@ -49,6 +49,31 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def write_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """As `write_whole` for a folder, which `write` fills. One that is there already is replaced
+    once the new one is complete.
+
+    Raises what `write` does, and `OSError` if the parent folder can't be written to.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = unfinished_name(folder)
+    unfinished.mkdir()
+    try:
+        write(unfinished)
+        for path in (*unfinished.rglob("*"), unfinished):
+            (sync_folder if path.is_dir() else sync)(path)
+        if folder.exists():
+            aside = unfinished_name(folder)
+            folder.rename(aside)
+            unfinished.rename(folder)
+            shutil.rmtree(aside)
+        else:
+            unfinished.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def unfinished_name(path: Path) -> Path:
     """A hidden name beside `path` for what is to become it, new at each call."""
     return path.with_name(f".{uuid4().hex}{path.suffix}")

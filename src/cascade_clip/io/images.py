@@ -99,11 +99,11 @@ def is_turned(path: Path) -> bool:
         return image.getexif().get(ExifTags.Base.Orientation) in _TURNS
 
 
-def picture_name(picture: Picture, index: int) -> str:
-    """File stem of a path, else `picture-INDEX`."""
+def picture_names(picture: Picture, index: int) -> tuple[str, str | None]:
+    """Of a path the stem and the name of its file, else `picture-INDEX` and None."""
     if isinstance(picture, (str, os.PathLike)):
-        return Path(picture).stem
-    return f"picture-{index}"
+        return Path(picture).stem, Path(picture).name
+    return f"picture-{index}", None
 
 
 @contextmanager

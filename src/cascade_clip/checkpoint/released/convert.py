@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade_clip.checkpoint.folder import save_model
 from cascade_clip.checkpoint.locate import check_new
 from cascade_clip.checkpoint.released.classes import Classes, Overrides
 from cascade_clip.checkpoint.released.infer import Preprocessing
 from cascade_clip.checkpoint.released.load import ReleasedModel, build_released, load_released
+from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
 from cascade_clip.config import IMAGENET, Recipe
 from cascade_clip.config.components import merge
