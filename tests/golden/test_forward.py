@@ -98,16 +98,22 @@ def decided_pixels(maps: Tensor) -> Tensor:
 
 
 def slide_options(
-    reference: Golden, setting: str, logit_size: tuple[int, int] | None = None
+    reference: Golden,
+    setting: str,
+    logit_size: tuple[int, int] | None = None,
+    seen_score_offset: float | None = None,
 ) -> dict[str, Any]:
-    """`logit_size` is that of the reference's own mask logits, where these are not stored."""
+    """`logit_size` is that of the reference's own mask logits, where these are not stored;
+    `seen_score_offset` what is subtracted where that does not follow from the setting."""
+    if seen_score_offset is None:
+        seen_score_offset = SEEN_SCORE_OFFSET[setting]
     preprocessing = reference.model.preprocessing
     offsets = torch.zeros(len(reference.values["text_embeddings"]))
-    offsets[reference.seen] = -SEEN_SCORE_OFFSET[setting]
+    offsets[reference.seen] = -seen_score_offset
     return {
         "crop": preprocessing.crop,
         "stride": preprocessing.stride,
-        "output_size": tuple(reference.values[f"{setting}.slide.labels"].shape[1:]),
+        "output_size": tuple(reference.values[f"{setting}.slide.labels"].shape[-2:]),
         "offsets": offsets,
         "logit_size": logit_size or reference.image_size,
     }

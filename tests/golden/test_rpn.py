@@ -15,22 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cascade_clip.config import LossSettings
 from cascade_clip.inference.sliding import sliding_labels, sliding_scores
-from cascade_clip.losses.segmentation import SegmentationLoss
-from cascade_clip.training.targets import inductive_targets, transductive_targets
 from tests.golden.cases import SETTINGS, Golden, cases_of, golden_file
-from tests.golden.test_forward import assert_close, decided_pixels
+from tests.golden.test_forward import assert_close, decided_pixels, slide_options
 from tests.golden.test_training import (
     assert_near,
     assert_near_to_largest,
     assert_same_pseudo_labels,
-    naive_targets,
-    training_text,
+    fast_step,
+    naive_step,
 )
 from tests.naive import network as naive_network
 from tests.naive import sliding as naive_sliding
-from tests.naive.losses import focal_and_dice
 
 FILES = cases_of("rpn")
 TWINS = ("fast", "naive")
@@ -130,7 +126,7 @@ def test_sliding_windows(case: str, twin: str) -> None:
         image, labels, expected = (
             reference.values[f"{path}.{n}"] for n in ("image", "labels", "scores")
         )
-        options = slide_options(reference, (labels.shape[-2], labels.shape[-1]))
+        options = slide_options(reference, setting, seen_score_offset=SEEN_SCORE_OFFSET)
         if twin == "fast":
             scores = sliding_scores(network, image, text, **options)
             found = sliding_labels(network, image, text, **options)
@@ -152,18 +148,6 @@ def test_sliding_windows(case: str, twin: str) -> None:
     assert compared
 
 
-def slide_options(reference: Golden, output_size: tuple[int, int]) -> dict[str, Any]:
-    offsets = torch.zeros(len(reference.values["text_embeddings"]))
-    offsets[reference.seen] = -SEEN_SCORE_OFFSET
-    return {
-        "crop": reference.model.preprocessing.crop,
-        "stride": reference.model.preprocessing.stride,
-        "output_size": output_size,
-        "offsets": offsets,
-        "logit_size": reference.image_size,
-    }
-
-
 @pytest.mark.parametrize("twin", TWINS)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("case", FILES)
@@ -171,6 +155,7 @@ def test_losses_pseudo_labels_and_gradients(case: str, setting: str, twin: str) 
     reference = golden(case)
     step = fast_step if twin == "fast" else naive_step
     focal, dice, targets, gradients = step(reference, setting)
+    focal, dice = focal.detach(), dice.detach()
     values, path = reference.values, f"{setting}.train"
     assert_near(focal, values[f"{path}.loss_mask"][0], "focal")
     assert_near(dice, values[f"{path}.loss_dice"][0], "dice")
@@ -190,38 +175,3 @@ def test_losses_pseudo_labels_and_gradients(case: str, setting: str, twin: str) 
             # The released numbers themselves are up to 3e-6 off those in float64.
             actual = released[name.removeprefix(f"{setting}.grad.")]
             assert_near_to_largest(actual, values[name], name)
-
-
-Step = tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]
-"""Focal and dice loss, targets, and gradients by our names."""
-
-
-def labels_of(case: Golden, setting: str) -> Tensor:
-    return case.values[f"{setting}.train.labels"].squeeze(1).long()
-
-
-def fast_step(case: Golden, setting: str) -> Step:
-    network, labels = case.network(), labels_of(case, setting)
-    logits = network(case.values["image"], training_text(case, setting)).mask_logits
-    if setting == "inductive":
-        targets = inductive_targets(labels, case.seen)
-    else:
-        targets = transductive_targets(labels, logits, case.seen, case.unseen)
-    terms = SegmentationLoss(LossSettings())(logits, targets)
-    terms.total.backward()
-    gradients = {name: p.grad for name, p in network.trained_parameters().items()}
-    return terms.focal.detach(), terms.dice.detach(), targets, gradients
-
-
-def naive_step(case: Golden, setting: str) -> Step:
-    trained, labels = case.network().trained_parameters().keys(), labels_of(case, setting)
-    state = {
-        name: value.clone().requires_grad_(name in trained)
-        for name, value in case.model.network_state.items()
-    }
-    logits = case.naive(case.values["image"], training_text(case, setting), state).mask_logits
-    targets = naive_targets(labels, logits.detach(), case, setting)
-    focal, dice = focal_and_dice(logits, targets, alpha=0.25, gamma=2.0)
-    (100 * focal + dice).backward()
-    gradients = {name: state[name].grad for name in trained}
-    return 100 * focal.detach(), dice.detach(), targets, gradients

@@ -142,7 +142,7 @@ def _table(released: ReleasedModel) -> Table:
     unseen = ", ".join(classes.names[index] for index in classes.unseen) or "none"
     others = head.model_dump(exclude={"kind", "stages"}, exclude_defaults=True)
     rows = {
-        "method": released.family.method,
+        "method": released.family.origin.method,
         "image encoder": f"{vision['layers']} blocks of width {vision['width']}, {heads} heads, "
         f"patch {vision['patch_size']}, positions for {side} x {side} patches",
         "text encoder": f"{text['layers']} blocks of width {text['width']}, {text['heads']} heads, "

@@ -14,6 +14,7 @@ from cascade_clip.inference.softmax import SoftmaxScores
 from cascade_clip.inference.tiles import Axis, best_by_tiles
 from cascade_clip.inference.windows import Size, Windows
 from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
 
 
@@ -44,11 +45,11 @@ class WindowLogits:
     def best(self, index: int) -> RunningArgmax:
         """The best class of every pixel of picture `index`."""
         if self.logit_scale is not None:
-            with torch.autocast(self.logits.device.type, enabled=False):
+            with without_autocast(self.logits.device):
                 return self._softmax(index, self.logit_scale).best()
         if self.logits.device.type != "cpu":
             return self.best_by_classes(index)
-        with torch.autocast("cpu", enabled=False):
+        with without_autocast(self.logits.device):
             return best_by_tiles(self.logits[:, index].to(self.dtype), self.offsets, *self._axes())
 
     def best_by_classes(self, index: int) -> RunningArgmax:
@@ -88,7 +89,7 @@ class WindowLogits:
         """(first class, scores (k, H0, W0)) of picture `index`, a few classes at a time; those of a
         softmax all at once."""
         if self.logit_scale is not None:
-            with torch.autocast(self.logits.device.type, enabled=False):
+            with without_autocast(self.logits.device):
                 yield 0, self._softmax(index, self.logit_scale).scores()
             return
         upsample = self._resize(self.logit_size or self.padded)
@@ -99,7 +100,7 @@ class WindowLogits:
         length = maps_per_chunk(pixels, self.logits.device)
         for first in range(0, self.logits.shape[2], length):
             classes = slice(first, first + length)
-            with torch.autocast(self.logits.device.type, enabled=False):
+            with without_autocast(self.logits.device):
                 scores = self._sum_over_windows(index, classes, upsample)  # (k, H, W)
                 if overlaps is not None:
                     scores.div_(overlaps)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cascade_clip.model.fast.compiling import wants_compile
+from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
 
 # Up to here log(1 - sigmoid(t)) is far from float32's underflow (about 87).
@@ -59,7 +60,7 @@ class _FocalAndDice(torch.autograd.Function):
         alpha: float,
         gamma: float,
     ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(mask_logits.device.type, enabled=False):
+        with without_autocast(mask_logits.device):
             maps = _ClassMaps(mask_logits, labels, alpha, gamma, ctx.needs_input_grad[0])
             maps.add_absent((~present).flatten().nonzero().squeeze(1))
             maps.add_present(present.flatten().nonzero().squeeze(1))

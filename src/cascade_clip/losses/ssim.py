@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import maps_per_chunk
 
 WINDOW = 11
@@ -33,7 +34,7 @@ def structural_dissimilarity(mask_logits: Tensor, labels: Tensor) -> Tensor:
     at_once = maps_per_chunk(pixels, labels.device)
     windows = tuple(_gaussian_band(side, mask_logits) for side in labels.shape[1:])
     total = mask_logits.new_zeros(())
-    with torch.autocast(labels.device.type, enabled=False):  # variances are small differences
+    with without_autocast(labels.device):  # variances are small differences
         for classes in torch.arange(num_classes, device=labels.device).split(at_once):
             # Recomputed in the backward pass, so that only one group of maps exists at a time.
             total = total + checkpoint(

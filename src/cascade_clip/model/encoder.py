@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.config import EncoderSettings
-from cascade_clip.model.checks import check_depth, check_form
+from cascade_clip.errors import UserError
 from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
-from cascade_clip.model.levels import Levels
-from cascade_clip.model.patches import embed_patches, resize_grid
+from cascade_clip.model.output import Levels
+from cascade_clip.model.patches import check_form, embed_patches, resize_grid
 from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts
 from cascade_clip.model.regions import Regions
@@ -57,7 +57,7 @@ class ImageEncoder(nn.Module):
         trunk: Any = visual.eval()  # its parts have open_clip's types
         blocks, tuning, side = trunk.transformer.resblocks, settings.tuning, settings.stored_grid
         self.visual, self.settings, self.depth = trunk, settings, len(blocks)
-        check_depth(self.depth, settings, level_blocks)
+        _check_depth(self.depth, settings, level_blocks)
         self.level_blocks = tuple(sorted(level_blocks))
         self.inner_blocks = tuple(b for b in self.level_blocks if b < self.depth)
         self.patch_size: tuple[int, int] = trunk.conv1.kernel_size
@@ -186,3 +186,16 @@ def resize_positions(position: Tensor, grids: tuple[tuple[int, int], ...]) -> Te
     """Position embeddings (1 + N0, D) of a class token and the first of `grids`, whose patches are
     resized to the others in turn, to those of the last one's patches (N, D)."""
     return resize_grid(position[1:], grids)
+
+
+def _check_depth(depth: int, settings: EncoderSettings, level_blocks: tuple[int, ...]) -> None:
+    beyond = [block for block in sorted(level_blocks) if block > depth]
+    if beyond:
+        raise UserError(
+            f"stages name block {', '.join(map(str, beyond))}, but the image encoder has {depth} "
+            f"blocks; use blocks 1 to {depth}"
+        )
+    if settings.tuned_blocks > depth:
+        raise UserError(
+            f"tuned_blocks is {settings.tuned_blocks}, but the image encoder has {depth} blocks"
+        )

@@ -7,6 +7,8 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from cascade_clip.errors import UserError
+
 
 class MaskOutput(Protocol):
     """B images, C classes, patch grid h x w."""
@@ -38,3 +40,13 @@ class MaskNetwork(Protocol):
     def eval(self) -> Self: ...
 
     def compile(self) -> Any: ...
+
+
+def check_text(text_embeddings: Tensor, embed_dim: int) -> None:
+    """Raises `UserError` unless `text_embeddings` are (C, d) or (C, K, d) of that width d."""
+    if text_embeddings.ndim not in (2, 3) or text_embeddings.shape[-1] != embed_dim:
+        raise UserError(
+            f"text embeddings must be (classes, {embed_dim}) or (classes, prompts, "
+            f"{embed_dim}) for this CLIP, got {tuple(text_embeddings.shape)}; encode the class "
+            "names with the same CLIP"
+        )

@@ -7,11 +7,12 @@ uniform marginals: Sinkhorn's iterations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from cascade_clip.ops.autocast import without_autocast
 
 EPSILON = 0.05
 """Weight of the entropy. Costs 1 - cosine are at most 2, so kernels exp(-cost / EPSILON) are e^-40
@@ -22,13 +23,6 @@ MOST_ROUNDS = 100
 STILL = 1e-6
 """Iterations end once the potentials of the patches, EPSILON * log(scaling), change by less, as a
 mean over all patches of all problems."""
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Where float32 stays float32. Exported graphs have no place for it, and no need of it."""
-    if torch.compiler.is_exporting():
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 def transport_plans(cosines: Tensor, rounds: int | None) -> Tensor:
@@ -55,8 +49,10 @@ def _plans(cosines: Tensor, rounds: int | None) -> Tensor:
 def _scalings(kernel: Tensor, rounds: int | None) -> tuple[Tensor, Tensor]:
     """Of the prompts (P, 1, K) and the patches (P, 1, N) of kernels (P, K, N). The prompts' come
     last, so that their marginals are exact."""
-    # A copy even where K or N is 1: the loop in a graph takes no tensor twice.
-    transposed = kernel.mT.clone(memory_format=torch.contiguous_format)  # (P, N, K)
+    in_a_graph = rounds is None and torch.compiler.is_exporting()
+    transposed = kernel.mT  # (P, N, K)
+    if in_a_graph:  # where the loop takes no tensor twice: a copy, even where K or N is 1
+        transposed = transposed.clone(memory_format=torch.contiguous_format)
     by_prompt, by_patch = torch.ones_like(transposed[:, :1]), torch.ones_like(kernel[:, :1])
     patch_share = 1 / by_patch.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
     prompt_share = 1 / by_prompt.sum(dim=2, keepdim=True) + MARGINAL_FLOOR  # (P, 1, 1)
@@ -65,7 +61,7 @@ def _scalings(kernel: Tensor, rounds: int | None) -> tuple[Tensor, Tensor]:
         by_patch = patch_share / torch.bmm(by_prompt, kernel)  # (P, 1, N)
         return prompt_share / torch.bmm(by_patch, transposed), by_patch  # (P, 1, K) first
 
-    if rounds is None and torch.compiler.is_exporting():
+    if in_a_graph:
         return _loop_in_a_graph(one_round, by_prompt, by_patch)
     for _ in range(MOST_ROUNDS if rounds is None else rounds):
         before = by_patch

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cascade_clip.ops.autocast import without_autocast
+
 SPECTRAL_BLOCKS = 2
 """Spectral prompts are added before this many first blocks, as in the public code."""
 
@@ -36,7 +38,7 @@ class SpectralPrompt(nn.Module):
         """Class token and patches (B, 1 + N, D) of a grid (h, w) to the same shape."""
         class_token, patches = tokens[:, :1], tokens[:, 1:]
         matched = (patches * class_token).unflatten(1, grid)  # (B, h, w, D)
-        with torch.autocast(tokens.device.type, enabled=False):  # FFTs need float32
+        with without_autocast(tokens.device):  # FFTs need float32
             spectrum = torch.fft.rfft2(matched.float(), dim=(1, 2), norm="ortho")
             filtered = spectrum * self.response_on(grid)  # (B, h, w // 2 + 1, D)
             prompt = torch.fft.irfft2(filtered, s=grid, dim=(1, 2), norm="ortho")  # (B, h, w, D)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.ops.argmax import RunningArgmax
+from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
 
 
@@ -75,7 +76,7 @@ def transductive_targets(
 
 def _upsampled_argmax(logits: Tensor, size: tuple[int, int], by_sigmoid: bool) -> Tensor:
     """Arg-max over K of logits (K, h, w) upsampled to `size`, a few maps at a time: (H, W)."""
-    with torch.autocast(logits.device.type, enabled=False):
+    with without_autocast(logits.device):
         wider = torch.promote_types(logits.dtype, torch.float32)
         logits = logits.to(torch.float32 if by_sigmoid else wider)
         dtype, device = logits.dtype, logits.device

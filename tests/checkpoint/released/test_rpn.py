@@ -26,7 +26,7 @@ def checkpoint() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def test_every_live_weight_is_used_and_every_dead_one_is_not() -> None:
     state, meta = checkpoint()
     model = convert_released(state, meta, Overrides())
-    assert model.family.method == "RPN" and model.templates == "single"
+    assert model.family.origin.method == "RPN" and model.templates == "single"
     assert (model.classes.setting, model.classes.seen_score_offset) == ("inductive", 0.1)
     dead = model.family.dead_weights()
     assert {name: tuple(state[name].shape) for name in dead} == dead

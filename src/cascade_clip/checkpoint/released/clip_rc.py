@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from cascade_clip.checkpoint.released.classes import Overrides, Templates
 from cascade_clip.checkpoint.released.config import Config, section, text_file
-from cascade_clip.checkpoint.released.family import Family, State, shared_sizes
+from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.infer import decoder_heads
 from cascade_clip.checkpoint.released.names import (
     both,
@@ -44,12 +44,8 @@ class ClipRc(Family):
     """Of its loss; 0 where nothing was recovered, and the weights for it are dead."""
 
     @property
-    def method(self) -> str:
-        return "CLIP-RC"
-
-    @property
-    def paper(self) -> str:
-        return "CVPR 2024, pp. 3270-3280"
+    def origin(self) -> Origin:
+        return Origin("CLIP-RC", "CVPR 2024, pp. 3270-3280")
 
     @classmethod
     def recognises(cls, state: State, config: Config) -> bool:

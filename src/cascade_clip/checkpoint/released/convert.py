@@ -62,8 +62,8 @@ def _recipe(released: ReleasedModel, checkpoint: Path) -> Recipe:
     model = released.settings.model_dump(mode="json")
     shared = {
         "name": checkpoint.stem,
-        "summary": f"{released.family.method}, converted from {checkpoint.name}; its schedule "
-        "is not recorded here",
+        "summary": f"{released.family.origin.method}, converted from {checkpoint.name}; its "
+        "schedule is not recorded here",
         "model": {**model, "clip": {"model": f"{LOCAL_DIR}clip"}},
         "data": {
             **data_of(released.classes),
@@ -107,11 +107,11 @@ def data_of(classes: Classes) -> dict[str, str]:
 
 
 def _model_card(released: ReleasedModel, checkpoint: Path) -> str:
-    classes = released.classes
+    classes, origin = released.classes, released.family.origin
     return _CARD.format(
         name=checkpoint.stem,
-        method=released.family.method,
-        paper=released.family.paper,
+        method=origin.method,
+        paper=origin.paper,
         source=checkpoint.name,
         classes=", ".join(classes.names),
         unseen=", ".join(classes.names[index] for index in classes.unseen) or "none",

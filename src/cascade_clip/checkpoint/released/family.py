@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,13 @@ from cascade_clip.errors import UserError
 State = Mapping[str, Tensor]
 
 
+class Origin(NamedTuple):
+    """Name of a method, and where it is described."""
+
+    method: str
+    paper: str
+
+
 @dataclass(frozen=True)
 class Family(ABC):
     """A released method at the sizes of one checkpoint."""
@@ -51,13 +58,8 @@ class Family(ABC):
 
     @property
     @abstractmethod
-    def method(self) -> str:
-        """Its name."""
-
-    @property
-    @abstractmethod
-    def paper(self) -> str:
-        """Where it is described."""
+    def origin(self) -> Origin:
+        """Whose checkpoints they are."""
 
     @classmethod
     @abstractmethod

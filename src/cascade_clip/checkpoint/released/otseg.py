@@ -7,7 +7,7 @@ from typing import Any
 
 from cascade_clip.checkpoint.released.classes import Overrides, Templates
 from cascade_clip.checkpoint.released.config import Config, section
-from cascade_clip.checkpoint.released.family import State
+from cascade_clip.checkpoint.released.family import Origin, State
 from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.config.heads import OTSegSettings
 from cascade_clip.errors import UserError
@@ -21,12 +21,8 @@ class OTSeg(ZegClip):
     """With one stage, as released. Dead and live weights are those of ZegCLIP."""
 
     @property
-    def method(self) -> str:
-        return "OTSeg+"
-
-    @property
-    def paper(self) -> str:
-        return "arXiv 2403.14183"
+    def origin(self) -> Origin:
+        return Origin("OTSeg+", "arXiv 2403.14183")
 
     @classmethod
     def recognises(cls, state: State, config: Config) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from cascade_clip.checkpoint.released.classes import Overrides, Templates
 from cascade_clip.checkpoint.released.config import Config, text_file
-from cascade_clip.checkpoint.released.family import Family, State, shared_sizes
+from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.names import DEEP_PROMPTS, both, norm, shape
 from cascade_clip.config import EncoderSettings
 from cascade_clip.config.heads import RpnSettings
@@ -35,12 +35,8 @@ class Rpn(Family):
     prompts: ClassVar[tuple[str, ...]] = (DEEP_PROMPTS,)
 
     @property
-    def method(self) -> str:
-        return "RPN"
-
-    @property
-    def paper(self) -> str:
-        return "NeurIPS 2024"
+    def origin(self) -> Origin:
+        return Origin("RPN", "NeurIPS 2024")
 
     @classmethod
     def recognises(cls, state: State, config: Config) -> bool:

@@ -7,7 +7,7 @@ from typing import Self
 
 from cascade_clip.checkpoint.released.classes import Overrides, Templates
 from cascade_clip.checkpoint.released.config import Config, index_list, section, text_file
-from cascade_clip.checkpoint.released.family import Family, State, shared_sizes
+from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.infer import decoder_heads
 from cascade_clip.checkpoint.released.names import (
     LOSS_BUFFER,
@@ -52,12 +52,10 @@ class ZegClip(Family):
         return self.stages > 1
 
     @property
-    def method(self) -> str:
-        return "Cascade-CLIP" if self.cascade else "ZegCLIP"
-
-    @property
-    def paper(self) -> str:
-        return "arXiv 2406.00670" if self.cascade else "arXiv 2212.03588"
+    def origin(self) -> Origin:
+        if self.cascade:
+            return Origin("Cascade-CLIP", "arXiv 2406.00670")
+        return Origin("ZegCLIP", "arXiv 2212.03588")
 
     @classmethod
     def recognises(cls, state: State, config: Config) -> bool:

@@ -12,8 +12,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.model.aggregation import build_aggregation
 from cascade_clip.model.descriptor import QueryProjection
 from cascade_clip.model.heads.head import Head, one_prompt
-from cascade_clip.model.levels import Levels
-from cascade_clip.model.output import Output, sum_of_stages
+from cascade_clip.model.output import Levels, Output, sum_of_stages
 
 
 class CascadeHead(Head):

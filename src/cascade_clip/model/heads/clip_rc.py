@@ -21,8 +21,7 @@ from cascade_clip.config.heads import ClipRcSettings
 from cascade_clip.model.decoder import DecoderLayer
 from cascade_clip.model.heads.cascade import CascadeHead, decoders_of
 from cascade_clip.model.heads.head import SegmentationTerms, one_prompt
-from cascade_clip.model.levels import Levels
-from cascade_clip.model.output import Output
+from cascade_clip.model.output import Levels, Output
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from cascade_clip.errors import UserError
-from cascade_clip.model.levels import Levels
-from cascade_clip.model.output import Output
+from cascade_clip.model.output import Levels, Output
 
 SegmentationTerms = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Mask logits (B, C, h, w) and targets (B, H, W) to the weighted terms of the loss, by name."""

@@ -24,9 +24,9 @@ from cascade_clip.model.decoder import DecoderShell
 from cascade_clip.model.descriptor import QueryProjection
 from cascade_clip.model.heads.cascade import CascadeHead
 from cascade_clip.model.heads.head import SegmentationTerms
-from cascade_clip.model.levels import Levels
-from cascade_clip.model.output import Output
-from cascade_clip.model.sinkhorn import transport_plans, without_autocast
+from cascade_clip.model.output import Levels, Output
+from cascade_clip.model.sinkhorn import transport_plans
+from cascade_clip.ops.autocast import without_autocast
 
 
 @dataclass(frozen=True)

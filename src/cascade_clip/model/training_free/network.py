@@ -12,7 +12,7 @@ from cascade_clip.config.training_free import (
     ScClipSettings,
     TrainingFreeSettings,
 )
-from cascade_clip.model.checks import check_text
+from cascade_clip.model.protocol import check_text
 from cascade_clip.model.training_free.gem import gem_features
 from cascade_clip.model.training_free.last_block import last_block_features
 from cascade_clip.model.training_free.sc_clip import sc_clip_features
