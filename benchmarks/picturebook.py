@@ -5,7 +5,8 @@ part), a seen-score offset chosen on the calibration part, and the same test sce
 are means and spreads over seeds. A control repeats the evaluation with the text embeddings of the
 unseen classes exchanged among each other, which must ruin the unseen classes and nothing else.
 
-Finished runs are kept in `--work` and not repeated. Writes the JSON and the Markdown page that
+Finished runs are kept in `--work` and not repeated; methods that the JSON already has, measured
+with the same settings, stay beside those of `--methods`. Writes the JSON and the Markdown page that
 shows it.
 """
 
@@ -16,17 +17,19 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from benchmarks.picturebook_page import Row, markdown
 from torch import Tensor
 
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
+from cascade_clip.checkpoint.source import METHODS as TRAINING_FREE
 from cascade_clip.clip.load import load_clip
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
@@ -34,8 +37,8 @@ from cascade_clip.data.part import Part
 from cascade_clip.data.transforms import prepare
 from cascade_clip.evaluation.evaluate import DatasetBatches
 from cascade_clip.evaluation.methods import Method, trained_method
-from cascade_clip.evaluation.metrics import SegmentationMetrics, harmonic_mean
-from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
+from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
+from cascade_clip.evaluation.training_free import measure_method
 from cascade_clip.inference.sliding import sliding_scores, window_options
 from cascade_clip.io.files import write_text
 from cascade_clip.picturebook import STUFF, THINGS
@@ -47,6 +50,7 @@ METHODS = {
         "cascade": "cascade-clip",
         "single": "zegclip",
         "fusion": "fusion",
+        "cascade, released start": "released",
         **{
             method: method
             for method in (
@@ -56,15 +60,21 @@ METHODS = {
         },
     }.items()
 }  # fmt: skip
-"""Recipes by what the page calls them; the first three are the default."""
+"""Recipes by what the page calls them."""
+SIDES = (96, 144)
+"""Sides in pixels at which methods without training are tried: that of the CLIP's pretraining, and
+one with more patches."""
+ROOM = 4
+"""By how many pixels a scene is larger than a window, which shifts by as many: half a patch."""
+Key = TypeVar("Key", bound=Hashable)
 OFFSETS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def main() -> None:
     arguments = parse_arguments()
-    result = measure(arguments)
-    text = json.dumps(result, indent=2) + "\n"
-    write_text(arguments.json, text)
+    before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    result = measure(arguments, before)
+    write_text(arguments.json, json.dumps(result, indent=2) + "\n")
     page = markdown(result)
     write_text(arguments.page, page)
     print(page)
@@ -78,31 +88,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 4e-3])
     parser.add_argument("--scenes", type=int, default=200, help="scenes of each part")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS)[:3])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/picturebook.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/picturebook.md"))
     return parser.parse_args()
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the page shows."""
-    search = [
-        (m, rate, 0, arguments.search_steps) for m in arguments.methods for rate in arguments.rates
-    ]
-    train_all(arguments, search)
-    rates = {method: best_rate(arguments, method) for method in arguments.methods}
-    seeds = range(arguments.seeds)
-    train_all(arguments, [(m, rates[m][0], seed, arguments.steps) for seed in seeds for m in rates])
-    methods = {}
-    for method, (best, search) in rates.items():
-        rows = [tested(arguments, method, best, seed) for seed in seeds]
-        methods[method] = {"search": search, "lr": best, "seeds": rows}
+def measure(arguments: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the page shows; `before` is the result of an earlier call, or empty."""
     settings = {
         key: getattr(arguments, key)
         for key in ("steps", "search_steps", "seeds", "rates", "scenes")
     }
     settings["crop"] = load_recipe(METHODS["cascade"]).inference.crop
+    kept = before if before.get("settings") == settings else {}
+    found = kept.get("methods", {}) | measure_methods(arguments)
     return {
         "settings": settings,
         "machine": {
@@ -110,56 +111,100 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "torch": torch.__version__,
         },
-        "raw CLIP": raw_clip(arguments.scenes),
-        "raw CLIP at its own size": raw_clip(arguments.scenes, own_size=True),
-        "methods": methods,
+        "untrained": kept.get("untrained") or untrained(arguments.scenes),
+        "methods": {method: found[method] for method in METHODS if method in found},
     }
 
 
-def train_all(arguments: argparse.Namespace, runs: list[tuple[str, float, int, int]]) -> None:
-    """Trains what is not yet trained, `--jobs` runs at a time with one core each."""
+def measure_methods(arguments: argparse.Namespace) -> dict[str, Any]:
+    """For each method its search, the learning rate that was taken and a row for each seed."""
+    search = {
+        (method, rate): Run(arguments, method, rate, 0, arguments.search_steps)
+        for method in arguments.methods
+        for rate in arguments.rates
+    }
+    tried = run_all(validated, search, arguments.jobs)
+    found = {}
+    for method in arguments.methods:
+        by_rate = {rate: tried[method, rate]["h"] for rate in arguments.rates}
+        best = max(by_rate, key=by_rate.__getitem__)
+        print(f"{method}: hIoU on the validation part by learning rate {by_rate}; takes {best}")
+        found[method] = {"search": by_rate, "lr": best, "seeds": []}
+    final = {
+        (seed, method): Run(arguments, method, found[method]["lr"], seed, arguments.steps)
+        for seed in range(arguments.seeds)
+        for method in arguments.methods
+    }
+    for (_, method), row in run_all(tested, final, arguments.jobs).items():
+        found[method]["seeds"].append(row)
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    arguments: argparse.Namespace
+    method: str
+    rate: float
+    seed: int
+    steps: int
+
+    def bundle(self) -> Bundle:
+        """The trained model; trained now unless it was before."""
+        model = self.folder / "model"
+        if not (model / "config.json").exists():
+            overrides = [
+                f"train.steps={self.steps}",
+                f"train.lr={self.rate!r}",
+                f"train.seed={self.seed}",
+                "train.validate_every=0",
+            ]
+            recipe = load_recipe(METHODS[self.method], overrides)
+            resume = (self.folder / "recipe.yaml").exists()
+            train(recipe, self.folder, resume=resume, quiet=True)
+        return load_bundle(model)
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        name = f"{self.method}-{self.rate:g}-{self.seed}-{self.steps}".replace(", ", "-")
+        work: Path = self.arguments.work
+        return work / name.replace(" ", "-")
+
+
+def run_all(measure: Callable[[Run], Row], runs: dict[Key, Run], jobs: int) -> dict[Key, Row]:
+    """What `measure` finds for each run, `jobs` at a time with one core each."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.jobs, context, torch.set_num_threads, (1,)) as pool:
-        for future in [pool.submit(train_one, arguments, *run) for run in runs]:
-            print(f"{future.result()} is trained", flush=True)
+    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
+        pending = {key: pool.submit(stored, measure, run) for key, run in runs.items()}
+        found = {}
+        for key, future in pending.items():
+            found[key] = future.result()
+            print(f"{runs[key].folder.name}: h {found[key]['h']:.1f}", flush=True)
+    return found
 
 
-def train_one(
-    arguments: argparse.Namespace, method: str, rate: float, seed: int, steps: int
-) -> Path:
-    """The run folder of the method at this learning rate and seed, trained unless it was before."""
-    out: Path = arguments.work / f"{method}-{rate:g}-{seed}-{steps}"
-    if not (out / "model" / "config.json").exists():
-        overrides = [
-            f"train.steps={steps}",
-            f"train.lr={rate!r}",
-            f"train.seed={seed}",
-            "train.validate_every=0",
-        ]
-        recipe = load_recipe(METHODS[method], overrides)
-        train(recipe, out, resume=(out / "recipe.yaml").exists(), quiet=True)
-    return out
+def stored(measure: Callable[[Run], Row], run: Run) -> Row:
+    """What `measure` finds, kept in the run's folder."""
+    file = run.folder / f"{measure.__name__}-{run.arguments.scenes}.json"
+    if not file.exists():
+        write_text(file, json.dumps(measure(run)))
+    row: Row = json.loads(file.read_text())
+    return row
 
 
-def best_rate(arguments: argparse.Namespace, method: str) -> tuple[float, dict[float, float]]:
-    """The learning rate with the best hIoU on the validation part, and that hIoU for all rates."""
-    search = {rate: validated(arguments, method, rate, seed=0) for rate in arguments.rates}
-    best = max(search, key=lambda rate: search[rate])
-    print(f"{method}: hIoU on the validation part by learning rate {search}; takes {best}")
-    return best, search
+def validated(run: Run) -> Row:
+    """The validation part, at the offset with the best hIoU there."""
+    bundle = run.bundle()
+    scenes = run.arguments.scenes
+    rows = by_offset(trained_method(bundle), text_of(bundle), "val", scenes)
+    return max(rows.values(), key=lambda row: row["h"])
 
 
-def validated(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> float:
-    """hIoU on the validation part, with the best offset there."""
-    bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.search_steps))
-    rows = by_offset(trained_method(bundle), text_of(bundle), "val", arguments.scenes)
-    return max(row["h"] for row in rows.values())
-
-
-def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -> Row:
+def tested(run: Run) -> Row:
     """The test part at the offset that the calibration part prefers, and the control."""
-    bundle = load_bundle(train_one(arguments, method, rate, seed, arguments.steps))
-    scenes = arguments.scenes
+    bundle, scenes = run.bundle(), run.arguments.scenes
     text, model = text_of(bundle), trained_method(bundle)
     calibration = by_offset(model, text, "calibration", scenes)
     offset = max(calibration, key=lambda value: calibration[value]["h"])
@@ -169,24 +214,34 @@ def tested(arguments: argparse.Namespace, method: str, rate: float, seed: int) -
     return row | {"offset": offset, "control S": control["S"], "control U": control["U"]}
 
 
-def raw_clip(scenes: int, own_size: bool = False) -> Row:
-    """CLIP without training, on the test part; `own_size` shrinks the scenes to the size of its
-    pretraining, where its patches are at their best but fewer. Windows shift in both."""
-    recipe = load_recipe(METHODS["cascade"])
-    clip = load_clip(recipe.model.clip)
-    if own_size:
-        side = clip.image_size
-        room = recipe.inference.short_side - recipe.inference.crop
-        sizes = {"crop": side, "stride": side, "short_side": side + room}
-        overrides = [f"inference.{key}={size}" for key, size in sizes.items()]
-        recipe = load_recipe(METHODS["cascade"], overrides)
-    names = open_dataset(recipe.data, "test").classes.names
-    model = Method(RawClip(clip.visual), raw_clip_recipe(recipe), clip.normalisation)
-    text = clip.text_encoder(names)
-    row = by_offset(model, text, "test", scenes, [0.0])[0.0]
-    exchanged = exchange_unseen(text, open_dataset(recipe.data, "test").classes.unseen_indices)
-    control = by_offset(model, exchanged, "test", scenes, [0.0])[0.0]
-    return row | {"offset": 0.0, "control S": control["S"], "control U": control["U"]}
+def untrained(scenes: int) -> dict[str, Row]:
+    """CLIP and the best of the methods without training, on the test part, by what the page calls
+    them. Both at the side that is best on the calibration part."""
+    found = {
+        (method, side): untrained_at(method, side, "calibration", scenes)["h"]
+        for method in TRAINING_FREE
+        for side in SIDES
+    }
+    best = {
+        "CLIP": max((key for key in found if key[0] == "clip"), key=found.__getitem__),
+        "best without training": max(found, key=found.__getitem__),
+    }
+    return {
+        f"{name}: {method}, {side} px": untrained_at(method, side, "test", scenes)
+        for name, (method, side) in best.items()
+    }
+
+
+def untrained_at(method: str, side: int, part: Part, scenes: int) -> Row:
+    """A method without training on windows of `side` pixels, names in the single template."""
+    sizes = {"crop": side, "stride": side, "short_side": side + ROOM}
+    overrides = [f"inference.{key}={size}" for key, size in sizes.items()]
+    recipe = load_recipe(f"{method}/picturebook", overrides)
+    clip = load_clip(load_recipe(METHODS["cascade"]).model.clip)
+    dataset = open_dataset(recipe.data, part, scenes)
+    found = measure_method(clip, recipe, dataset, torch.device("cpu"))
+    print(f"{method} at {side} px, {part} part: {found.metrics.hiou:.3f}", flush=True)
+    return as_row(found.metrics, dataset.classes.unseen)
 
 
 def text_of(bundle: Bundle) -> Tensor:
@@ -225,12 +280,11 @@ def by_offset(
         )  # (B, C, H, W)
         for offset, metric in metrics.items():
             metric.update((scores - offset * seen[:, None, None]).argmax(dim=1), batch.labels)
-    return {offset: as_row(metric, classes.unseen) for offset, metric in metrics.items()}
+    return {offset: as_row(metric.compute(), classes.unseen) for offset, metric in metrics.items()}
 
 
-def as_row(metric: SegmentationMetrics, unseen: tuple[str, ...]) -> Row:
+def as_row(result: Metrics, unseen: tuple[str, ...]) -> Row:
     """Pixel accuracy, S, U, h and the means of things and stuff, in percent."""
-    result = metric.compute()
     iou = result.iou_per_class
     groups = {
         f"{part} {group}": fmean(iou[name] for name in members if (name in unseen) == (part == "U"))
@@ -241,7 +295,7 @@ def as_row(metric: SegmentationMetrics, unseen: tuple[str, ...]) -> Row:
         "pAcc": result.pixel_accuracy,
         "S": result.miou_seen,
         "U": result.miou_unseen,
-        "h": harmonic_mean(result.miou_seen, result.miou_unseen),
+        "h": result.hiou,
         **groups,
     }
     return {name: 100.0 * value for name, value in row.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +11,18 @@ Row = dict[str, float]
 """Metrics in percent by name."""
 
 
+COLUMNS = ("pAcc", "S", "U", "h", "S things", "S stuff", "U things", "U stuff")
+PAIRS = {
+    "single": "cascade", "frozen": "frozen-cascade", "spt": "spt-cascade",
+    "otseg-plus": "otseg-cascade", "clip-rc": "clip-rc-cascade", "rpn": "rpn-cascade",
+}  # fmt: skip
+"""Methods, each with the same on Cascade-CLIP's stages."""
+
+
 def markdown(result: Mapping[str, Any]) -> str:
     """The page `docs/picturebook.md`."""
-    settings, machine = result["settings"], result["machine"]
-    columns = ["pAcc", "S", "U", "h", "S things", "S stuff", "U things", "U stuff"]
+    settings, machine, methods = result["settings"], result["machine"], result["methods"]
+    columns = [*COLUMNS, "offset", "control U"]
     lines = [
         PAGE_HEAD.format(
             steps=settings["steps"],
@@ -27,17 +35,16 @@ def markdown(result: Mapping[str, Any]) -> str:
             cores=machine["cores"],
             torch=machine["torch"],
         ),
-        "| method | lr | " + " | ".join([*columns, "offset", "control U"]) + " |",
-        "|---" * (len(columns) + 4) + "|",
+        "| method | lr | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+        *(table_row(name, "", [row], columns) for name, row in result["untrained"].items()),
         *(
-            table_row(name, "", [result[name]], [*columns, "offset", "control U"])
-            for name in ("raw CLIP", "raw CLIP at its own size")
+            table_row(name, f"{found['lr']:g}", found["seeds"], columns)
+            for name, found in methods.items()
         ),
     ]
-    for method, found in result["methods"].items():
-        rows = found["seeds"]
-        lines.append(table_row(method, f"{found['lr']:g}", rows, [*columns, "offset", "control U"]))
-    return "\n".join([*lines, "", verdict(result["methods"]), "", gains(result), "", LONGER, ""])
+    notes = [verdict(methods), gains(result), pairs(methods), LONGER]
+    return "\n\n".join(["\n".join(lines), *filter(None, notes)]) + "\n"
 
 
 def command(settings: Mapping[str, Any]) -> str:
@@ -51,8 +58,12 @@ def command(settings: Mapping[str, Any]) -> str:
 
 
 def table_row(method: str, rate: str, rows: list[Row], columns: list[str]) -> str:
-    cells = [spread([row[column] for row in rows], 2 if column == "offset" else 1)
-             for column in columns]  # fmt: skip
+    cells = [
+        spread([row[column] for row in rows], 2 if column == "offset" else 1)
+        if column in rows[0]
+        else ""
+        for column in columns
+    ]
     return f"| {method} | {rate} | " + " | ".join(cells) + " |"
 
 
@@ -68,9 +79,10 @@ def verdict(methods: Mapping[str, Any]) -> str:
     """One sentence on the paper's ordering, computed from the numbers."""
     if not {"cascade", "single", "fusion"} <= methods.keys():
         return ""
-    h = {name: [row["h"] for row in found["seeds"]] for name, found in methods.items()}
+    compared = ("cascade", "single", "fusion")
+    h = {name: [row["h"] for row in methods[name]["seeds"]] for name in compared}
     centre = {name: statistics.fmean(values) for name, values in h.items()}
-    noise = max(statistics.stdev(values) if len(values) > 1 else 0.0 for values in h.values())
+    noise = max(deviation(values) for values in h.values())
     order = sorted(centre, key=lambda name: -centre[name])
     gaps = [centre[a] - centre[b] for a, b in pairwise(order)]
     clear = "more" if min(gaps) > noise else "not all more"
@@ -84,42 +96,66 @@ def verdict(methods: Mapping[str, Any]) -> str:
     )
 
 
-def mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
-
-
 def gains(result: Mapping[str, Any]) -> str:
     """What training on the masks of seen classes brought, in words."""
-    raw, own = result["raw CLIP"], result["raw CLIP at its own size"]
-    rows = result["methods"]["cascade"]["seeds"]
-    centre = {key: mean(row[key] for row in rows) for key in ("S", "U")}
-    return (
-        "Against CLIP without training at the same size, the cascade gains "
-        f"{centre['S'] - raw['S']:+.1f} points of S and {centre['U'] - raw['U']:+.1f} of U; "
-        "against CLIP at the size of its pretraining, where it is strongest, "
-        f"{centre['S'] - own['S']:+.1f} and {centre['U'] - own['U']:+.1f}."
-    )
+    if "cascade" not in result["methods"]:
+        return ""
+    centre = means(result["methods"]["cascade"]["seeds"])
+    return "The cascade against " + "; against ".join(
+        f"{name}: {centre['S'] - row['S']:+.1f} points of S, {centre['U'] - row['U']:+.1f} of U, "
+        f"{centre['h'] - row['h']:+.1f} of h"
+        for name, row in result["untrained"].items()
+    ) + "."  # fmt: skip
 
 
-LONGER = "The embedded model is trained for longer, 1,000 steps: [README](../README.md#results)."
+def pairs(methods: Mapping[str, Any]) -> str:
+    """What the cascade's stages add to each method, in words."""
+    found = []
+    for alone, staged in PAIRS.items():
+        if not {alone, staged} <= methods.keys():
+            continue
+        rows = [methods[name]["seeds"] for name in (alone, staged)]
+        gap = means(rows[1])["h"] - means(rows[0])["h"]
+        noise = max(deviation([row["h"] for row in seeds]) for seeds in rows)
+        settled = "" if abs(gap) > noise else " (within the spread over seeds)"
+        found.append(f"{staged} against {alone} {gap:+.1f}{settled}")
+    if not found:
+        return ""
+    return f"What the cascade adds to each method, points of h: {'; '.join(found)}."
+
+
+def means(rows: list[Row]) -> Row:
+    """Each metric's mean over seeds."""
+    return {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
+
+
+def deviation(values: list[float]) -> float:
+    """Sample standard deviation; 0 for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+LONGER = "The embedded model is trained for longer: [README](../README.md#results)."
 
 PAGE_HEAD = """# The picture book as a benchmark
 
 <!-- Written by `python -m benchmarks.picturebook`; don't edit. -->
 
 Scenes of 16 things on 6 kinds of stuff; the masks of cat, boat, mushroom, umbrella, star, sand and
-brick are withheld from training. All methods stand on the embedded CLIP, which has seen words for
-all classes but no mask. Numbers are percent of mIoU over seen (S) and unseen (U) classes and their
-harmonic mean (h), mean ± standard deviation over {seeds} seeds. The
-networks see windows of {crop} pixels; the embedded CLIP was pretrained at 96, and is at its best
-there. Scores of windows half a patch apart are averaged (`inference.shifts`), for CLIP alone as
-well.
+brick are withheld from training. All methods stand on the [embedded CLIP](embedded-clips.md), which
+was taught by captions of whole scenes, words for all classes but no mask or place. Numbers are
+percent of mIoU over seen (S) and unseen (U) classes and their harmonic mean (h), mean ± standard
+deviation over {seeds} seeds. What is trained sees windows of {crop} pixels, the size of the CLIP's
+pretraining; scores of windows half a patch apart are averaged (`inference.shifts`), for methods
+without training as well. Those take their best side and, in the second row, the best of the
+[training-free methods](photographs.md), both chosen on the calibration part.
 
-Same for every method: {steps} steps of 8 scenes; the learning rate with the best hIoU among
-{rates} on the validation part (one seed, {search_steps} steps); the seen-score
-offset with the best hIoU on the calibration part; {scenes} test scenes that neither has seen.
-*Control U* is mIoU(U) after the text embeddings of the unseen classes were exchanged among each
-other: what remains then is chance.
+Same for every method: {steps} steps of the recipe's batches; the learning rate with the best hIoU
+among {rates} on the validation part (one seed, {search_steps} steps); the seen-score offset with
+the best hIoU on the calibration part; {scenes} test scenes that neither has seen. *Control U* is
+mIoU(U) after the text embeddings of the unseen classes were exchanged among each other: what
+remains then is chance. In the recipes of this data set intermediate levels pass through the last
+block's values and CLIP's own projection (`model.encoder.level_projection: value-path`); with the
+*released start* they have random projections, and decoders start at random.
 
 Measured on {cores} CPU cores with torch {torch} by
 

@@ -29,7 +29,7 @@ from scripts.pretraining.vocabulary import vocabulary_size, write_vocabulary
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """Defaults are those of the embedded CLIP `picturebook-captions`."""
+    """Defaults are those of the embedded CLIP `picturebook`."""
 
     phases: tuple[Phase, ...] = (
         Phase(steps=3000, batch_size=32, side=48, singles=0.7),

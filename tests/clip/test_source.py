@@ -42,7 +42,7 @@ def test_published_weights_files_and_folders_have_one_form_each(
     shutil.copytree(tiny_clip_folder, "folder")
     expected = {
         "picturebook": ClipSettings(),
-        "picturebook-captions": ClipSettings(model="picturebook-captions"),
+        "picturebook-dense": ClipSettings(model="picturebook-dense"),
         "ViT-B-16/openai": ClipSettings(model="ViT-B-16", pretrained="openai"),
         "ViT-B/16/openai": ClipSettings(model="ViT-B-16", pretrained="openai"),
         "ViT-B-16/openai@a/b": ClipSettings(model="ViT-B-16", pretrained="openai@a/b"),

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
-from cascade_clip.checkpoint.locate import EMBEDDED
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.data.classes import ClassSet
@@ -62,7 +61,7 @@ def model_card(
 
 def _usage(recipe: Recipe, repo_id: str) -> str:
     note = ""
-    if recipe.model.clip.model == EMBEDDED:
+    if recipe.model.clip.embedded:
         note = "\n\nIt knows drawn scenes only, no photographs."
     return f"""## Use
 

@@ -54,7 +54,7 @@ class ModelSource:
             return False
         recipe = named(read_json(place / CONFIG_FILE), str(place / CONFIG_FILE)).get("recipe")
         clip = parse_recipe(recipe).model.clip if isinstance(recipe, dict) else None
-        return clip is not None and clip.model in EMBEDDED_CLIPS
+        return clip is not None and clip.embedded
 
     def absolute(self) -> ModelSource:
         """The same, for workers in other folders and on other machines."""

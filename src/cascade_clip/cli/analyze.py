@@ -250,7 +250,6 @@ def _open(
     from cascade_clip.analysis.output import Setup
     from cascade_clip.analysis.subjects import open_subjects
     from cascade_clip.checkpoint.folder import load_bundle
-    from cascade_clip.checkpoint.locate import EMBEDDED
 
     bundle = load_bundle(model, pretrained=pretrained)
     settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
@@ -262,7 +261,7 @@ def _open(
         data=str(settings.root) if settings.name == "folder" else settings.name,
         part=options.part,
         pictures=len(dataset),
-        embedded_clip=bundle.recipe.model.clip.model == EMBEDDED,
+        embedded_clip=bundle.recipe.model.clip.embedded,
     )
     return _Task(bundle, settings, subjects, dataset, setup, out)
 

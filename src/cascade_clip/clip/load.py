@@ -96,7 +96,7 @@ def load_clip(settings: ClipSettings) -> FrozenClip:
 
     Raises `UserError` for an unknown architecture, unreadable weights or weights of other sizes.
     """
-    if settings.model in EMBEDDED_CLIPS:
+    if settings.embedded:
         return load_clip_folder(embedded_folder(settings.model), name=settings.model)
     if settings.model.startswith(LOCAL_DIR):
         folder = Path(settings.model.removeprefix(LOCAL_DIR)).expanduser()

@@ -24,7 +24,7 @@ def parse_clip(source: str | Path) -> ClipSettings:
     - `ViT-B-16/openai`: architecture and tag of open_clip, perhaps with `@REVISION`;
     - `weights.pt`: a file, whose sizes tell the architecture; `ViT-B-16:weights.pt` says which;
     - `local-dir:FOLDER`, or a folder alone: open_clip's folder layout;
-    - `picturebook`, `picturebook-captions`: the embedded ones.
+    - `picturebook`, `picturebook-dense`: the embedded ones.
 
     Files are looked for here; whether an architecture and a tag exist is seen when they are loaded.
 

@@ -12,7 +12,7 @@ from cascade_clip.config.training_free import TrainingFreeSettings
 
 EMBEDDED_CLIP = "picturebook"
 """The CLIP within the package that the embedded model stands on."""
-EMBEDDED_CLIPS = {EMBEDDED_CLIP: "tiny", "picturebook-captions": "captions"}
+EMBEDDED_CLIPS = {EMBEDDED_CLIP: "tiny", "picturebook-dense": "dense"}
 """The CLIPs within the package, with the folders in `cascade_clip.clip` that hold them."""
 LOCAL_DIR = "local-dir:"
 """Before the path of a folder in open_clip's layout."""
@@ -24,7 +24,7 @@ class ClipSettings(Settings):
     """Which CLIP to stand on."""
 
     model: str = EMBEDDED_CLIP
-    """`picturebook` or `picturebook-captions` (the embedded tiny CLIPs), any open_clip
+    """`picturebook` or `picturebook-dense` (the embedded tiny CLIPs), any open_clip
     architecture, e.g. `ViT-B-16`, `local-dir:FOLDER` (open_clip's folder layout), or `auto`: as the
     sizes in the file tell."""
     pretrained: str | None = None
@@ -35,9 +35,14 @@ class ClipSettings(Settings):
     for a file as its kind or the architecture says; weights themselves don't show it."""
 
     @property
+    def embedded(self) -> bool:
+        """Whether it is one of the package's own, which know drawn scenes only."""
+        return self.model in EMBEDDED_CLIPS
+
+    @property
     def whole(self) -> bool:
         """Whether `model` comes with its weights: embedded, or a folder."""
-        return self.model in EMBEDDED_CLIPS or self.model.startswith(LOCAL_DIR)
+        return self.embedded or self.model.startswith(LOCAL_DIR)
 
     @model_validator(mode="after")
     def _check(self) -> ClipSettings:

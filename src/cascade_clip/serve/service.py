@@ -61,7 +61,7 @@ class Service:
         self.limits = limits
         self.model = model
         self.version = version("cascade-clip")
-        self.drawn_scenes_only = segmenter.recipe.model.clip.model == EMBEDDED
+        self.drawn_scenes_only = segmenter.recipe.model.clip.embedded
         self.views = _views(segmenter)
         self._queries: OrderedDict[Ask, Query] = OrderedDict()
         self._inside = 0

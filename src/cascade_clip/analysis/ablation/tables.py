@@ -207,7 +207,11 @@ IMPROVED = AblationTable(
                 ("model.encoder.level_projection=clip-trained",),
             ),
             ("+ decoder starts at CLIP's similarity", ("model.head.decoder_start=identity",)),
-            ("+ no seen-score offset (improved)", ("inference.seen_score_offset=0.0",)),
+            ("+ no seen-score offset", ("inference.seen_score_offset=0.0",)),
+            (
+                "+ levels through the last block's values (improved)",
+                ("model.encoder.level_projection=value-path",),
+            ),
         ),
     ),
 )
