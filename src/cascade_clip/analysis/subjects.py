@@ -119,9 +119,7 @@ def open_subjects(
 def _at(subject: Subject, device: torch.device, precision: Precision) -> Subject:
     network = subject.network.to(device).eval()
     if isinstance(network, SegmentationNetwork):
-        lowered = at_precision(network, precision)
-        assert isinstance(lowered, SegmentationNetwork)
-        network = lowered
+        network = at_precision(network, precision)
     return replace(subject, network=network)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade_clip.checkpoint.locate import RUNS, check_trained
-from cascade_clip.checkpoint.options import AUTO, RunOptions, read_run_options
+from cascade_clip.checkpoint.options import AUTO, read_run_options
 from cascade_clip.checkpoint.source import check_pretrained
 from cascade_clip.cli.evaluate import check_data, data_settings
 from cascade_clip.cli.options import (
@@ -98,9 +98,8 @@ def cka(
 
     Needs no masks: --data may be any folder of pictures.
     """
-    run = read_run_options(device, precision)
-    options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("cka", model, against, options, run, out, pretrained)
+    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
+    task = _open("cka", model, given)
 
     from cascade_clip.analysis.cka.compute import block_cka, deal
     from cascade_clip.analysis.cka.report import write_cka
@@ -134,9 +133,8 @@ def localization(
     quiet: Quiet = False,
 ) -> None:
     """How well each block's patches separate an object from its surroundings."""
-    run = read_run_options(device, precision)
-    options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("localization", model, against, options, run, out, pretrained)
+    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
+    task = _open("localization", model, given)
 
     from cascade_clip.analysis.localization.compute import localize, map_examples
     from cascade_clip.analysis.localization.report import write_localization
@@ -170,9 +168,8 @@ def stages(
     quiet: Quiet = False,
 ) -> None:
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
-    run = read_run_options(device, precision)
-    options = _DataOptions(data, root, scenes, seed, part)
-    task = _open("stages", model, against, options, run, out, pretrained)
+    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
+    task = _open("stages", model, given)
 
     from cascade_clip.analysis.stages.compute import (
         level_weights,
@@ -204,14 +201,19 @@ def stages(
 
 
 @dataclass(frozen=True)
-class _DataOptions:
-    """What the options say about the data."""
+class _Given:
+    """The options that all commands here have, as they were typed."""
 
+    against: str
     data: str | None
     root: Path | None
     scenes: int | None
     seed: int | None
     part: str
+    out: Path | None
+    pretrained: str | None
+    device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -219,28 +221,21 @@ class _Task:
     """Everything that a command works on."""
 
     bundle: Bundle
-    settings: DataSettings
     subjects: Sequence[Subject]
     dataset: SegmentationDataset
     setup: Setup
     out: Path
 
 
-def _open(
-    command: str,
-    model: str,
-    against: str,
-    options: _DataOptions,
-    run: RunOptions,
-    out: Path | None,
-    pretrained: str | None,
-) -> _Task:
+def _open(command: str, model: str, given: _Given) -> _Task:
+    run = read_run_options(given.device, given.precision)
     check_trained(model, "analyze")
-    check_pretrained(model, None, pretrained)
-    if against not in (NOTHING, UNTRAINED):
-        check_trained(against, "analyze")
-    part = read_part(options.part)
-    check_data(options.data)
+    check_pretrained(model, None, given.pretrained)
+    if given.against not in (NOTHING, UNTRAINED):
+        check_trained(given.against, "analyze")
+    part = read_part(given.part)
+    check_data(given.data)
+    out = given.out
     if out is None:
         out = (Path(model) if Path(model).is_dir() else RUNS) / f"analysis-{command}"
     if out.exists() and not out.is_dir():
@@ -251,19 +246,20 @@ def _open(
     from cascade_clip.analysis.subjects import open_subjects
     from cascade_clip.checkpoint.folder import load_bundle
 
-    bundle = load_bundle(model, pretrained=pretrained)
-    settings = data_settings(bundle.recipe.data, options.data, options.root, None, options.seed)
-    dataset = _open_dataset(command, settings, part, options.scenes, out)
-    subjects = open_subjects(bundle, settings, None if against == NOTHING else against, run)
+    bundle = load_bundle(model, pretrained=given.pretrained)
+    settings = data_settings(bundle.recipe.data, given.data, given.root, None, given.seed)
+    dataset = _open_dataset(command, settings, part, given.scenes, out)
+    against = None if given.against == NOTHING else given.against
+    subjects = open_subjects(bundle, settings, against, run)
     lowered = "" if run.precision == "fp32" else f", {run.precision}"
     setup = Setup(
         model=f"{subjects[0].name} ({model}{lowered})",
         data=str(settings.root) if settings.name == "folder" else settings.name,
-        part=options.part,
+        part=given.part,
         pictures=len(dataset),
         embedded_clip=bundle.recipe.model.clip.embedded,
     )
-    return _Task(bundle, settings, subjects, dataset, setup, out)
+    return _Task(bundle, subjects, dataset, setup, out)
 
 
 def _open_dataset(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Set
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from cascade_clip.support.processor import (
 Precision = Literal["fp32", "bf16", "int8"]
 
 ClipNetwork = SegmentationNetwork | TrainingFreeNetwork
+Network = TypeVar("Network", bound=ClipNetwork)
 
 CHUNK_ELEMENTS = 2**18
 """How many values are rounded to 8 bits at once."""
@@ -130,7 +131,7 @@ def _multiplies_bfloat16(device: torch.device, features: Set[str]) -> bool:
 
 
 @torch.no_grad()
-def at_precision(network: ClipNetwork, precision: Precision) -> ClipNetwork:
+def at_precision(network: Network, precision: Precision) -> Network:
     """The network itself for fp32; else a copy, in evaluation mode, that computes in `precision`.
 
     The copy does not follow later changes of the weights, can't be trained or saved, and stays on
@@ -144,7 +145,7 @@ def at_precision(network: ClipNetwork, precision: Precision) -> ClipNetwork:
     blocks = network.encoder.visual.transformer.resblocks
     converted = {id(block): block for block in blocks if has_plain_attention(block)}
     # What is converted below need not be copied first: a CLIP is large.
-    copied: ClipNetwork = copy.deepcopy(network, dict(converted)).eval()
+    copied = copy.deepcopy(network, dict(converted))
     visual = copied.encoder.visual
     linear = int8_linear(features) if precision == "int8" else BFloat16Linear
     rest = torch.bfloat16 if precision == "bf16" or multiplies_bfloat16(features) else torch.float32
@@ -153,13 +154,15 @@ def at_precision(network: ClipNetwork, precision: Precision) -> ClipNetwork:
             setattr(visual.transformer.resblocks, name, LowPrecisionBlock(block, linear, rest))
     visual.conv1.to(rest)
     visual.proj.data = visual.proj.to(rest)
-    if isinstance(copied, SegmentationNetwork):
-        _lower_additions(copied, rest)
-    return copied.requires_grad_(False)
+    _lower_additions(copied, rest)
+    copied.eval().requires_grad_(False)
+    return copied
 
 
-def _lower_additions(network: SegmentationNetwork, dtype: torch.dtype) -> None:
+def _lower_additions(network: ClipNetwork, dtype: torch.dtype) -> None:
     """What a trained network has beside CLIP."""
+    if not isinstance(network, SegmentationNetwork):
+        return
     projections = network.encoder.level_projections
     if isinstance(projections, LevelProjections):
         projections.weights.data = projections.weights.to(dtype)
