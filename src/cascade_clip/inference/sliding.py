@@ -36,14 +36,9 @@ class WindowOptions(TypedDict, total=False):
     default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
 
 
-class ScoreOptions(TypedDict, total=False):
-    """What becomes of the windows' logits."""
+class ScoringOptions(TypedDict, total=False):
+    """What a recipe makes of the windows' logits."""
 
-    output_size: Required[Size]
-    """(H0, W0) of the result, as a rule the size of the original picture."""
-    offsets: Tensor | None
-    """(C,), added to the scores of the classes; None, the default: nothing. The released code adds
-    -0.1 to those of seen classes in the inductive setting."""
     logit_scale: float | None
     """Factor on the logits before a softmax over the classes, which training-free methods take once
     logits have been averaged over windows and brought to `output_size`. None, the default: scores
@@ -54,6 +49,16 @@ class ScoreOptions(TypedDict, total=False):
     """What becomes of windows whose sides are no multiples of the patch: `pad`, the default,
     repeats the border; with `cut` the last pixels are not seen, with `squeeze` zeros are added, and
     in both the patch grid is taken to cover the window (as in SCLIP's and MaskCLIP's code)."""
+
+
+class ScoreOptions(ScoringOptions, total=False):
+    """What becomes of the windows' logits."""
+
+    output_size: Required[Size]
+    """(H0, W0) of the result, as a rule the size of the original picture."""
+    offsets: Tensor | None
+    """(C,), added to the scores of the classes; None, the default: nothing. The released code adds
+    -0.1 to those of seen classes in the inductive setting."""
     logit_size: Size | None
     """Size to which logits are upsampled before the sigmoid; the scores are then resized to the
     window. The released code does so with its training size. None, the default: the window's size,
@@ -67,20 +72,12 @@ class SlidingOptions(WindowOptions, ScoreOptions):
 
 
 def window_options(inference: InferenceSettings) -> WindowOptions:
-    """The windows of a recipe."""
+    """Those of a recipe."""
     return {"crop": inference.crop, "stride": inference.stride, "shifts": inference.shifts}
 
 
-class ScoringOptions(TypedDict):
-    """Those of `ScoreOptions` that a recipe decides."""
-
-    logit_scale: float | None
-    refine: bool
-    remainder: Remainder
-
-
 def scoring_options(inference: InferenceSettings) -> ScoringOptions:
-    """What a recipe makes of logits."""
+    """Those of a recipe."""
     return {
         "logit_scale": inference.softmax_scale,
         "refine": inference.refine == "pamr",
