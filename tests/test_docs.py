@@ -74,8 +74,9 @@ def test_there_are_commands_to_understand() -> None:
     assert len(commands()) > 20
 
 
-RUN_ELSEWHERE = {"adding-a-method.md", "serving.md"}
-"""Pages whose Python is run by tests of their own: in a copy of the project, against a server."""
+RUN_ELSEWHERE = {"adding-a-method.md", "export.md", "serving.md"}
+"""Pages whose Python is run by tests of their own: in a copy of the project, without this package,
+against a server."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The scripts and the notebook of examples/ run; rest_client.py in tests/serve/test_docs.py."""
+"""The scripts and the notebook of examples/ run; rest_client.py in tests/serve/test_docs.py,
+onnx_labels.py in tests/export/test_without_this_package.py."""
 
 from __future__ import annotations
 

@@ -101,7 +101,11 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[str | int, ...]:
 @pytest.mark.parametrize("precision", ["fp16"])
 def test_lower_precision(precision: ExportPrecision, bundle_of: BundleOf, tmp_path: Path) -> None:
     bundle, file = bundle_of(), tmp_path / "model.pt2"
-    found = export_model(bundle, file, format="torch-export", precision=precision)
+    steps: list[str] = []
+    found = export_model(
+        bundle, file, format="torch-export", precision=precision, report=steps.append
+    )
+    assert [step.split()[0] for step in steps] == ["tracing", "writing", "checking"]
     assert found.tolerance == 2e-2
     assert 1e-6 < found.logits < found.tolerance
     assert_same_logits(file, bundle, rtol=found.tolerance, atol=found.tolerance)

@@ -59,6 +59,8 @@ def export(
     source = read_source(model, clip, method, pretrained)
     check_writable(target.parent)  # mistakes show before the heavy imports
 
+    from rich.markup import escape
+
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.checkpoint.training_free import load_training_free
     from cascade_clip.clip.source import parse_clip
@@ -66,12 +68,19 @@ def export(
     from cascade_clip.support.messages import Console
 
     console, notes = Console(), Console(stderr=True)
-    if source.clip is None:
-        bundle: Bundle | TrainingFreeBundle = load_bundle(model, pretrained=pretrained)
-    else:
-        bundle = load_training_free(parse_clip(source.clip), source.method)
-    with notes.status(f"writing {target} and checking it"):
-        found = export_model(bundle, target, format=wanted, classes=typed, precision=chosen)
+    with notes.status("loading the model") as status:
+        if source.clip is None:
+            bundle: Bundle | TrainingFreeBundle = load_bundle(model, pretrained=pretrained)
+        else:
+            bundle = load_training_free(parse_clip(source.clip), source.method)
+        found = export_model(
+            bundle,
+            target,
+            format=wanted,
+            classes=typed,
+            precision=chosen,
+            report=lambda step: status.update(escape(step)),
+        )
     console.print(_summary(found), highlight=False)
     size = target.stat().st_size / 1e6
     console.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,12 +47,13 @@ def export_model(
     format: Format = "onnx",
     classes: TypedClasses | None = None,
     precision: ExportPrecision = "fp32",
+    report: Callable[[str], object] = lambda step: None,
 ) -> ExportAgreement:
     """Writes the network of `bundle` to `out`, once it is found to compute the same.
 
     Pictures (B, 3, H, W) may have any batch size and any sides that are multiples of the patch;
     for training-free methods, the sides of a window. With `classes`, their text embeddings and
-    offsets are part of the graph; else they are inputs.
+    offsets are part of the graph; else they are inputs. `report` is told what is being done.
 
     Raises `UserError` if the file's ending does not fit the format, the package that writes the
     format is missing, the file can't be written, or it computes something else than the network.
@@ -62,12 +63,15 @@ def export_model(
         _require_onnx()
     config, query = _describe(bundle, classes, precision, out.parent)
     graph = _graph(bundle, config, query)
+    report("tracing the network")
     program = _trace(graph, config, query)
     write = _write_onnx if format == "onnx" else _write_torch_export
     found: list[ExportAgreement] = []
 
     def write_and_check(path: Path) -> None:
+        report(f"writing {out}")
         write(program, config, path)
+        report(f"checking {out} against the model")
         found.append(_check(bundle, query, path))
 
     write_whole(out, write_and_check)
