@@ -127,7 +127,27 @@ def test_evaluate_puts_methods_side_by_side(
         (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained ones"),
         (("--clip", clip, "--data", "picturebook", "--method", "klip"), "did you mean 'clip'"),
         (("--clip", clip, "--data", "picturebook", "--root", tmp_path), "given with --data alone"),
+        (("--clip", clip, "--data", "picturebook", "--background", "class"), "masks of your own"),
         ((), "give a model or run folder"),
     ):
         assert run("evaluate", *arguments) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_evaluate_on_masks_in_which_0_is_the_background(
+    run: Run, tmp_path: Path, tiny_clip_folder: Path
+) -> None:
+    root, out = tmp_path / "own", tmp_path / "metrics.json"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(root / "images" / "a.png")
+    Image.fromarray(np.repeat(np.uint8([[0, 1, 2, 2]]), 10, axis=1).repeat(40, axis=0)).save(
+        root / "masks" / "a.png"
+    )
+    for name, text in (("classes", "cat\nsky"), ("train", "a"), ("val", "a")):
+        (root / f"{name}.txt").write_text(f"{text}\n")
+    options = ("evaluate", "--clip", f"local-dir:{tiny_clip_folder}", "--data", root, "--out", out)
+    assert run(*options, "-q") == 2  # labels up to 2, but two names
+    assert run(*options, "-q", "--background", "ignore") == 0
+    (found,) = json.loads(out.read_text())["metrics"].values()
+    assert found["iou_per_class"].keys() == {"cat", "sky"}

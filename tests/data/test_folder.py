@@ -75,6 +75,27 @@ def test_without_lists_one_in_ten_is_held_out(root: Path) -> None:
     assert 8 <= len(val) <= 35
 
 
+def test_without_lists_there_is_always_something_to_train_and_to_test_on(root: Path) -> None:
+    for name in ("train", "val"):
+        (root / f"{name}.txt").unlink()
+    assert (stems(FolderDataset(root, "train")), stems(FolderDataset(root, "val"))) == (
+        ["b"],
+        ["a"],
+    )
+    (root / "images" / "b.png").unlink()
+    assert stems(FolderDataset(root, "train")) == stems(FolderDataset(root, "val")) == ["a"]
+
+
+def test_without_lists_files_that_are_not_read_are_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train", "val"):
+        (root / f"{name}.txt").unlink()
+    (root / "images" / "raw.DNG").touch()
+    FolderDataset(root, "train")
+    assert "left out: raw pictures can't be read" in capsys.readouterr().err
+
+
 def test_calibration_takes_a_list_of_its_own(root: Path) -> None:
     for part in ("val", "test"):
         assert stems(FolderDataset(root, part)) == ["b"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from cascade_clip.cli.options import Quiet
+from cascade_clip.cli.options import MaskBackground, Quiet
 from cascade_clip.cli.prepare_folder import (
     AnnotatedPictures,
     AnnotationSource,
@@ -122,13 +122,7 @@ def check(
         Prepared | None,
         typer.Option(help="Which prepared data set."),
     ] = None,
-    background: Annotated[
-        Literal["ignore", "class"] | None,
-        typer.Option(
-            help="What 0 is in masks of your own whose first class is 1 (data.background).",
-            show_default="0 is the first class",
-        ),
-    ] = None,
+    background: MaskBackground = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the full report to this file, as JSON.")
     ] = None,

@@ -16,6 +16,7 @@ from cascade_clip.cli.options import (
     ClipOption,
     Data,
     Device,
+    MaskBackground,
     PartName,
     PrecisionOption,
     Pretrained,
@@ -61,6 +62,7 @@ def evaluate(
     root: Root = None,
     scenes: Scenes = None,
     seed: Seed = None,
+    background: MaskBackground = None,
     part: PartName = "test",
     split: Annotated[
         str | None,
@@ -111,6 +113,7 @@ def evaluate(
     wanted = read_part(part)
     run = read_run_options(device, precision)
     check_data(data)
+    check_background(data, background)
     if out is not None:
         check_result(out)
     if clip is not None or method is not None:
@@ -120,7 +123,9 @@ def evaluate(
                 "--clip measures methods without training; MODEL, --split, --templates, --offset, "
                 "--pretrained and --raw-clip are for trained ones"
             )
-        evaluate_clip(clip, method, data, root, wanted, scenes, seed, workers, run, out, quiet)
+        evaluate_clip(
+            clip, method, data, root, background, wanted, scenes, seed, workers, run, out, quiet
+        )
         return
     if model is None:
         raise UserError("give a model or run folder, or a CLIP, e.g. --clip ViT-B-16/openai")
@@ -141,6 +146,8 @@ def evaluate(
     bundle = load_bundle(model, pretrained=pretrained)
     trained = bundle.recipe.data
     settings = data_settings(trained, data, root, split, seed)
+    if background is not None:
+        settings = settings.model_copy(update={"background": background})
     if templates is not None:
         settings = settings.model_copy(update={"templates": templates.value})
     recipe = bundle.recipe.model_copy(update={"data": settings})
@@ -189,6 +196,14 @@ def check_data(data: str | None) -> None:
         raise UserError(
             f"{data} is no data set: there is no such folder, nor is it one of {', '.join(known)}"
             f"{did_you_mean(data, known)}"
+        )
+
+
+def check_background(data: str | None, background: str | None) -> None:
+    """Raises `UserError` for --background without a folder of one's own masks."""
+    if background is not None and (data is None or not Path(data).is_dir()):
+        raise UserError(
+            "--background says what 0 is in masks of your own; name their folder with --data"
         )
 
 

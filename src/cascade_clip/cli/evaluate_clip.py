@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cascade_clip.clip.load import FrozenClip
-    from cascade_clip.config import Recipe
+    from cascade_clip.config import Background, Recipe
     from cascade_clip.evaluation.training_free import MethodResult
 
 
@@ -26,6 +26,7 @@ def evaluate_clip(
     method: str | None,
     data: str | None,
     root: Path | None,
+    background: Background | None,
     part: Part,
     scenes: int | None,
     seed: int | None,
@@ -53,7 +54,7 @@ def evaluate_clip(
     from cascade_clip.support.messages import Console, counted
 
     loaded = load_clip(source)
-    recipes = [_recipe(name, loaded, data, root, seed) for name in methods]
+    recipes = [_recipe(name, loaded, data, root, background, seed) for name in methods]
     found: list[MethodResult] = []
     device = choose_device(run.device)
     for result in measure_methods(
@@ -76,7 +77,12 @@ def evaluate_clip(
 
 
 def _recipe(
-    method: str, clip: FrozenClip, data: str, root: Path | None, seed: int | None
+    method: str,
+    clip: FrozenClip,
+    data: str,
+    root: Path | None,
+    background: Background | None,
+    seed: int | None,
 ) -> Recipe:
     """The published protocol of a method on a data set; on one's own pictures that for
     photographs."""
@@ -94,7 +100,7 @@ def _recipe(
             changes["picturebook"] = drawn
     else:
         recipe = photograph_recipe(method, clip)
-        changes = {"name": "folder", "root": Path(data)}
+        changes = {"name": "folder", "root": Path(data), "background": background}
     settings = recipe.data.model_copy(update=changes)
     return recipe.model_copy(update={"data": settings})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -73,6 +73,14 @@ PartName = Annotated[
     typer.Option(
         "--part",
         help="test, val or calibration (of the picture book, or of files with calibration.txt).",
+    ),
+]
+MaskBackground = Annotated[
+    Literal["ignore", "class"] | None,
+    typer.Option(
+        "--background",
+        help="What 0 is in masks of your own whose first class is 1 (data.background).",
+        show_default="0 is the first class",
     ),
 ]
 Background = Annotated[

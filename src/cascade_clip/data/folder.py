@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,8 +28,9 @@ from cascade_clip.data.pairs import (
 )
 from cascade_clip.data.part import Part
 from cascade_clip.errors import UserError
-from cascade_clip.io.find import is_picture
+from cascade_clip.io.find import is_picture, is_unread, unread_advice
 from cascade_clip.io.lines import read_lines
+from cascade_clip.support.messages import notice
 
 CLASSES_FILES = ("classes.txt", "classes.yaml")
 LABELME_NAMES = "class_names.txt"
@@ -63,7 +64,7 @@ class FolderDataset(PairDataset):
       such pixels take pseudo-labels);
     - `train.txt` and `val.txt` (in VOC's layout under `ImageSets/Segmentation`), optional, list
       pictures as `picture_name` calls them. Without them one picture in ten, chosen by name, is
-      held out;
+      held out (see `split_by_name`);
     - `calibration.txt`, optional beside these two, lists the pictures of the part `calibration`.
 
     `test` is the pictures of `val.txt`, or those held out, as `val` is.
@@ -209,7 +210,10 @@ def _pictures(root: Path, layout: Layout, kind: ListName) -> list[tuple[str, Pat
             f"{lists[kind]} is missing; list the picture names of both train and val, or neither"
         )
     else:
-        names = [name for name in found if is_held_out(name) == (kind == "val")]
+        if kind == "train" and (unread := sorted(filter(is_unread, files_below(folder)))):
+            notice(f"left out: {unread_advice(unread)}")
+        trained, held_out = split_by_name([*found])
+        names = held_out if kind == "val" else trained
         source = f"{folder} (without lists, 1 picture in {HELD_OUT} is held out)"
     if not names:
         raise UserError(f"no {kind} pictures: {source} is empty")
@@ -221,6 +225,17 @@ def one_name(picture: Path, other: Path) -> str:
     return f"{picture} and {other.name} share a name, and so a mask"
 
 
-def is_held_out(name: str) -> bool:
-    """Whether, without lists, a picture of that name (without ending) is for validation."""
-    return zlib.crc32(name.encode("utf-8", "surrogateescape")) % HELD_OUT == 0
+def split_by_name(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of the pictures for training and of those held out, where no lists say so.
+
+    A picture's own name (without ending) decides, so that more pictures change nothing for those
+    that are there. As long as it would hold out none, that is the first one; and where none is
+    left, training takes all of them.
+    """
+    held_out = [name for name in names if _checksum(name) % HELD_OUT == 0] or [*names[:1]]
+    apart = set(held_out)
+    return [name for name in names if name not in apart] or [*names], held_out
+
+
+def _checksum(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"))

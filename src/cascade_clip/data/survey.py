@@ -17,12 +17,12 @@ from cascade_clip.data.folder import (
     files_below,
     find_layout,
     first_label,
-    is_held_out,
     list_files,
     list_pictures,
     mask_of,
     one_name,
     read_folder_classes,
+    split_by_name,
 )
 from cascade_clip.data.labels import UNLABELLED
 from cascade_clip.data.pairs import ListName, Pair, check_count
@@ -145,9 +145,8 @@ def _survey_folder(root: Path, layout: Layout, background: Background | None) ->
             found.parts[UNLISTED] = unlisted
         _find_overlaps(found, root / layout.lists)
     else:
-        for part in LISTED:
-            wanted = part == "val"
-            found.parts[part] = [p for name, p in pairs.items() if is_held_out(name) == wanted]
+        for part, names in zip(LISTED, split_by_name([*pairs]), strict=True):
+            found.parts[part] = [pairs[name] for name in names]
     _find_empty(found)
     _find_masks_without_picture(found, root / layout.masks)
     return found

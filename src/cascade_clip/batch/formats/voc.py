@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from cascade_clip.batch.formats.pictures import Placement, place_pictures, remove_left_out
-from cascade_clip.batch.formats.split import split_by_name
 from cascade_clip.batch.labels import Labels
+from cascade_clip.data.folder import split_by_name
 from cascade_clip.io.files import write_text, write_whole
 
 LISTS = "ImageSets/Segmentation"

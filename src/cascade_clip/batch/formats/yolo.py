@@ -8,10 +8,10 @@ from pathlib import Path
 import yaml
 
 from cascade_clip.batch.formats.pictures import Placement, place_pictures, remove_left_out
-from cascade_clip.batch.formats.split import split_by_name
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.batch.segments import Segment
+from cascade_clip.data.folder import split_by_name
 from cascade_clip.io.files import write_text
 
 
