@@ -27,7 +27,7 @@ from torch import Tensor
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.clip.build import build_clip
 from cascade_clip.clip.load import OPENAI_PREPROCESSING, freeze_clip, load_tokenizer
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.class_lists import load_class_list
 from cascade_clip.export.network import open_exported

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from cascade_clip.clip.build import build_clip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.config.published import Published, published_results
 from cascade_clip.config.recipes import load_recipe

@@ -23,7 +23,7 @@ from cascade_clip.analysis.localization.compute import localize
 from cascade_clip.analysis.subjects import Subject
 from cascade_clip.checkpoint.source import METHODS
 from cascade_clip.clip.load import FrozenClip, load_clip
-from cascade_clip.clip.text import SINGLE_TEMPLATE
+from cascade_clip.clip.templates import SINGLE_TEMPLATE
 from cascade_clip.config import ClipSettings, PicturebookSettings
 from cascade_clip.config.model import EMBEDDED_CLIPS
 from cascade_clip.config.recipes import load_recipe

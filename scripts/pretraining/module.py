@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE
+from cascade_clip.clip.templates import SCENE_TEMPLATES, SINGLE_TEMPLATE
 from cascade_clip.picturebook import CLASSES
 from scripts.pretraining.bank import PHRASES
 from scripts.pretraining.batches import Batch

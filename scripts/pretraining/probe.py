@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from cascade_clip.clip.text import SINGLE_TEMPLATE
+from cascade_clip.clip.templates import SINGLE_TEMPLATE
 from cascade_clip.picturebook import CLASSES, draw_scene
 from scripts.pretraining.module import PretrainModule
 from scripts.pretraining.objective import embed_pictures, embed_texts

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE
+from cascade_clip.clip.templates import SCENE_TEMPLATES, SINGLE_TEMPLATE
 
 HEADER = "#version: picturebook"
 SPECIAL_TOKENS = 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cascade_clip.clip.build import build_clip
 from cascade_clip.clip.load import load_clip_folder
 from cascade_clip.clip.prefix_tree import PrefixTree, encode_tokens, reads_causally
-from cascade_clip.clip.text import IMAGENET_TEMPLATES
+from cascade_clip.clip.templates import IMAGENET_TEMPLATES
 
 END, LENGTH = 31, 9
 TEXT = {"context_length": LENGTH, "vocab_size": END + 1, "width": 16, "heads": 2, "layers": 2}

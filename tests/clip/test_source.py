@@ -9,7 +9,6 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 from cascade_clip.clip import load
@@ -20,6 +19,7 @@ from cascade_clip.clip.source import parse_clip
 from cascade_clip.clip.weights import Weights
 from cascade_clip.config import ClipSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.fast.blocks import has_quick_gelu
 
 QUICK = {"openai", "dfn2b", "dfn5b", "metaclip_400m", "metaclip_fullcc"}
 """Tags whose weights were trained with QuickGELU."""
@@ -76,7 +76,7 @@ def test_other_texts_say_what_is_missing(source: str, message: str) -> None:
 
 
 def activations(module: Any) -> set[bool]:
-    return {isinstance(block.mlp.gelu, QuickGELU) for block in module.resblocks}
+    return {has_quick_gelu(block) for block in module.resblocks}
 
 
 def of_one_block(config: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_every_tag_gets_the_activation_that_it_was_trained_with(
     monkeypatch.setattr(load, "read_weights", lambda _: Weights({}, None))
     monkeypatch.setattr(load, "fill_clip", lambda model, *_: model)
     monkeypatch.setattr(load, "sketch_clip", lambda config: sketch_clip(of_one_block(config)))
-    monkeypatch.setattr(load, "_tokenizer", lambda _: None)
+    monkeypatch.setattr(load, "published_tokenizer", lambda _: None)
     assert {model for model, _ in TAGS} >= set(ARCHITECTURES)
     for model, tag in TAGS:
         clip = load_clip(parse_clip(f"{model}/{tag}"))

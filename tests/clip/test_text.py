@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from cascade_clip.clip.load import FrozenClip, load_clip_folder
-from cascade_clip.clip.text import SCENE_TEMPLATES, SINGLE_TEMPLATE, TextEncoder, mean_prompt
+from cascade_clip.clip.templates import SCENE_TEMPLATES, SINGLE_TEMPLATE
+from cascade_clip.clip.text import TextEncoder, mean_prompt
 from cascade_clip.errors import UserError
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config.components import recipe_names
 from cascade_clip.config.heads import head_kinds
 from cascade_clip.config.recipes import load_recipe, parse_recipe

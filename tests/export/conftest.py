@@ -11,7 +11,7 @@ import torch
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.class_names import parse_classes
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.export.write import export_model

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.class_names import parse_classes
 from cascade_clip.clip.load import load_clip
-from cascade_clip.clip.text import OTSEG_VOC_TEMPLATES
+from cascade_clip.clip.templates import OTSEG_VOC_TEMPLATES
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from tests.naive import augment as naive
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as torchvision
 
 from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size
 
@@ -45,6 +47,31 @@ def test_bilinear_equals_its_naive_twin_in_both_layouts(size: tuple[int, int]) -
     results = [resize_bilinear(x, list(size)) for x in (channels_last, channels_last.contiguous())]
     assert torch.equal(*results)
     assert np.abs(results[0].permute(1, 2, 0).numpy() - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(61, 83, 3), (1, 61, 83, 3), (2, 61, 83, 3)])
+def test_bilinear_equals_torchvision_in_numbers_and_layout(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    channels_last = torch.randint(0, 256, shape, generator=generator).to(dtype).movedim(-1, -3)
+    for images in (channels_last, channels_last.contiguous()):
+        expected = torchvision.resize(
+            images, [20, 131], InterpolationMode.BILINEAR, antialias=False
+        )
+        resized = resize_bilinear(images, [20, 131])
+        assert torch.equal(resized, expected) and resized.dtype == dtype
+        assert resized.stride() == expected.stride()
+
+
+def test_bytes_are_rounded_where_torch_has_no_fast_kernel_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = torch.randint(0, 256, (2, 3, 61, 83), dtype=torch.uint8)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    expected = torchvision.resize(images, [20, 131], InterpolationMode.BILINEAR, antialias=False)
+    assert torch.equal(resize_bilinear(images, [20, 131]), expected)
 
 
 def test_nearest_takes_the_top_left_pixel() -> None:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from cascade_clip.io import coco
 from cascade_clip.io.polygons import Ring, outlines
@@ -59,6 +58,8 @@ def find_segments(result: Segmentation, min_area: int) -> list[Segment]:
 
     `result` must carry its confidence.
     """
+    from scipy import ndimage  # late: most results are written without it
+
     confidence = result.confidence
     assert confidence is not None
     segments = []

@@ -15,7 +15,7 @@ from cascade_clip.checkpoint.folder import ModelConfig, names_not_finite
 from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.stored_clip import store_clip, write_weights
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.clip.weights import fingerprint
 from cascade_clip.config import ClipSettings, Recipe
 from cascade_clip.config.model import LOCAL_DIR

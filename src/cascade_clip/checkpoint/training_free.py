@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.source import parse_clip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config import (
     ClipSettings,
     DataSettings,

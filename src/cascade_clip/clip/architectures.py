@@ -1,20 +1,23 @@
-"""Which of open_clip's architectures are used, and which one weights belong to."""
+"""Which of open_clip's architectures are used, and which one weights belong to.
+
+open_clip is imported by the functions that ask it: with torchvision, transformers and timm, which
+it brings, that takes longer than importing torch. Embedded CLIPs and those in folders do without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
-import open_clip
 from torch import Tensor
 
 from cascade_clip.clip.build import sketch_clip
 from cascade_clip.clip.weights import describe_differences
 from cascade_clip.config.model import EMBEDDED_CLIPS
-from cascade_clip.errors import UserError
+from cascade_clip.errors import UserError, first_line
 
 OTHER_FORM = (
     "has another form than CLIP's own: vision transformers with a class token (ViT-B-16, ViT-L-14, "
@@ -41,6 +44,8 @@ def describe_architecture(name: str) -> dict[str, Any]:
     Raises `UserError` for an unknown one, naming the nearest, and for those of another form:
     ResNet, ConvNeXt, SigLIP, EVA, CoCa, CLIPA, text encoders of transformers.
     """
+    import open_clip
+
     known = open_clip.list_models()
     if name not in known:
         nearest = get_close_matches(name, known, n=3, cutoff=0.4)
@@ -71,17 +76,40 @@ def published_weights(model: str, pretrained: str) -> dict[str, Any] | None:
 
     Raises `UserError` if there is neither, naming the nearest tags.
     """
+    import open_clip
+
     published: dict[str, Any] = open_clip.get_pretrained_cfg(model, pretrained.partition("@")[0])
     if published:
         return published
     if Path(pretrained).expanduser().is_file():
         return None
-    tags = open_clip.list_pretrained_tags_by_model(model)
+    tags = published_tags(model)
     nearest = get_close_matches(pretrained, tags, n=3, cutoff=0.4) or tags
     raise UserError(
         f"'{pretrained}' is neither a weights file nor published weights of CLIP '{model}'; there "
         f"are {', '.join(nearest) or 'none'}"
     )
+
+
+def published_tags(model: str) -> list[str]:
+    """The tags of an architecture's published weights."""
+    import open_clip
+
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(model)
+    return tags
+
+
+def published_tokenizer(model: str) -> Callable[[list[str]], Tensor]:
+    """The tokenizer of an architecture. Raises `UserError` if it can't be had."""
+    import open_clip
+
+    try:
+        tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(model)
+    except (OSError, ImportError) as error:
+        raise UserError(
+            f"the tokenizer of CLIP '{model}' can't be loaded: {first_line(error)}"
+        ) from error
+    return tokenizer
 
 
 def fitting_architecture(state: Mapping[str, Tensor], source: str) -> tuple[str, dict[str, Any]]:
@@ -92,6 +120,8 @@ def fitting_architecture(state: Mapping[str, Tensor], source: str) -> tuple[str,
 
     Raises `UserError` if there is none.
     """
+    import open_clip
+
     missing = [name for name in _PARTS if name not in state]
     if missing:
         raise UserError(f"{source} {OTHER_FORM}; it lacks {missing[0]}")

@@ -9,8 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import open_clip
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from cascade_clip.clip.architectures import (
@@ -18,6 +16,8 @@ from cascade_clip.clip.architectures import (
     check_form,
     describe_architecture,
     fitting_architecture,
+    published_tags,
+    published_tokenizer,
     published_weights,
 )
 from cascade_clip.clip.build import fill_clip, sketch_clip
@@ -25,6 +25,7 @@ from cascade_clip.clip.hub import FILES, find_on_hub
 from cascade_clip.clip.source import CONFIG_FILE
 from cascade_clip.clip.text import TextEncoder
 from cascade_clip.clip.text_store import TextStore, cache_folder
+from cascade_clip.clip.tokenizer import Tokenizer, clip_vocabulary
 from cascade_clip.clip.weights import choose_activation, fingerprint, read_weights
 from cascade_clip.config import RGB, ClipSettings, Normalisation
 from cascade_clip.config.model import EMBEDDED_CLIPS, FROM_WEIGHTS, LOCAL_DIR
@@ -35,8 +36,8 @@ WEIGHTS_FILE = FILES[0]
 VOCABULARY_FILE = "vocabulary.bpe.gz"
 
 OPENAI_PREPROCESSING = {
-    "mean": open_clip.OPENAI_DATASET_MEAN,
-    "std": open_clip.OPENAI_DATASET_STD,
+    "mean": (0.48145466, 0.4578275, 0.40821073),
+    "std": (0.26862954, 0.26130258, 0.27577711),
 }
 """Normalisation of OpenAI's CLIPs."""
 
@@ -49,7 +50,7 @@ class FrozenClip:
     `mean` and `std` are the CLIP's own normalisation of RGB values in [0, 1].
     """
 
-    model: Any  # open_clip's CLIP, whose parts have open_clip's types
+    model: Any  # our CLIP or open_clip's, whose parts have the same names
     name: str
     tokenize: Callable[[list[str]], Tensor]
     embed_dim: int
@@ -156,8 +157,8 @@ def load_tokenizer(
     """
     vocabulary = folder / VOCABULARY_FILE
     if vocabulary.exists():
-        return SimpleTokenizer(bpe_path=str(vocabulary), context_length=context_length)
-    tokenizer = SimpleTokenizer(context_length=context_length)
+        return Tokenizer(vocabulary, context_length)
+    tokenizer = Tokenizer(clip_vocabulary(), context_length)
     if vocab_size in (None, tokenizer.vocab_size):
         return tokenizer
 
@@ -173,17 +174,16 @@ def load_tokenizer(
 def _load_open_clip(settings: ClipSettings) -> FrozenClip:
     config = describe_architecture(settings.model) if settings.model != FROM_WEIGHTS else None
     if settings.pretrained is None:
-        tags = open_clip.list_pretrained_tags_by_model(settings.model)
         raise UserError(
             f"CLIP '{settings.model}' needs weights: set pretrained to a file or to one of "
-            f"{', '.join(tags) or '(no published tags)'}"
+            f"{', '.join(published_tags(settings.model)) or '(no published tags)'}"
         )
     published = published_weights(settings.model, settings.pretrained) if config else None
     if config is None or published is None:
         return _load_file(settings, Path(settings.pretrained).expanduser(), config)
     known = bool(published.get("quick_gelu", config.get("quick_gelu", False)))
     config["quick_gelu"] = choose_activation(settings, config, known)  # before the download
-    tokenize = _tokenizer(settings.model)
+    tokenize = published_tokenizer(settings.model)
     revision = settings.pretrained.partition("@")[2] or None
     path = find_on_hub(published["hf_hub"], known, revision)
     model = fill_clip(sketch_clip(config), read_weights(path).state, str(path), settings.model)
@@ -204,17 +204,9 @@ def _load_file(
     config["quick_gelu"] = choose_activation(settings, config, weights.quick_gelu)
     model = fill_clip(sketch_clip(config), weights.state, str(path), name)
     preprocess = weights.preprocess or OPENAI_PREPROCESSING
-    return freeze_clip(model, f"{name}/{settings.pretrained}", _tokenizer(name), preprocess)
-
-
-def _tokenizer(name: str) -> Callable[[list[str]], Tensor]:
-    try:
-        tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name)
-    except (OSError, ImportError) as error:
-        raise UserError(
-            f"the tokenizer of CLIP '{name}' can't be loaded: {first_line(error)}"
-        ) from error
-    return tokenizer
+    return freeze_clip(
+        model, f"{name}/{settings.pretrained}", published_tokenizer(name), preprocess
+    )
 
 
 def freeze_clip(

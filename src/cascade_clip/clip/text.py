@@ -9,58 +9,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 
 from cascade_clip.clip.prefix_tree import encode_tokens, reads_causally
+from cascade_clip.clip.templates import SINGLE_TEMPLATE
 from cascade_clip.clip.text_store import TextStore
 from cascade_clip.errors import UserError
-
-SINGLE_TEMPLATE = ("a photo of a {}",)
-"""The one template of ZegCLIP and Cascade-CLIP on VOC."""
-
-SCENE_TEMPLATES = (
-    "a photo of a {}.",
-    "a photo of a small {}.",
-    "a photo of a medium {}.",
-    "a photo of a large {}.",
-    "This is a photo of a {}.",
-    "This is a photo of a small {}.",
-    "This is a photo of a medium {}.",
-    "This is a photo of a large {}.",
-    "a {} in the scene.",
-    "a photo of a {} in the scene.",
-    "There is a {} in the scene.",
-    "There is the {} in the scene.",
-    "This is a {} in the scene.",
-    "This is the {} in the scene.",
-    "This is one {} in the scene.",
-)
-"""The 15 templates of COCO-Stuff and PASCAL Context."""
-
-IMAGENET_TEMPLATES = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
-"""The 80 of CLIP's own paper, which training-free methods use."""
-
-OTSEG_VOC_TEMPLATES = (
-    "a photo of a {}.",
-    "a portrait of a {}.",
-    "a part of a {}.",
-    "a segment of a {}.",
-    "a photo of small {}.",
-    "a photo of medium {}.",
-)
-"""OTSeg's 6 of VOC, which it keeps apart."""
-
-OTSEG_TEMPLATES = (*OTSEG_VOC_TEMPLATES, "a photo of large {}.", "a background of a {}.")
-"""OTSeg's 8 of COCO-Stuff and PASCAL Context."""
-
-TEMPLATES = {
-    "single": SINGLE_TEMPLATE,
-    "many": SCENE_TEMPLATES,
-    "imagenet": IMAGENET_TEMPLATES,
-    "otseg-6": OTSEG_VOC_TEMPLATES,
-    "otseg-8": OTSEG_TEMPLATES,
-}
 
 NameEncoder = Callable[[Sequence[str], Sequence[str]], Tensor]
 """(names, templates) to text embeddings (C, d), or (C, K, d) with one for each of K templates."""

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.options import RunOptions
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config import Recipe
 from cascade_clip.data.labels import ignored_label
 from cascade_clip.data.part import Part

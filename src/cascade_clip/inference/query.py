@@ -17,7 +17,8 @@ from cascade_clip.class_names import (
     parse_classes,
     trained_names,
 )
-from cascade_clip.clip.text import TEMPLATES, NameEncoder
+from cascade_clip.clip.templates import TEMPLATES
+from cascade_clip.clip.text import NameEncoder
 from cascade_clip.config import InferenceSettings
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import did_you_mean, nearest

@@ -18,7 +18,7 @@ from cascade_clip.checkpoint.clip_files import standing_on
 from cascade_clip.checkpoint.folder import Bundle, load_bundle, load_clip_checked
 from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import TEMPLATES
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config import Recipe, TrainSettings
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import SegmentationDataset

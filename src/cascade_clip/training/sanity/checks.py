@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from cascade_clip.clip.load import FrozenClip
-from cascade_clip.clip.text import TEMPLATES, TextEncoder
+from cascade_clip.clip.templates import TEMPLATES
+from cascade_clip.clip.text import TextEncoder
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
 from cascade_clip.data.sampling import seeded
