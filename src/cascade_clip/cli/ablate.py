@@ -20,8 +20,8 @@ def ablate(
         list[str],
         typer.Argument(
             metavar="TABLE... [KEY=VALUE]...",
-            help="methods, improved, stages, blocks-per-stage, aggregation, queries, prompts, "
-            "sigma, focal-weight, projection, or all; and settings for all variants.",
+            help="methods, family, improved, stages, blocks-per-stage, aggregation, queries, "
+            "prompts, sigma, focal-weight, projection, or all; and settings for all variants.",
         ),
     ],
     recipe: Annotated[

@@ -21,7 +21,7 @@ def demo(
     ),
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Training steps of each method.", show_default="200"),
+        typer.Option(min=1, help="Training steps of each method.", show_default="300"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few steps and scenes, to see that everything works.")

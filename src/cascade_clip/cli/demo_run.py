@@ -64,7 +64,7 @@ POOL = 60
 class DemoSettings:
     """How much the demonstration does."""
 
-    steps: int = 200
+    steps: int = 300
     """Training steps of each method: fewer than the recipes say, to be done in some minutes."""
     scenes: int = 100
     """Scenes that are evaluated."""

@@ -24,11 +24,24 @@ def test_the_improved_settings_are_those_of_the_recipe() -> None:
 def test_cascade_clip_is_one_and_the_same_run_in_all_tables() -> None:
     cascade = {
         "methods": 3, "stages": 2, "blocks-per-stage": 1, "aggregation": 5, "queries": 1,
-        "prompts": 1, "sigma": 1, "focal-weight": 2, "projection": 3, "improved": 6,
+        "prompts": 1, "sigma": 1, "focal-weight": 2, "projection": 4, "improved": 7, "family": 1,
     }  # fmt: skip
     assert cascade.keys() == TABLES.keys()
     for name, index in cascade.items():
         assert resolved(*TABLES[name].variants[index].settings) == resolved(), name
+
+
+def test_the_family_is_that_of_the_recipes() -> None:
+    recipes = (
+        "zegclip", "cascade-clip", "otseg-plus", "otseg-cascade", "clip-rc", "clip-rc-cascade",
+        "rpn", "rpn-cascade",
+    )  # fmt: skip
+    for variant, name in zip(TABLES["family"].variants, recipes, strict=True):
+        found, expected = (
+            resolved(*variant.settings),
+            dump_recipe(load_recipe(f"{name}/picturebook")),
+        )
+        assert {**found, "name": "", "summary": ""} == {**expected, "name": "", "summary": ""}, name
 
 
 def test_published_figures_come_with_what_they_were_measured_on() -> None:
