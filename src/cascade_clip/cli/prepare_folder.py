@@ -132,7 +132,8 @@ def print_built(built: Built, out: Path, order: Order) -> None:
         share = built.class_pixels[name] / max(built.pixels, 1)
         table.add_row(escape(name), f"{built.class_pictures[name]:,}", f"{100 * share:.2f}")
     console.print(table)
-    taken = f"{built.pictures:,} pictures with {built.regions:,} regions"
+    regions = f" with {built.regions:,} regions" if built.regions else ""  # masks have none
+    taken = f"{built.pictures:,} pictures{regions}"
     console.print(f"{built.found.format}: {taken}", highlight=False, markup=False)
     if order.wishes.background is None:
         rest = 1 - built.class_pixels.total() / max(built.pixels, 1)
