@@ -75,15 +75,17 @@ def test_lower_precision_has_a_result_of_its_own(
     place: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "why_slower", lambda *_: None)
-    arguments = ("evaluate", "run", "--scenes", "2", "-q", "--device", "cpu")
-    place.works(*arguments, "--out", "full.json")
-    out = place.works(*arguments, "--precision", "int8")
+    arguments = ("--scenes", "2", "-q", "--device", "cpu", "--precision")
+    out = place.works("evaluate", "run", *arguments, "int8")
     assert "written: run/metrics-int8.json, run/report-int8.html" in " ".join(out.split())
     assert "in int8 on 2 pictures" in (place.folder / "run/report-int8.html").read_text()
-    full = json.loads((place.folder / "full.json").read_text())
-    lower = json.loads((place.folder / "run/metrics-int8.json").read_text())
-    assert (full["precision"], lower["precision"]) == ("fp32", "int8")
-    assert full["metrics"] != lower["metrics"]
+    results = []
+    for chosen in ("fp32", "int8"):
+        file = place.folder / f"{chosen}.json"
+        place.works("evaluate", "picturebook", *arguments, chosen, "--out", file.name)
+        results.append(json.loads(file.read_text()))
+    assert [result["precision"] for result in results] == ["fp32", "int8"]
+    assert results[0]["metrics"] != results[1]["metrics"]
 
 
 def test_two_processes_of_torchrun_count_each_picture_once(place: CommandLine) -> None:
