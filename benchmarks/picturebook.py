@@ -50,7 +50,7 @@ METHODS = {
         "cascade": "cascade-clip",
         "single": "zegclip",
         "fusion": "fusion",
-        "cascade, released start": "released",
+        "cascade-released": "released",
         **{
             method: method
             for method in (
@@ -168,9 +168,8 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        name = f"{self.method}-{self.rate:g}-{self.seed}-{self.steps}".replace(", ", "-")
         work: Path = self.arguments.work
-        return work / name.replace(" ", "-")
+        return work / f"{self.method}-{self.rate:g}-{self.seed}-{self.steps}"
 
 
 def run_all(measure: Callable[[Run], Row], runs: dict[Key, Run], jobs: int) -> dict[Key, Row]:

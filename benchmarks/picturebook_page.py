@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -30,7 +30,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             scenes=settings["scenes"],
             search_steps=settings["search_steps"],
             rates=", ".join(f"{rate:g}" for rate in settings["rates"]),
-            command=command(settings),
+            command=command(settings, methods),
             crop=settings["crop"],
             cores=machine["cores"],
             torch=machine["torch"],
@@ -47,13 +47,14 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join(["\n".join(lines), *filter(None, notes)]) + "\n"
 
 
-def command(settings: Mapping[str, Any]) -> str:
-    """What to type for a page with these settings."""
+def command(settings: Mapping[str, Any], methods: Iterable[str]) -> str:
+    """What to type for a page with these settings and methods."""
     rates = " ".join(f"{rate:g}" for rate in settings["rates"])
     return (
         f"python -m benchmarks.picturebook --steps {settings['steps']} "
-        f"--search-steps {settings['search_steps']} --seeds {settings['seeds']} "
-        f"--scenes {settings['scenes']} --rates {rates}"
+        f"--search-steps {settings['search_steps']} --seeds {settings['seeds']} \\\n    "
+        f"--scenes {settings['scenes']} --rates {rates} \\\n"
+        f"    --methods {' '.join(methods)}"
     )
 
 
@@ -154,8 +155,8 @@ among {rates} on the validation part (one seed, {search_steps} steps); the seen-
 the best hIoU on the calibration part; {scenes} test scenes that neither has seen. *Control U* is
 mIoU(U) after the text embeddings of the unseen classes were exchanged among each other: what
 remains then is chance. In the recipes of this data set intermediate levels pass through the last
-block's values and CLIP's own projection (`model.encoder.level_projection: value-path`); with the
-*released start* they have random projections, and decoders start at random.
+block's values and CLIP's own projection (`model.encoder.level_projection: value-path`);
+*cascade-released* has random projections instead, and decoders that start at random.
 
 Measured on {cores} CPU cores with torch {torch} by
 
