@@ -205,9 +205,10 @@ class Segmenter(Publishable):
                 of floats in [0, 1]; or a list of these.
             classes: names, as a list or one string with commas; `sofa|couch` is one class with two
                 names. None: the classes of the model's training.
-            background: True leaves pixels without a class whose best score is under 0.5, or with a
-                training-free method those that look like one of 26 usual backgrounds; a number is
-                another threshold, 0..1.
+            background: True leaves pixels without a class whose best score is under the recipe's
+                `inference.threshold` (0.5 unless it says otherwise), or with a training-free method
+                those that look like one of 26 usual backgrounds; a number is another threshold,
+                0..1.
             background_names: pixels that look most like one of these names have no class; True: 26
                 usual ones; None: these for a single class of a training-free method.
             thresholds: such thresholds for single classes, by name.

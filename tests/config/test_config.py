@@ -35,7 +35,7 @@ from cascade_clip.errors import UserError
             r"inference\.seen_score_offset: expected a number, not infinity or NaN, got inf",
         ),
         ("train.warmup_ratio=2", r"train\.warmup_ratio: expected at most 1.*, got 2"),
-        ("train.min_lr=0.5", r"min_lr \(0\.5\), to which the rate falls, is above lr \(0\.004\)"),
+        ("train.min_lr=0.5", r"min_lr \(0\.5\), to which the rate falls, is above lr \(0\.008\)"),
     ],
 )
 def test_numbers_that_no_run_could_use(override: str, message: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from torch import Tensor, nn
@@ -187,14 +189,14 @@ def clip(tiny_clip_folder: Path) -> FrozenClip:
     return load_clip(ClipSettings(model=f"local-dir:{tiny_clip_folder}"))
 
 
-def test_raw_clip_agrees_with_clip_itself(clip: FrozenClip) -> None:
+def test_raw_clip_agrees_with_clip_itself(clip: FrozenClip, tiny_clip_folder: Path) -> None:
     image = torch.randn(2, 3, 32, 32)
     text = nn.functional.normalize(torch.randn(4, 32), dim=-1)
-    visual = clip.visual
-    visual.output_tokens = True  # type: ignore[assignment]
+    visual: Any = open_clip.create_model(f"local-dir:{tiny_clip_folder}").eval().visual
+    visual.output_tokens = True
     with torch.no_grad():
         pooled, tokens = visual(image)
-        output = RawClip(visual)(image, text)
+        output = RawClip(clip.visual)(image, text)
         patches = nn.functional.normalize(tokens @ visual.proj, dim=-1)  # (B, N, d)
     expected = (patches @ text.T).transpose(1, 2).unflatten(2, (4, 4))
     torch.testing.assert_close(output.mask_logits, expected)

@@ -97,7 +97,10 @@ BackgroundNames = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        min=0.0, max=1.0, help="Score below which a pixel has no class.", show_default="0.5"
+        min=0.0,
+        max=1.0,
+        help="Score below which a pixel has no class.",
+        show_default="the recipe's inference.threshold, 0.5 unless it says otherwise",
     ),
 ]
 Device = Annotated[

@@ -40,8 +40,8 @@ class QueryOptions(TypedDict, total=False):
 
     background: bool | float
     """False, the default: every pixel has a class. True leaves pixels without one whose best score
-    is under 0.5; a number sets another threshold, 0..1. With `background_names`, True stands for
-    these alone."""
+    is under the recipe's `inference.threshold`; a number sets another one, 0..1. With
+    `background_names`, True stands for these alone."""
     background_names: bool | Sequence[str] | None
     """Pixels that look most like one of these names have no class. True: 26 usual ones,
     `PUBLISHED_BACKGROUND`, without those of classes. None, the default: these for training-free

@@ -26,8 +26,6 @@ _SET_OPACITY = "(v) => { document.documentElement.style.setProperty('--mask-opac
 _FONT = ("ui-sans-serif", "system-ui", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
 _MONO = ("ui-monospace", "Consolas", "DejaVu Sans Mono", "monospace")
 _NAMES_SHOWN = 40
-UNCERTAIN = 0.5
-"""Score below which pixels are left without a class, unless the slider is moved."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def build_page(service: Service, files: PageFiles) -> Any:
         gr.HTML(_header(service))
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                inputs = _inputs()
+                inputs = _inputs(service.segmenter.recipe.inference.threshold)
                 examples = _examples(files.folder, inputs) if service.drawn_scenes_only else None
             with gr.Column(scale=8, min_width=420):
                 results = _results(has_stages=len(service.views) > 1)
@@ -110,7 +108,7 @@ def build_page(service: Service, files: PageFiles) -> Any:
     return page
 
 
-def _inputs() -> _Inputs:
+def _inputs(uncertain: float) -> _Inputs:
     picture = gr.Image(
         sources=["upload", "clipboard"],
         label="Picture",
@@ -129,7 +127,7 @@ def _inputs() -> _Inputs:
         background = gr.Checkbox(
             label="Leave uncertain pixels without a class", elem_id="background"
         )
-        threshold = gr.Slider(0.0, 1.0, UNCERTAIN, step=0.01, label="Uncertain: score below")
+        threshold = gr.Slider(0.0, 1.0, uncertain, step=0.01, label="Uncertain: score below")
     run = gr.Button("Segment", variant="primary", elem_id="run")
     return _Inputs(picture, names, background, threshold, run)
 

@@ -154,7 +154,7 @@ def _model_routes(service: Service) -> APIRouter:
                 ge=0.0,
                 le=1.0,
                 description="Score below which a pixel has no class, 0 to 1; implies background. "
-                "With background alone: 0.5.",
+                "With background alone that of the model's recipe, usually 0.5.",
             ),
         ] = None,
         thresholds: Annotated[
