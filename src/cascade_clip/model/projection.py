@@ -43,9 +43,9 @@ class LevelProjections(nn.Module):
 
 def value_path(block: Block, patches: Tensor) -> Tensor:
     """Patch tokens (B, N, D) through the values of a block alone, as if each attended to itself:
-    (B, N, D)."""
+    (B, N, D), in their own type also where the block is in a lower precision."""
     value = block.key_value(block.ln_1(patches)).chunk(2, dim=-1)[1]  # (B, N, D)
-    return block.out(value)
+    return block.out(value).to(patches.dtype)
 
 
 def project_to_unit(tokens: Tensor, projection: Tensor) -> Tensor:
