@@ -98,7 +98,7 @@ def with_devices(recipe: Recipe, devices: int, accumulate: int = 1) -> Recipe:
 def test_two_processes_train_as_one_does(
     damaged_book: Path, tmp_path: Path, tiny_overrides: list[str], accumulate: int
 ) -> None:
-    data = ["data.name=folder", f"data.root={damaged_book}", "train.steps=4"]
+    data = ["data.name=folder", f"data.root={damaged_book}", "train.steps=4", "train.lr=0.004"]
     recipe = load_recipe("cascade-clip/picturebook/inductive", [*tiny_overrides, *SETTINGS, *data])
     one, two = tmp_path / "one", tmp_path / "two"
     recipe_file = tmp_path / "two.yaml"
