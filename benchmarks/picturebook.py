@@ -221,13 +221,13 @@ def untrained(scenes: int) -> dict[str, Row]:
         for method in TRAINING_FREE
         for side in SIDES
     }
-    best = {
-        "CLIP": max((key for key in found if key[0] == "clip"), key=found.__getitem__),
-        "best without training": max(found, key=found.__getitem__),
-    }
+    side = max(SIDES, key=lambda side: found["clip", side])
+    method, other_side = max(found, key=found.__getitem__)
     return {
-        f"{name}: {method}, {side} px": untrained_at(method, side, "test", scenes)
-        for name, (method, side) in best.items()
+        f"CLIP, {side} px": untrained_at("clip", side, "test", scenes),
+        f"best without training: {method}, {other_side} px": untrained_at(
+            method, other_side, "test", scenes
+        ),
     }
 
 

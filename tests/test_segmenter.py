@@ -212,7 +212,8 @@ def test_bad_requests_are_refused(seg: Segmenter, options: dict[str, object], me
 
 def test_switches_of_any_library_and_names_from_anywhere(seg: Segmenter) -> None:
     expected = seg(PICTURE, "cat, grass", background=True).labels
-    for background in (np.True_, 0.5, np.float32(0.5)):
+    usual = seg.recipe.inference.threshold
+    for background in (np.True_, usual, np.float64(usual)):
         given = seg(PICTURE, (name for name in ("cat", "grass")), background=background)
         assert np.array_equal(given.labels, expected)
     whole = seg(PICTURE, "cat, grass", background=np.False_)
