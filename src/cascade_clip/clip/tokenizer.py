@@ -16,6 +16,8 @@ from torch import Tensor
 
 MERGES = 49152 - 256 - 2
 """Lines of CLIP's vocabulary that are read, after the first; its file goes on."""
+MOST_WORDS = 100_000
+"""Whose units are remembered, so that memory stays bounded whatever a server is asked."""
 _SPECIAL = ("<start_of_text>", "<end_of_text>")
 _WORDS = regex.compile(
     "|".join(_SPECIAL) + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
@@ -69,7 +71,8 @@ class Tokenizer:
             if first not in self._ranks:
                 break
             units = _join(units, first)
-        self._known[word] = units
+        if len(self._known) < MOST_WORDS:
+            self._known[word] = units
         return units
 
     def _rank(self, pair: tuple[str, str]) -> float:
