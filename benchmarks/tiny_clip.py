@@ -94,7 +94,7 @@ def sized(side: int) -> list[str]:
 def training_free(clip: FrozenClip, scenes: int, side: int) -> dict[str, float]:
     """mIoU in percent of the methods without training, on scenes `side` pixels wide, each seen once
     as by the published protocols."""
-    settings = [*sized(side), "data.templates=single", "inference.shifts=1"]
+    settings = [*sized(side), "inference.shifts=1"]
     recipes = [load_recipe(f"{method}/picturebook", settings) for method in METHODS]
     results = measure_methods(clip, recipes, torch.device("cpu"), pictures=scenes, quiet=True)
     return {
