@@ -79,14 +79,15 @@ def start(device: torch.device) -> int:
         return torch.cuda.memory_allocated()
     _give_back_free_memory()
     Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is used now
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
 def peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated() if device.type == "cuda" else _status("VmHWM")
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else status("VmHWM")
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
+    """Bytes, of a line of /proc/self/status."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
