@@ -1,9 +1,10 @@
 """The picture book as a benchmark of methods: `python -m benchmarks.picturebook`.
 
 Every method gets the same steps, the same search over learning rates (chosen on the validation
-part), a seen-score offset chosen on the calibration part, and the same test scenes; the numbers
-are means and spreads over seeds. A control repeats the evaluation with the text embeddings of the
-unseen classes exchanged among each other, which must ruin the unseen classes and nothing else.
+part, and carried on beyond `--rates` while the best is at their end), a seen-score offset chosen on
+the calibration part, and the same test scenes; the numbers are means and spreads over seeds. A
+control repeats the evaluation with the text embeddings of the unseen classes exchanged among each
+other, which must ruin the unseen classes and nothing else.
 
 Finished runs are kept in `--work` and not repeated; methods that the JSON already has, measured
 with the same settings, stay beside those of `--methods`. Writes the JSON and the Markdown page that
@@ -67,17 +68,22 @@ one with more patches."""
 ROOM = 4
 """By how many pixels a scene is larger than a window, which shifts by as many: half a patch."""
 Key = TypeVar("Key", bound=Hashable)
+MOST_RATES = 6
+"""Learning rates that are tried for a method."""
 OFFSETS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def main() -> None:
     arguments = parse_arguments()
     before = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-    result = measure(arguments, before)
-    write_text(arguments.json, json.dumps(result, indent=2) + "\n")
-    page = markdown(result)
-    write_text(arguments.page, page)
-    print(page)
+    result = begin(arguments, before)
+    for method in arguments.methods:
+        result["methods"][method] = measure(arguments, method)
+        in_order = [name for name in METHODS if name in result["methods"]]
+        result["methods"] = {name: result["methods"][name] for name in in_order}
+        write_text(arguments.json, json.dumps(result, indent=2) + "\n")
+        write_text(arguments.page, markdown(result))
+    print(markdown(result))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -95,15 +101,15 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(arguments: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the page shows; `before` is the result of an earlier call, or empty."""
+def begin(arguments: argparse.Namespace, before: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the page shows but the methods of `arguments`; `before` is the result of an
+    earlier call, or empty."""
     settings = {
         key: getattr(arguments, key)
         for key in ("steps", "search_steps", "seeds", "rates", "scenes")
     }
     settings["crop"] = load_recipe(METHODS["cascade"]).inference.crop
     kept = before if before.get("settings") == settings else {}
-    found = kept.get("methods", {}) | measure_methods(arguments)
     return {
         "settings": settings,
         "machine": {
@@ -112,32 +118,39 @@ def measure(arguments: argparse.Namespace, before: dict[str, Any]) -> dict[str, 
             "torch": torch.__version__,
         },
         "untrained": kept.get("untrained") or untrained(arguments.scenes),
-        "methods": {method: found[method] for method in METHODS if method in found},
+        "methods": kept.get("methods", {}),
     }
 
 
-def measure_methods(arguments: argparse.Namespace) -> dict[str, Any]:
-    """For each method its search, the learning rate that was taken and a row for each seed."""
-    search = {
-        (method, rate): Run(arguments, method, rate, 0, arguments.search_steps)
-        for method in arguments.methods
-        for rate in arguments.rates
-    }
-    tried = run_all(validated, search, arguments.jobs)
-    found = {}
-    for method in arguments.methods:
-        by_rate = {rate: tried[method, rate]["h"] for rate in arguments.rates}
-        best = max(by_rate, key=by_rate.__getitem__)
-        print(f"{method}: hIoU on the validation part by learning rate {by_rate}; takes {best}")
-        found[method] = {"search": by_rate, "lr": best, "seeds": []}
+def measure(arguments: argparse.Namespace, method: str) -> dict[str, Any]:
+    """A method's search, the learning rate that was taken and a row for each seed."""
+    tried: dict[float, float] = {}
+    rates = list(arguments.rates)
+    while rates:
+        runs = {rate: Run(arguments, method, rate, 0, arguments.search_steps) for rate in rates}
+        tried |= {rate: row["h"] for rate, row in run_all(validated, runs, arguments.jobs).items()}
+        rates = rates_beyond(tried)
+    best = max(tried, key=tried.__getitem__)
+    print(f"{method}: hIoU on the validation part by learning rate {tried}; takes {best}")
     final = {
-        (seed, method): Run(arguments, method, found[method]["lr"], seed, arguments.steps)
-        for seed in range(arguments.seeds)
-        for method in arguments.methods
+        seed: Run(arguments, method, best, seed, arguments.steps) for seed in range(arguments.seeds)
     }
-    for (_, method), row in run_all(tested, final, arguments.jobs).items():
-        found[method]["seeds"].append(row)
-    return found
+    rows = run_all(tested, final, arguments.jobs)
+    return {
+        "search": dict(sorted(tried.items())),
+        "lr": best,
+        "seeds": [rows[seed] for seed in range(arguments.seeds)],
+    }
+
+
+def rates_beyond(tried: dict[float, float]) -> list[float]:
+    """The rate to try next, if the best one so far is the lowest or the highest."""
+    best = max(tried, key=tried.__getitem__)
+    if len(tried) >= MOST_RATES:
+        return []
+    if best == max(tried):
+        return [2 * best]
+    return [best / 2] if best == min(tried) else []
 
 
 @dataclass(frozen=True)

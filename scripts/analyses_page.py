@@ -118,10 +118,11 @@ cascade of decoders gains by using both. It has three commands, for any model, a
 data (`--data`, `--root` as in `evaluate`). Each prints tables and writes an HTML page that stands
 by itself, PNG, CSV and JSON (to `MODEL/analysis-...`, or `--out`). `--against` names what a model
 is held against: `raw-clip` (the same CLIP without any training, the default), another run, or
-`none`.
+`none`. `cka` and `localization` look at a CLIP without a model, too:
+`cascade-clip analyze localization --clip ViT-B-16/openai --data FOLDER`.
 
-**Caution.** Everything below is measured on the embedded model. Its CLIP was taught by phrases
-about drawn scenes; it is small and is not OpenAI's, and the scenes have flat colours and sharp
+**Caution.** Everything below is measured on the embedded model. Its CLIP was taught by captions
+of drawn scenes; it is small and is not OpenAI's, and the scenes have flat colours and sharp
 outlines. What holds here need not hold for a CLIP of photographs: run the commands on yours.
 
 Intervals are 95 %: pictures (for CKA: batches) are drawn anew with replacement {resamples} times,

@@ -107,6 +107,18 @@ def test_localization(place: CommandLine) -> None:
     assert read(folder / "classes.csv")
 
 
+def test_a_clip_without_training(place: CommandLine) -> None:
+    given = ("--clip", "picturebook", "--blocks", "6,12", "-q")
+    place.works("analyze", "cka", *given, "--data", "photos", "--batch", "5", "--out", "bare")
+    pairs = [(row["first"], row["second"]) for row in read(place.folder / "bare/cka.csv")]
+    assert set(pairs) == {("raw CLIP", "raw CLIP")}
+    place.works("analyze", "localization", *given, "--data", "drawn", "--out", "bare-maps")
+    rows = read(place.folder / "bare-maps/localization.csv")
+    assert {row["block"] for row in rows if row["query"] == "class name"} == {"12"}
+    content = json.loads((place.folder / "bare/cka.json").read_text(encoding="utf-8"))
+    assert content["setup"]["embedded_clip"] is True
+
+
 def test_stages(place: CommandLine) -> None:
     out = place.works(
         "analyze", "stages", "inductive", "--against", "single", "--scenes", "6", "--out", "staged",
@@ -157,6 +169,13 @@ def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:
         (["cka", "inductive", "--against", "gone"], "no model in gone"),
         (["cka", "inductive", "--data", "gone"], "gone is no data set"),
         (["cka", "gone"], "no model in gone"),
+        (["cka"], "needs a model, or a CLIP without training: --clip"),
+        (["cka", "--clip", "picturebook"], "--clip needs pictures to look at"),
+        (["cka", "inductive", "--clip", "picturebook"], "give one of them"),
+        (
+            ["cka", "--clip", "picturebook", "--data", "photos", "--against", "single"],
+            "--clip is looked at alone",
+        ),
         (["localization", "inductive", "--data", "photos"], "photos is no data set"),
         (["localization", "inductive", "--blocks", "0"], "block 0 doesn't exist"),
         (["stages", "inductive", "--data", "photos"], "photos is no data set"),

@@ -20,7 +20,7 @@ from cascade_clip.support.messages import counted
 Row = Sequence[object]
 
 CAUTION = (
-    "The embedded CLIP was taught by phrases about drawn scenes; it is not OpenAI's, and what "
+    "The embedded CLIP was taught by captions of drawn scenes; it is not OpenAI's, and what "
     "holds for it need not hold for a CLIP of photographs."
 )
 

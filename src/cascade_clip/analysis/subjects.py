@@ -13,6 +13,7 @@ from torch import Tensor
 from cascade_clip.checkpoint.folder import Bundle, load_bundle
 from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.clip.load import FrozenClip, load_clip
+from cascade_clip.clip.templates import TEMPLATES
 from cascade_clip.config import DataSettings, Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
@@ -114,6 +115,12 @@ def open_subjects(
         name = f"{other.name} ({Path(against).name})" if same else other.name
         subjects.append(Subject(name, other.network, other.recipe, other.clip, other.templates))
     return [_at(subject, device, precision) for subject in subjects]
+
+
+def clip_subject(clip: FrozenClip, recipe: Recipe, run: RunOptions) -> Subject:
+    """A CLIP without any training, in fp32, as `recipe` prepares pictures and names."""
+    network = RawClip(clip.visual).to(choose_device(run.device)).eval()
+    return Subject(RAW_NAME, network, recipe, clip, TEMPLATES[recipe.data.templates])
 
 
 def _at(subject: Subject, device: torch.device, precision: Precision) -> Subject:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_clip.checkpoint.locate import RUNS, check_trained
-from cascade_clip.checkpoint.options import AUTO, read_run_options
-from cascade_clip.checkpoint.source import check_pretrained
-from cascade_clip.cli.evaluate import check_data, data_settings
+from cascade_clip.checkpoint.options import AUTO
+from cascade_clip.cli.analysis_task import RAW_CLIP, Given, open_task
 from cascade_clip.cli.options import (
+    ClipOption,
     Data,
     Device,
     ModelArgument,
@@ -26,19 +23,11 @@ from cascade_clip.cli.options import (
     Scenes,
     Seed,
 )
-from cascade_clip.data.part import Part, read_part
-from cascade_clip.errors import UserError
-from cascade_clip.io.find import check_writable
 
 if TYPE_CHECKING:
-    from cascade_clip.analysis.output import Setup, Summary
-    from cascade_clip.analysis.subjects import Subject
-    from cascade_clip.checkpoint.folder import Bundle
-    from cascade_clip.config import DataSettings
+    from cascade_clip.analysis.output import Summary
     from cascade_clip.data.samples import Sample, SegmentationDataset
 
-UNTRAINED, NOTHING = "raw-clip", "none"
-"""Values of --against that are no models."""
 SHOWN = 4
 """Pictures in a table of pictures."""
 POOL = 60
@@ -60,8 +49,19 @@ Out = Annotated[
         help="Folder of the results.", show_default="analysis-... in the folder MODEL, else in runs"
     ),
 ]
-AgainstRaw = Annotated[
-    str, typer.Option(help="raw-clip (its CLIP without training), a run or model folder, or none.")
+ModelOrNone = Annotated[
+    str | None,
+    typer.Argument(
+        help="Run or model folder, or 'picturebook' for the embedded model; none with --clip.",
+        show_default=False,
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        help=f"{RAW_CLIP} (the model's CLIP without training), a run or model folder, or none.",
+        show_default=f"{RAW_CLIP}; none with --clip",
+    ),
 ]
 
 
@@ -75,8 +75,9 @@ class FeatureKind(StrEnum):
 
 @analyze.command()
 def cka(
-    model: ModelArgument,
-    against: AgainstRaw = "raw-clip",
+    model: ModelOrNone = None,
+    clip: ClipOption = None,
+    against: Against = None,
     data: Data = None,
     root: Root = None,
     scenes: Scenes = None,
@@ -98,8 +99,10 @@ def cka(
 
     Needs no masks: --data may be any folder of pictures.
     """
-    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
-    task = _open("cka", model, given)
+    given = Given(
+        model, clip, against, data, root, scenes, seed, part, out, pretrained, device, precision
+    )
+    task = open_task("cka", given)
 
     from cascade_clip.analysis.cka.compute import block_cka, deal
     from cascade_clip.analysis.cka.report import write_cka
@@ -118,8 +121,9 @@ def cka(
 
 @analyze.command()
 def localization(
-    model: ModelArgument,
-    against: AgainstRaw = "raw-clip",
+    model: ModelOrNone = None,
+    clip: ClipOption = None,
+    against: Against = None,
     data: Data = None,
     root: Root = None,
     scenes: Scenes = None,
@@ -133,8 +137,10 @@ def localization(
     quiet: Quiet = False,
 ) -> None:
     """How well each block's patches separate an object from its surroundings."""
-    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
-    task = _open("localization", model, given)
+    given = Given(
+        model, clip, against, data, root, scenes, seed, part, out, pretrained, device, precision
+    )
+    task = open_task("localization", given)
 
     from cascade_clip.analysis.localization.compute import localize, map_examples
     from cascade_clip.analysis.localization.report import write_localization
@@ -154,8 +160,8 @@ def stages(
     model: ModelArgument,
     against: Annotated[
         str,
-        typer.Option(help="Gains and losses over: a run or model folder, raw-clip, or none."),
-    ] = "raw-clip",
+        typer.Option(help=f"Gains and losses over: a run or model folder, {RAW_CLIP}, or none."),
+    ] = RAW_CLIP,
     data: Data = None,
     root: Root = None,
     scenes: Scenes = None,
@@ -168,8 +174,10 @@ def stages(
     quiet: Quiet = False,
 ) -> None:
     """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
-    given = _Given(against, data, root, scenes, seed, part, out, pretrained, device, precision)
-    task = _open("stages", model, given)
+    given = Given(
+        model, None, against, data, root, scenes, seed, part, out, pretrained, device, precision
+    )
+    task = open_task("stages", given)
 
     from cascade_clip.analysis.stages.compute import (
         level_weights,
@@ -181,8 +189,8 @@ def stages(
     from cascade_clip.cli.progress import picture_bar
     from cascade_clip.evaluation.transfer import judge
 
-    recipe, trained = task.bundle.recipe, task.bundle.classes
-    classes = judge(task.dataset.classes, trained, recipe.train.setting).classes
+    bundle = task.trained
+    classes = judge(task.dataset.classes, bundle.classes, bundle.recipe.train.setting).classes
     measured = []
     for subject in task.subjects:
         with picture_bar(subject.name, len(task.dataset), quiet) as advance:
@@ -192,88 +200,12 @@ def stages(
     found = StageFindings(
         name=ours.name,
         ours=measured[0],
-        weights=level_weights(task.bundle.network),
+        weights=level_weights(bundle.network),
         examples=stage_examples(ours, _choose(task.dataset), classes, stage_views(ours)),
         other=task.subjects[-1].name,
         theirs=measured[1] if len(measured) > 1 else None,
     )
     _print(*write_stages(task.out, found, task.setup))
-
-
-@dataclass(frozen=True)
-class _Given:
-    """The options that all commands here have, as they were typed."""
-
-    against: str
-    data: str | None
-    root: Path | None
-    scenes: int | None
-    seed: int | None
-    part: str
-    out: Path | None
-    pretrained: str | None
-    device: str
-    precision: str
-
-
-@dataclass(frozen=True)
-class _Task:
-    """Everything that a command works on."""
-
-    bundle: Bundle
-    subjects: Sequence[Subject]
-    dataset: SegmentationDataset
-    setup: Setup
-    out: Path
-
-
-def _open(command: str, model: str, given: _Given) -> _Task:
-    run = read_run_options(given.device, given.precision)
-    check_trained(model, "analyze")
-    check_pretrained(model, None, given.pretrained)
-    if given.against not in (NOTHING, UNTRAINED):
-        check_trained(given.against, "analyze")
-    part = read_part(given.part)
-    check_data(given.data)
-    out = given.out
-    if out is None:
-        out = (Path(model) if Path(model).is_dir() else RUNS) / f"analysis-{command}"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder for the results with --out")
-    check_writable(out)  # mistakes show before the heavy imports
-
-    from cascade_clip.analysis.output import Setup
-    from cascade_clip.analysis.subjects import open_subjects
-    from cascade_clip.checkpoint.folder import load_bundle
-
-    bundle = load_bundle(model, pretrained=given.pretrained)
-    settings = data_settings(bundle.recipe.data, given.data, given.root, None, given.seed)
-    dataset = _open_dataset(command, settings, part, given.scenes, out)
-    against = None if given.against == NOTHING else given.against
-    subjects = open_subjects(bundle, settings, against, run)
-    lowered = "" if run.precision == "fp32" else f", {run.precision}"
-    setup = Setup(
-        model=f"{subjects[0].name} ({model}{lowered})",
-        data=str(settings.root) if settings.name == "folder" else settings.name,
-        part=given.part,
-        pictures=len(dataset),
-        embedded_clip=bundle.recipe.model.clip.embedded,
-    )
-    return _Task(bundle, subjects, dataset, setup, out)
-
-
-def _open_dataset(
-    command: str, settings: DataSettings, part: Part, scenes: int | None, out: Path
-) -> SegmentationDataset:
-    from cascade_clip.analysis.pictures import open_pictures
-    from cascade_clip.data.factory import open_dataset
-    from cascade_clip.data.pairs import check_count
-
-    if command == "cka":
-        return open_pictures(settings, part, scenes, out)
-    dataset = open_dataset(settings, part, scenes)
-    check_count(dataset.classes)
-    return dataset
 
 
 def _choose(dataset: SegmentationDataset) -> list[Sample]:

@@ -54,7 +54,7 @@ def evaluate_clip(
     from cascade_clip.support.messages import Console, counted
 
     loaded = load_clip(source)
-    recipes = [_recipe(name, loaded, data, root, background, seed) for name in methods]
+    recipes = [clip_recipe(name, loaded, data, root, background, seed) for name in methods]
     found: list[MethodResult] = []
     device = choose_device(run.device)
     for result in measure_methods(
@@ -76,7 +76,7 @@ def evaluate_clip(
         console.print(f"written: {out}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _recipe(
+def clip_recipe(
     method: str,
     clip: FrozenClip,
     data: str,

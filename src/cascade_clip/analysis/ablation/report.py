@@ -21,7 +21,7 @@ IMAGES = "images"
 LEAST_SPAN = 1.0
 """Points of hIoU that a plot shows at least."""
 CAUTION = (
-    "The default recipe stands on a CLIP that was taught by phrases about drawn scenes, not on "
+    "The default recipe stands on a CLIP that was taught by captions of drawn scenes, not on "
     "OpenAI's, and trains for minutes, not hours: an order found there need not transfer."
 )
 
