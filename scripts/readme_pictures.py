@@ -1,4 +1,4 @@
-"""Draws the pictures of the README with the embedded model: `python scripts/readme_pictures.py`."""
+"""Draws the pictures of the README with the embedded model: `python -m scripts.readme_pictures`."""
 
 from __future__ import annotations
 

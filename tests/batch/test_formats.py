@@ -13,7 +13,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 import yaml
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from cascade_clip.batch.formats import WRITERS
 from cascade_clip.batch.journal import Journal
@@ -22,25 +22,7 @@ from cascade_clip.batch.review import write_review
 from cascade_clip.data.folder import FolderDataset
 from cascade_clip.io.coco import decode_mask
 from tests.batch.labelled import COUNT, labelled, masks
-
-FINE = 8
-
-
-def painted(
-    polygons: list[tuple[int, list[tuple[float, float]]]], size: tuple[int, int]
-) -> np.ndarray:
-    """Labels (H, W) of polygons (label, corners) in pixels, large ones first; 255 elsewhere. Drawn
-    enlarged and read at the centres of pixels, which no outline passes."""
-    image = Image.new("L", (FINE * size[1], FINE * size[0]), 255)
-    draw = ImageDraw.Draw(image)
-
-    def extent(polygon: tuple[int, list[tuple[float, float]]]) -> float:
-        x, y = zip(*polygon[1], strict=True)
-        return (max(x) - min(x)) * (max(y) - min(y))
-
-    for label, corners in sorted(polygons, key=extent, reverse=True):
-        draw.polygon([(FINE * x, FINE * y) for x, y in corners], fill=label)
-    return np.asarray(image)[FINE // 2 :: FINE, FINE // 2 :: FINE]
+from tests.batch.readers.painting import painted
 
 
 def test_voc_is_a_data_set_that_training_reads(labels: Labels, tmp_path: Path) -> None:
@@ -55,10 +37,22 @@ def test_voc_is_a_data_set_that_training_reads(labels: Labels, tmp_path: Path) -
     assert not found["train"].keys() & found["val"].keys()
     for entry, mask in zip(labels.entries, masks(labels), strict=True):
         assert ((found["train"] | found["val"])[entry.name] == mask).all()
-    colours = (tmp_path / "labelmap.txt").read_text(encoding="utf-8").splitlines()[1:]
-    palette = Image.open(labels.mask(labels.names[0])).getpalette()
-    assert palette is not None
-    assert colours[1] == f"house:{','.join(map(str, palette[3:6]))}::"
+
+
+def test_the_label_map_of_voc_lists_every_colour(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["voc"](labels, tmp_path, "copy")
+    lines = (tmp_path / "labelmap.txt").read_text(encoding="utf-8").splitlines()[1:]
+    names = {tuple(map(int, line.split(":")[1].split(","))): line.split(":")[0] for line in lines}
+    called = (*labels.classes, *[""] * 251, "background")
+    met = set()
+    for entry, mask in zip(labels.entries, masks(labels), strict=True):
+        with Image.open(tmp_path / "SegmentationClass" / f"{entry.name}.png") as image:
+            colours = np.asarray(image.convert("RGB"))
+        for number in np.unique(mask):
+            (colour,) = np.unique(colours[mask == number], axis=0)
+            assert names[tuple(map(int, colour))] == called[number]
+            met.add(int(number))
+    assert {1, 255} <= met
 
 
 def test_coco_masks_are_exact(labels: Labels, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from cascade_clip.batch.formats.pictures import Placement, place_pictures, remov
 from cascade_clip.batch.labels import Labels
 from cascade_clip.data.folder import split_by_name
 from cascade_clip.io.files import write_text, write_whole
+from cascade_clip.io.palette import BACKGROUND
 
 LISTS = "ImageSets/Segmentation"
 
@@ -17,7 +18,8 @@ LISTS = "ImageSets/Segmentation"
 def write(labels: Labels, out: Path, placement: Placement) -> None:
     """`JPEGImages/` (JPEG alone, as VOC's readers expect), `SegmentationClass/` (palette PNGs:
     class indices, 255 for none), `ImageSets/Segmentation/{train,val}.txt`, `classes.txt` and
-    `labelmap.txt`.
+    `labelmap.txt`, which calls the colour of none `background` (`ignore`, if a class is called so):
+    CVAT refuses masks with colours that it doesn't list.
 
     `val.txt` lists what `split_by_name` holds out.
     """
@@ -31,6 +33,7 @@ def write(labels: Labels, out: Path, placement: Placement) -> None:
     for part, listed in (("train", trained), ("val", held_out)):
         write_text(out / LISTS / f"{part}.txt", "".join(f"{name}\n" for name in listed))
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in labels.classes))
-    colours = zip(labels.classes, labels.colours, strict=True)
+    none = "ignore" if "background" in labels.classes else "background"
+    colours = zip((*labels.classes, none), (*labels.colours, BACKGROUND), strict=True)
     lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours]
     write_text(out / "labelmap.txt", "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
