@@ -148,6 +148,15 @@ def test_the_loss_reaches_every_trained_parameter_and_no_other(fresh: Bundle) ->
     assert any(name.startswith("head.") for name in moved)
 
 
+def test_compiles_to_a_single_graph(network: SegmentationNetwork) -> None:
+    for module in network.modules():
+        if hasattr(module, "rounds"):
+            module.rounds = 5  # how many are needed depends on the numbers
+    torch.compiler.reset()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    close(logits(compiled, text(5)), logits(network, text(5)))
+
+
 def test_the_order_of_the_classes_is_that_of_the_text(network: SegmentationNetwork) -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     close(logits(network, text(5)[order]), logits(network, text(5))[:, order])

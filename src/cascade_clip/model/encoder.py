@@ -98,7 +98,9 @@ class ImageEncoder(nn.Module):
         Text embeddings (C, d) or (C, 1, d), which relationship prompts need; others ignore them.
         """
         embedded, grid = self.embed(image)  # (B, 1 + N, D)
-        count, inner, regions = embedded.shape[1], list[Tensor](), list[Tensor]()
+        count = embedded.shape[1]
+        inner: list[Tensor] = []
+        regions: list[Tensor] = []
         for number, tokens in enumerate(self.run_blocks(embedded, grid, text), start=1):
             if number in self.inner_blocks:
                 patches = self.prompt_norm(tokens[:, 1:count])  # (B, N, D)
