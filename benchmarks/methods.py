@@ -1,10 +1,11 @@
 """What each method trains, computes and costs: the tables of docs/methods.md.
 
-    python -m benchmarks.methods [--rounds 3] [--classes 20] [--json FILE] [--page FILE]
+    python -m benchmarks.methods [--methods NAME ...] [--rounds 3] [--json FILE] [--page FILE]
 
 Every method is built as its recipe `METHOD/voc20` says, on a ViT-B/16 with random weights, and maps
 one window of 512 x 512 pixels and 20 names to mask logits in float32 on one thread. All methods run
-in turns; times are processor time, and ratios to ZegCLIP are taken within a round.
+in turns; times are processor time, and ratios to ZegCLIP are taken within a round. Methods that the
+JSON has stay beside those of `--methods`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ SIDE = 512
 VISION = {"layers": 12, "width": 768, "head_width": 64, "patch_size": 16, "image_size": 224}
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 64, "heads": 2, "layers": 1}
 EMBED_DIM = 512
+CLASSES = 20
+EVERY = (*TRAINED, *TRAINING_FREE)
 BENCHMARKS = {"VOC 20": "voc20", "COCO-Stuff": "coco-stuff", "Context 59": "context59"}
 RELEASED_SPLIT = {"Context 59 *": "context59-released"}
 CPU = torch.device("cpu")
@@ -51,20 +54,22 @@ CPU = torch.device("cpu")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--methods", nargs="+", choices=EVERY, default=EVERY)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/methods.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/methods.md"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipes = {name: load_recipe(f"{name}/voc20") for name in (*TRAINED, *TRAINING_FREE)}
+    names = dict.fromkeys([BASELINE, *options.methods])
+    recipes = {name: load_recipe(f"{name}/voc20") for name in names}
     torch.manual_seed(0)
     visual = build_clip(EMBED_DIM, VISION, TEXT, quick_gelu=True).visual
     networks = {name: build(recipe, visual) for name, recipe in recipes.items()}
+    kept = json.loads(options.json.read_text())["methods"] if options.json.exists() else {}
     result = {
         "environment": environment(CPU),
-        "classes": options.classes,
+        "classes": CLASSES,
         "rounds": options.rounds,
-        "methods": measure(recipes, networks, options.classes, options.rounds),
+        "methods": kept | measure(recipes, networks, options.rounds),
     }
     write_text(options.json, json.dumps(result, indent=1) + "\n")
     fill(options.page, "trained", trained_table(result))
@@ -87,12 +92,12 @@ def text_of(recipe: Recipe, classes: int) -> Tensor:
 
 @torch.inference_mode()
 def measure(
-    recipes: dict[str, Recipe], networks: dict[str, nn.Module], classes: int, rounds: int
+    recipes: dict[str, Recipe], networks: dict[str, nn.Module], rounds: int
 ) -> dict[str, dict[str, float]]:
     """Parameters in millions, GFLOP and processor time, by method."""
     image = torch.randn(1, 3, SIDE, SIDE)
     runs = {
-        name: partial(torch.inference_mode()(network), image, text_of(recipes[name], classes))
+        name: partial(torch.inference_mode()(network), image, text_of(recipes[name], CLASSES))
         for name, network in networks.items()
     }
     rows: dict[str, dict[str, float]] = {}

@@ -42,6 +42,7 @@ def test_variants_differ_from_their_base_only_where_they_say() -> None:
     assert single.model.encoder == base.model.encoder
     fusion = load_recipe("fusion/picturebook/inductive")
     assert fusion.model.head.stages == ((6, 7, 8, 9, 10, 11, 12),)
+    assert fusion.model.head.aggregation == "self-attention"  # as in the paper's Table 1
 
 
 def test_overrides_are_yaml_and_come_last() -> None:
