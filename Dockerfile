@@ -14,8 +14,8 @@ RUN pip install --constraint constraints.txt '.[web]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/venv /opt/venv
-RUN useradd --create-home cascade
-USER cascade
+RUN useradd --uid 1000 --create-home cascade
+USER 1000
 WORKDIR /home/cascade
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 7860

@@ -36,6 +36,8 @@ def odd(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Label
         ("datumaro", "voc", False),
         ("datumaro", "cvat", True),
         ("datumaro", "coco", True),
+        ("label-studio-sdk", "labelstudio", True),
+        ("ultralytics", "yolo-seg", False),
     ],
 )
 def test_the_tool_itself_reads_the_masks(

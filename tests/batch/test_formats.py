@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from torchvision.datasets import VOCSegmentation
 
 from cascade_clip.batch.formats import WRITERS
 from cascade_clip.batch.journal import Journal
@@ -127,6 +128,29 @@ def test_labelstudio_tasks_match_its_interface(labels: Labels, tmp_path: Path) -
             corners = [(x * 0.64, y * 0.64) for x, y in result["value"]["points"]]
             polygons.append((names.index(result["value"]["polygonlabels"][0]), corners))
         assert (painted(polygons, mask.shape) == mask).all()
+
+
+def test_torchvision_reads_voc(labels: Labels, tmp_path: Path) -> None:
+    WRITERS["voc"](labels, tmp_path / "VOCdevkit" / "VOC2012", "copy")
+    parts = [VOCSegmentation(tmp_path, image_set=part) for part in ("train", "val")]
+    read = {Path(p).stem: pair for part in parts for p, pair in zip(part.masks, part, strict=True)}
+    assert len(read) == COUNT
+    for entry, mask in zip(labels.entries, masks(labels), strict=True):
+        picture, found = read[entry.name]
+        assert picture.size == found.size
+        np.testing.assert_array_equal(np.asarray(found), mask)
+
+
+def test_pycocotools_reads_coco(labels: Labels, tmp_path: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    WRITERS["coco"](labels, tmp_path, "copy")
+    read = coco.COCO(str(tmp_path / "annotations" / "instances_default.json"))
+    for number, mask in zip(sorted(read.imgs), masks(labels), strict=True):
+        found = np.full(mask.shape, 255)
+        for one in read.loadAnns(read.getAnnIds(number)):
+            found[read.annToMask(one) == 1] = one["category_id"] - 1
+            assert one["area"] == read.annToMask(one).sum()
+        np.testing.assert_array_equal(found, mask)
 
 
 @pytest.mark.parametrize(("format", "least"), [("coco", 1.0), ("yolo-seg", 0.85)])
