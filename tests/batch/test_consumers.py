@@ -36,6 +36,7 @@ def odd(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Label
         ("datumaro", "voc", False),
         ("datumaro", "cvat", True),
         ("datumaro", "coco", True),
+        ("fiftyone", "coco", True),
         ("label-studio-sdk", "labelstudio", True),
         ("ultralytics", "yolo-seg", False),
     ],
