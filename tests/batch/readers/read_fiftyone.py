@@ -1,4 +1,4 @@
-"""Reads a data set by FiftyOne's importers, whose database isn't needed: `FORMAT FOLDER OUT.npz`."""
+"""Reads a data set by FiftyOne's importer, without its database: `FORMAT FOLDER OUT.npz`."""
 
 import sys
 from pathlib import Path
@@ -20,8 +20,9 @@ with importer:
     for path, metadata, found in importer:
         labels = np.full((metadata.height, metadata.width), NONE, np.uint8)
         for one in found.detections:
-            left, top = (round(p * n) for p, n in zip(one.bounding_box, labels.shape[::-1]))
             height, width = one.mask.shape
+            left = round(one.bounding_box[0] * metadata.width)
+            top = round(one.bounding_box[1] * metadata.height)
             labels[top : top + height, left : left + width][one.mask] = classes.index(one.label)
         masks[Path(path).relative_to(pictures).with_suffix("").as_posix()] = labels
 np.savez(out, classes=classes, **masks)
