@@ -113,6 +113,28 @@ def test_what_is_written_is_read_back(labels: Labels, tmp_path: Path, format: st
     assert built.lists == (format in ("yolo-seg", "voc")) and sum(map(len, parts)) == COUNT
 
 
+def test_copies_where_there_can_be_no_links(
+    labels: Labels,
+    tmp_path: Path,
+    pictures: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(22, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    WRITERS["coco"](labels, tmp_path, "link")
+    placed = sorted((tmp_path / "images").iterdir())
+    assert [file.read_bytes() for file in placed] == [file.read_bytes() for file in pictures]
+    assert f"{COUNT} pictures copied, " in " ".join(capsys.readouterr().err.split())
+    built = build_folder(
+        read_annotations(tmp_path, Indices()),
+        Wishes(tmp_path, placement="link"), tmp_path / "new", 1, lambda *_: None,
+    )  # fmt: skip
+    assert built.copied == [file.stat().st_size for file in pictures]
+
+
 def test_links_instead_of_copies(labels: Labels, tmp_path: Path, pictures: list[Path]) -> None:
     for placement, linked in (("link", True), ("copy", False), ("link", True)):
         WRITERS["coco"](labels, tmp_path, placement)

@@ -38,6 +38,7 @@ def test_weights_are_fetched_once_with_size_and_place(
     monkeypatch.setattr(open_clip, "get_model_config", lambda _: dict(TINY_CLIP))
     vision, text = TINY_CLIP["vision_cfg"], TINY_CLIP["text_cfg"]
     state = build_clip(TINY_CLIP["embed_dim"], vision, text).state_dict()
+    state["ln_final.bias"] += 0.1  # as if it were trained
     weights = save({name: value.contiguous() for name, value in state.items()})
     hub.repositories[REPOSITORY] = {FILE: weights}
     clip = load_clip(parse_clip("ViT-B-16/openai"))

@@ -52,6 +52,7 @@ def architectures(tmp_path_factory: pytest.TempPathFactory) -> None:
 def state() -> dict[str, Tensor]:
     torch.manual_seed(0)
     clip = build_clip(32, SIZES["vision_cfg"], SIZES["text_cfg"])
+    torch.nn.init.constant_(clip.ln_final.bias, 0.1)  # as if it were trained
     return {name: value.clone() for name, value in clip.state_dict().items()}
 
 
@@ -147,6 +148,16 @@ def test_a_file_with_code_in_it_is_refused_and_never_run(tmp_path: Path, torchsc
     with pytest.raises(UserError, match=r"no part of a CLIP|only weights are read"):
         loaded(path)
     assert not trace.exists()
+
+
+def test_random_weights_are_said(
+    tmp_path: Path, state: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "clip.pt"
+    for bias, said in ((0.0, 1), (1e-4, 0)):
+        write_state(path, {**state, "ln_final.bias": torch.full_like(state["ln_final.bias"], bias)})
+        load_clip(ClipSettings(model="Tiny", pretrained=str(path), quick_gelu=False))
+        assert capsys.readouterr().err.count("random weights") == said
 
 
 def test_differences_are_listed_by_name_and_size(tmp_path: Path, state: dict[str, Tensor]) -> None:

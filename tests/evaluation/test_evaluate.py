@@ -28,6 +28,7 @@ from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.io.palette import IGNORED
 from cascade_clip.model.output import Output
 from cascade_clip.report.plots import error_map
+from cascade_clip.support.parallel import usable_cores
 
 HALF = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 COLOURS = torch.eye(3)
@@ -156,6 +157,11 @@ def test_worker_processes_give_the_same_batches() -> None:
     for ours, theirs in zip(alone, together, strict=True):
         assert torch.equal(ours.images, theirs.images)
         assert torch.equal(ours.labels, theirs.labels)
+
+
+def test_no_more_processes_read_than_there_are_cores(recwarn: pytest.WarningsRecorder) -> None:
+    list(DatasetBatches(Torn(), 2, workers=usable_cores() + 1, skip_unreadable=True))
+    assert not recwarn.list
 
 
 def test_the_error_of_a_worker_is_told_as_it_is(recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.support.parallel import stop_with_parent
+from cascade_clip.support.parallel import stop_with_parent, tell_of_fewer_readers, usable_cores
 
 
 def sleep_long(pid_file: str) -> None:
@@ -39,6 +39,14 @@ def test_a_worker_stops_when_its_parent_is_killed(tmp_path: Path) -> None:
         parent.wait()
     pid = int(pid_file.read_text())
     wait_until(lambda: not runs(pid))
+
+
+def test_who_asks_for_more_readers_than_cores_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_of_fewer_readers("train.workers", usable_cores())
+    assert capsys.readouterr().err == ""
+    tell_of_fewer_readers("train.workers", 1000)
+    said = capsys.readouterr().err
+    assert said.startswith(f"train.workers is 1000, cores to read with are {usable_cores()};")
 
 
 def runs(pid: int) -> bool:

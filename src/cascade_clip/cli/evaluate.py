@@ -31,6 +31,7 @@ from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
 from cascade_clip.support.messages import did_you_mean
+from cascade_clip.support.parallel import tell_of_fewer_readers
 
 if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
@@ -114,6 +115,7 @@ def evaluate(
     run = read_run_options(device, precision)
     check_data(data)
     check_background(data, background)
+    tell_of_fewer_readers("--workers", workers or 0)
     if out is not None:
         check_result(out)
     if clip is not None or method is not None:

@@ -122,6 +122,7 @@ def print_built(built: Built, out: Path, order: Order) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from cascade_clip.io.files import tell_of_copies
     from cascade_clip.support.messages import Console, notice, notice_list
 
     console = Console()
@@ -147,6 +148,7 @@ def print_built(built: Built, out: Path, order: Order) -> None:
     for what, count in sorted(built.found.not_taken.items()):
         named = "; ".join(built.found.examples[what])
         notice(f"not taken: {count:,} {what}: {named}{' ...' if count > 3 else ''}")
+    tell_of_copies(built.copied)
     notice_list("problems", built.problems, SHOWN, "their pictures are left out")
     console.print(
         f"{out} is ready; next: cascade-clip check {out}", highlight=False, soft_wrap=True

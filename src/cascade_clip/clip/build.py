@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from cascade_clip.clip.transformer import CLIP, TextConfig, VisionConfig
-from cascade_clip.clip.weights import describe_differences
+from cascade_clip.clip.weights import describe_differences, is_random
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import notice
 
 
 def build_clip(
@@ -70,7 +71,8 @@ def sketch_clip(config: Mapping[str, Any]) -> CLIP:
 
 
 def fill_clip(model: CLIP, state: Mapping[str, Tensor], source: str, name: str) -> CLIP:
-    """A CLIP of `sketch_clip` with the weights in `state`, on the CPU.
+    """A CLIP of `sketch_clip` with the weights in `state`, on the CPU; for random ones a line on
+    stderr says so.
 
     Raises `UserError` if names or sizes differ; it calls the weights `source`, the CLIP `name`.
     """
@@ -82,6 +84,11 @@ def fill_clip(model: CLIP, state: Mapping[str, Tensor], source: str, name: str) 
     different = describe_differences(state, expected, name)
     if different:
         raise UserError(f"{source} does not fit {name}: {different}")
+    if is_random(state):
+        notice(
+            f"{source} holds random weights, which no training has changed: labels will mean "
+            "nothing. Trained ones are e.g. ViT-B-16/openai"
+        )
     # Copies, as files may be mapped into memory. (`to_empty` would import sympy, for a second.)
     own = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     model.load_state_dict(own, assign=True)

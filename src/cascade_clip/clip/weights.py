@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,16 @@ def read_weights(path: Path) -> Weights:
         state = from_transformers(state)
     state = {name: value for name, value in state.items() if name not in DERIVED}
     return Weights(state, True if torchscript else _activation_beside(path), _preprocess(path))
+
+
+def is_random(state: Mapping[str, Tensor]) -> bool:
+    """Whether no step of training has changed the weights: layer normalisation still multiplies by
+    1 and adds 0 everywhere."""
+    return all(
+        bool((value == float(name.endswith(".weight"))).all())
+        for name, value in state.items()
+        if re.search(r"\bln_\w+\.(weight|bias)$", name)
+    )
 
 
 def describe_differences(

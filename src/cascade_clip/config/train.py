@@ -67,7 +67,7 @@ class TrainSettings(Settings):
     nodes: Count = 1
     """Machines that train together, each with `devices` GPUs."""
     workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Processes that load data; 0 loads in the training process."""
+    """Processes that load data, at most one for each core; 0 loads in the training process."""
     keep_model_at: tuple[Count, ...] = ()
     """Steps after which the model is written to `RUN/model-STEP`, too. Transductive training starts
     from an inductive model of half its steps."""

@@ -19,6 +19,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
 from cascade_clip.inference.sliding import sliding_labels, window_options
 from cascade_clip.model.protocol import MaskNetwork
+from cascade_clip.support.parallel import readers
 
 BATCH_SIZE = 8
 
@@ -167,7 +168,7 @@ class DatasetBatches(IterableDataset[Batch]):
             _Readings(self.dataset),
             batch_size=None,
             sampler=self.indices,
-            num_workers=self.workers,
+            num_workers=readers(self.workers),
             generator=torch.Generator(),  # a loader draws a number: not from the one of training
         )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import counted, notice
 
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}(\..*)?")
 
@@ -72,6 +73,30 @@ def write_folder(folder: Path, write: Callable[[Path], object]) -> None:
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> int:
+    """Makes `target` a symbolic link to `source`, or a copy where there can be none, as on Windows
+    without developer mode. Returns how many bytes were copied, 0 for a link.
+
+    Raises `OSError` if it can't be written at all.
+    """
+    try:
+        target.symlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+        return target.stat().st_size
+    return 0
+
+
+def tell_of_copies(copied: Sequence[int]) -> None:
+    """Says what copies in the place of links cost; `copied` are bytes, 0 for a link."""
+    copies = [size for size in copied if size]
+    if copies:
+        notice(
+            f"there can be no symbolic links here (Windows needs developer mode for them): "
+            f"{counted(len(copies), 'picture')} copied, {sum(copies) / 1e6:,.1f} MB"
+        )
 
 
 def unfinished_name(path: Path) -> Path:

@@ -22,6 +22,7 @@ from multiprocessing import connection
 from typing import TypeVar
 
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import notice
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +38,18 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def readers(wanted: int) -> int:
+    """How many of the processes that are wanted may read for a network: at most one for each usable
+    core. More would only wait for each other, and PyTorch warns of them."""
+    return min(wanted, usable_cores())
+
+
+def tell_of_fewer_readers(setting: str, wanted: int) -> None:
+    """Says that `readers` are fewer than `setting` asks for, if they are."""
+    if readers(wanted) < wanted:
+        notice(f"{setting} is {wanted}, cores to read with are {readers(wanted)}; as many are used")
 
 
 def in_processes(

@@ -15,6 +15,7 @@ from cascade_clip.data.sampling import StepBatches
 from cascade_clip.data.stream import TrainStream
 from cascade_clip.data.transforms import TrainTransform
 from cascade_clip.evaluation.evaluate import BATCH_SIZE, DatasetBatches
+from cascade_clip.support.parallel import readers
 
 
 def train_stream(recipe: Recipe, dataset: SegmentationDataset, mean: RGB) -> TrainStream:
@@ -58,7 +59,7 @@ def train_loader(
         stream,  # type: ignore[arg-type]  # samples become batches in collate
         batch_sampler=batches,
         collate_fn=collate,
-        num_workers=settings.workers,
+        num_workers=readers(settings.workers),
         persistent_workers=settings.workers > 0,
         pin_memory=settings.accelerator != "cpu" and torch.cuda.is_available(),
     )

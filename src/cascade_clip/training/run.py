@@ -27,6 +27,7 @@ from cascade_clip.errors import TrainingFailed, TrainingStopped, UserError
 from cascade_clip.io.files import write_text
 from cascade_clip.io.folder_lock import hold_folder
 from cascade_clip.model.network import SegmentationNetwork, check_trainable
+from cascade_clip.support.parallel import tell_of_fewer_readers
 from cascade_clip.training.checkpoints import Checkpoints
 from cascade_clip.training.kept_models import KeptModels, check_reached
 from cascade_clip.training.loaders import train_loader, validation_loader
@@ -75,6 +76,8 @@ def train(recipe: Recipe, out: Path, resume: bool = False, quiet: bool = False) 
 
 def _train(recipe: Recipe, out: Path, resume: bool, quiet: bool) -> TrainedModel:
     check_run_folder(recipe, out, resume)
+    if is_first_process():
+        tell_of_fewer_readers("train.workers", recipe.train.workers)
     parts = _build(recipe)
     recipe = parts.recipe
     start = find_start(out, resume, parts.module.state_dict().keys())

@@ -14,7 +14,7 @@ from PIL import Image
 from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.labels import Labels
 from cascade_clip.errors import UserError
-from cascade_clip.io.files import write_whole
+from cascade_clip.io.files import link_or_copy, tell_of_copies, write_whole
 from cascade_clip.io.find import file_stamp
 from cascade_clip.io.images import is_turned, read_picture
 from cascade_clip.support.printable import plain_file_name
@@ -56,11 +56,12 @@ def place_pictures(
     paths: Mapping[str, str] | None = None,
     jpeg: bool = False,
 ) -> None:
-    """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie. What is
-    there and is something else, as an older copy, is replaced. With `jpeg` all are `NAME.jpg`:
-    files of other formats are written anew, as are those that `labels.upright` wants turned; else
-    they lie at their `paths`, or are called as `picture_file` says."""
+    """Puts all pictures into `folder`: as copies, or as symbolic links to where they lie, if there
+    can be any. What is there and is something else, as an older copy, is replaced. With `jpeg` all
+    are `NAME.jpg`: files of other formats are written anew, as are those that `labels.upright`
+    wants turned; else they lie at their `paths`, or are called as `picture_file` says."""
     remove_left_out(labels, folder, paths)
+    copied: list[int] = []
     for entry in labels.entries:
         source = Path(entry.source)
         target = folder / (paths[entry.name] if paths else picture_file(entry))
@@ -72,9 +73,10 @@ def place_pictures(
                 write_whole(target, partial(_encode, source))
         elif placement == "link":
             if not (target.is_symlink() and target.readlink() == source):
-                write_whole(target, partial(_link, source))
+                write_whole(target, partial(_link, source, copied=copied))
         elif target.is_symlink() or file_stamp(target) != entry.stamp:
             write_whole(target, partial(_copy, source))
+    tell_of_copies(copied)
 
 
 def remove_left_out(labels: Labels, folder: Path, paths: Mapping[str, str] | None = None) -> None:
@@ -115,6 +117,6 @@ def _date_as(source: Path, target: Path) -> None:
     os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # tells whether it is up to date
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path, copied: list[int]) -> None:
     target.unlink()  # the empty file of `write_whole`
-    target.symlink_to(source)
+    copied.append(link_or_copy(source, target))

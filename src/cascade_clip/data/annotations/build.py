@@ -47,6 +47,8 @@ class Built:
     pixels: int = 0
     overlapping: Counter[str] = field(default_factory=Counter)
     """Pixels that regions of two classes claim, by picture."""
+    copied: list[int] = field(default_factory=list)
+    """Bytes of each picture that were copied because it could not be linked."""
     problems: list[str] = field(default_factory=list)
     """Why pictures were left out."""
     lists: bool = False
@@ -62,6 +64,7 @@ class Built:
             self.found.leave_out("pictures in which nothing is annotated", entry)
             return
         self.pictures += 1
+        self.copied.append(painted.copied)
         self.regions += len(painted.task.annotated.annotations)
         self.pixels += painted.pixels.total()
         of_classes = {

@@ -18,6 +18,7 @@ from cascade_clip.data.labels import IGNORE
 from cascade_clip.data.prepare.masks import upright_size, write_mask
 from cascade_clip.errors import UserError
 from cascade_clip.io.coco import Mask
+from cascade_clip.io.files import link_or_copy
 
 Placement = Literal["copy", "link"]
 
@@ -58,6 +59,8 @@ class Painted:
     """By label."""
     overlapping: int = 0
     """Pixels that regions of two classes claim."""
+    copied: int = 0
+    """Bytes that were copied because the picture could not be linked."""
     beyond: list[str] = field(default_factory=list)
     """Regions that reach beyond the picture and were cut off."""
 
@@ -91,7 +94,7 @@ def paint(painter: Painter, task: Task) -> Painted:
         return painted
     mask = painter.masks / Path(task.name).with_suffix("")
     write_mask(mask.with_name(f"{mask.name}.png"), labels, painter.naming.classes)
-    _place(task.picture, painter.pictures / task.name, painter.placement)
+    painted.copied = _place(task.picture, painter.pictures / task.name, painter.placement)
     return painted
 
 
@@ -150,12 +153,13 @@ def _pieces(
             yield _Piece(naming.labels[one.label], *box, mask[box].copy())
 
 
-def _place(picture: Path, target: Path, placement: Placement) -> None:
+def _place(picture: Path, target: Path, placement: Placement) -> int:
+    """How many bytes were copied in the place of a link."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if placement == "link":
-            target.symlink_to(picture.resolve())
-        else:
-            shutil.copyfile(picture, target)
+            return link_or_copy(picture.resolve(), target)
+        shutil.copyfile(picture, target)
     except OSError as error:
         raise UserError(f"can't write {target}: {error.strerror or error}") from error
+    return 0
