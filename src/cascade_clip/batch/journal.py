@@ -38,7 +38,7 @@ class JournalEntry:
     height: int
     width: int
     confidence: float
-    """Mean score over the pixels that have a class, 0..1; 0 if none has."""
+    """`expected_iou` of its labels, 0..1."""
     shares: Mapping[str, float]
     """Fraction of the pixels by class, 0..1; what is missing to 1 has no class."""
 

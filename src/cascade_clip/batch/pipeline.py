@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from cascade_clip.batch.certainty import expected_iou
 from cascade_clip.batch.items import Failure, Item
 from cascade_clip.batch.journal import JournalEntry
 from cascade_clip.batch.segments import Segment, class_segments, find_segments
@@ -130,7 +131,6 @@ def write_results(task: Task, item: Item, result: Segmentation) -> Done:
     elif "coco" in task.formats:
         segments = tuple(class_segments(result))
     assert result.confidence is not None
-    covered = result.confidence[result.labels >= 0].astype(float)
     height, width = result.labels.shape
     entry = JournalEntry(
         name=item.name,
@@ -139,7 +139,7 @@ def write_results(task: Task, item: Item, result: Segmentation) -> Done:
         formats=task.formats,
         height=height,
         width=width,
-        confidence=float(covered.mean()) if covered.size else 0.0,
+        confidence=expected_iou(result.labels, result.confidence),
         shares={shown.name: shown.share for shown in result.legend},
     )
     return Done(entry, segments)

@@ -30,8 +30,8 @@ def write_review(labels: Labels, path: Path, count: int) -> Path:
     """Writes the page with the `count` least certain pictures. Raises `UserError`."""
     shown = heapq.nsmallest(count, labels.entries, key=lambda entry: entry.confidence)
     lead = (
-        f"{len(shown)} of {len(labels.entries)} pictures, the least certain first: by the mean "
-        "score of their pixels. Below each: its least certain segments."
+        f"{len(shown)} of {len(labels.entries)} pictures, the least certain first: by the "
+        "mIoU that their scores promise. Below each: its least certain segments."
     )
     legend = html.colour_legend(
         [
