@@ -74,7 +74,8 @@ METHODS = AblationTable(
     "The paper's cascade without NGA is taken to read the last block of each stage, its naive "
     "fusion to be the self-attention row of Table 8. Published hIoU of frozen CLIP and SPT-SEG "
     "follows from the published S and U. SPT-SEG's decoder starts at random, not at CLIP's "
-    "similarity as the others here, so it needs more steps.",
+    "similarity as the others here, so it needs more steps. All rows have the recipe's learning "
+    "rate; the picture book's benchmark searches one for each method.",
 )
 
 OTSEG = (
