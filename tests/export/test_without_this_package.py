@@ -14,6 +14,7 @@ from PIL import Image
 from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.picturebook import draw_scene
 from cascade_clip.segmenter import Segmenter
+from tests.environments import python_with, run_alone
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "onnx_labels.py"
@@ -49,14 +50,32 @@ def test_the_same_scores_and_labels(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    segmenter = Segmenter(bundle.network, bundle.clip, bundle.classes, bundle.recipe)
-    names = segmenter(picture, "cat, grass, lawn, houses").scores  # (4, H, W)
+    names = segmenter_of(bundle)(picture, "cat, grass, lawn, houses").scores  # (4, H, W)
     assert np.ptp(names, axis=(1, 2)).min() > 0.02
     assert np.abs(np.load(tmp_path / "scores.npy") - names).max() < tolerance
-    expected = segmenter(picture, "cat, grass|lawn, houses")
-    with Image.open(out) as image:
+    assert_as_segmenter(bundle, picture, out, done.stdout)
+
+
+@pytest.mark.proof
+def test_where_nothing_else_is_installed(
+    fixed_onnx_model: tuple[Bundle, Path], tmp_path: Path
+) -> None:
+    bundle, file = fixed_onnx_model
+    picture, out = tmp_path / "scene.png", tmp_path / "labels.png"
+    Image.fromarray(draw_scene(5, 1, (100, 64)).image).save(picture)
+    printed = run_alone(python_with("numpy", "onnxruntime", "pillow"), SCRIPT, file, picture, out)
+    assert_as_segmenter(bundle, picture, out, printed)
+
+
+def segmenter_of(bundle: Bundle) -> Segmenter:
+    return Segmenter(bundle.network, bundle.clip, bundle.classes, bundle.recipe)
+
+
+def assert_as_segmenter(bundle: Bundle, picture: Path, labels: Path, printed: str) -> None:
+    expected = segmenter_of(bundle)(picture, "cat, grass|lawn, houses")
+    with Image.open(labels) as image:
         assert np.mean(np.asarray(image) == expected.labels) >= 0.999
-    assert tuple(ast.literal_eval(done.stdout)) == expected.classes
+    assert tuple(ast.literal_eval(printed)) == expected.classes
 
 
 def test_the_page_shows_the_script_and_its_length() -> None:
