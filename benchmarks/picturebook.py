@@ -1,7 +1,7 @@
 """The picture book as a benchmark of methods: `python -m benchmarks.picturebook`.
 
 Every method gets the same steps, the same search over learning rates (chosen on the validation
-part, and carried on beyond `--rates` while the best is at their end), a seen-score offset chosen on
+part, and carried on below `--rates` while the lowest is the best), a seen-score offset chosen on
 the calibration part, and the same test scenes; the numbers are means and spreads over seeds. A
 control repeats the evaluation with the text embeddings of the unseen classes exchanged among each
 other, which must ruin the unseen classes and nothing else.
@@ -129,7 +129,7 @@ def measure(arguments: argparse.Namespace, method: str) -> dict[str, Any]:
     while rates:
         runs = {rate: Run(arguments, method, rate, 0, arguments.search_steps) for rate in rates}
         tried |= {rate: row["h"] for rate, row in run_all(validated, runs, arguments.jobs).items()}
-        rates = rates_beyond(tried)
+        rates = lower_rates(tried)
     best = max(tried, key=tried.__getitem__)
     print(f"{method}: hIoU on the validation part by learning rate {tried}; takes {best}")
     final = {
@@ -143,14 +143,11 @@ def measure(arguments: argparse.Namespace, method: str) -> dict[str, Any]:
     }
 
 
-def rates_beyond(tried: dict[float, float]) -> list[float]:
-    """The rate to try next, if the best one so far is the lowest or the highest."""
+def lower_rates(tried: dict[float, float]) -> list[float]:
+    """The rate to try next, if the lowest one was the best so far."""
+    lowest = min(tried)
     best = max(tried, key=tried.__getitem__)
-    if len(tried) >= MOST_RATES:
-        return []
-    if best == max(tried):
-        return [2 * best]
-    return [best / 2] if best == min(tried) else []
+    return [lowest / 2] if best == lowest and len(tried) < MOST_RATES else []
 
 
 @dataclass(frozen=True)
