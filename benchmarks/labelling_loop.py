@@ -1,9 +1,11 @@
-"""What correcting a few labels changes on drawn scenes: the table of docs/labelling-loop.md.
+"""What correcting a few labels changes on drawn scenes: the tables of docs/labelling-loop.md.
 
-    python -m benchmarks.labelling_loop [--scenes 200] [--share 0.05] [--steps 200] [--page FILE]
+    python -m benchmarks.labelling_loop [--scenes 200] [--share 0.2] [KEY=VALUE ...]
+    python -m benchmarks.labelling_loop --model picturebook --share 0.05 train.lr=0.001
 
 Runs the commands of that page in a folder that is deleted afterwards. In the place of a person, the
-drawn masks correct the labels of the least certain pictures.
+drawn masks correct the labels of the least certain pictures. CLIP alone labels first, and training
+begins anew; or a trained model does, and training goes on from it.
 """
 
 from __future__ import annotations
@@ -26,42 +28,47 @@ from cascade_clip.io.lines import read_lines
 
 BOOK, SIDE = 7, 100
 CLIP = "picturebook"
+TRAINING = ("train.steps=150", "train.validate_every=0")
 LABELS = ("--format", "jsonl", "--review", "0", "--quiet")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--share", type=float, default=0.05, help="Part that is corrected.")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--share", type=float, default=0.2, help="Part that is corrected.")
+    parser.add_argument("--model", help="Labels first; without it, CLIP alone does.")
     parser.add_argument("--page", type=Path, default=Path("docs/labelling-loop.md"))
+    parser.add_argument("settings", nargs="*", help="Of training.")
     options = parser.parse_args()
+    start = [] if options.model is None else [f"train.start_from={options.model}"]
+    settings = [*TRAINING, *start, *options.settings]
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder), options.scenes, options.share, options.steps)
-    fill(options.page, "loop", table(rows))
+        found = measure(Path(folder), options.scenes, options.share, options.model, settings)
+    fill(options.page, "loop" if options.model is None else "loop-on", found)
 
 
-def measure(root: Path, scenes: int, share: float, steps: int) -> dict[str, tuple[float, float]]:
-    """mIoU of the first labels and of the second, in percent, by group of pictures."""
+def measure(root: Path, scenes: int, share: float, model: str | None, settings: list[str]) -> str:
+    """A table: mIoU of the first labels and of the second, in percent, by group of pictures."""
     book, first = root / "scenes", root / "labelled"
     run("picturebook", book, "--count", scenes, "--size", SIDE, "--seed", BOOK)
-    label(book, first, "--clip", CLIP)
+    label(book, first, *(("--clip", CLIP) if model is None else ("--model", model)))
     entries = [json.loads(line) for line in read_lines(first / "labelled.jsonl")[1:]]
     names = [entry["name"] for entry in sorted(entries, key=lambda entry: entry["confidence"])]
     count = max(1, round(share * scenes))
-    again = correct_and_label_again(root, book, names[:count], steps)
-    groups = {
-        f"the {count} least certain, corrected": names[:count],
-        f"the other {scenes - count}": names[count:],
-        f"all {scenes}": names,
-    }
-    return {
-        group: (miou(book, first, members), miou(book, again, members))
-        for group, members in groups.items()
-    }
+    again = correct_and_label_again(root, book, names[:count], settings)
+    lines = ["| pictures | first labels | second labels |", "|---|---|---|"]
+    for group, members in (
+        (f"the {count} least certain, corrected", names[:count]),
+        (f"the other {scenes - count}", names[count:]),
+    ):
+        before, after = miou(book, first, members), miou(book, again, members)
+        lines.append(f"| {group} | {before:.1f} | {after:.1f} |")
+    return "\n".join(lines)
 
 
-def correct_and_label_again(root: Path, book: Path, corrected: list[str], steps: int) -> Path:
+def correct_and_label_again(
+    root: Path, book: Path, corrected: list[str], settings: list[str]
+) -> Path:
     """The folder of the second labels."""
     export = root / "export"  # what an annotation tool would give
     export.mkdir()
@@ -71,8 +78,7 @@ def correct_and_label_again(root: Path, book: Path, corrected: list[str], steps:
     data, trained, again = root / "corrected", root / "run", root / "labelled-2"
     run("prepare", "folder", data, "--from", export, "--pictures", book / "JPEGImages")
     recipe = ("cascade-clip/picturebook/full", "--no-report", "--quiet")
-    settings = ("data.name=folder", f"data.root={data}", f"train.steps={steps}")
-    run("train", *recipe, *settings, "--out", trained)
+    run("train", *recipe, "data.name=folder", f"data.root={data}", *settings, "--out", trained)
     label(book, again, "--model", trained, "--again", data)
     return again
 
@@ -97,12 +103,6 @@ def miou(book: Path, labelled: Path, names: Collection[str]) -> float:
         masks = (labelled / "masks" / f"{name}.png", book / "SegmentationClass" / f"{name}.png")
         metrics.update(*(torch.from_numpy(np.array(Image.open(mask))) for mask in masks))
     return 100 * metrics.compute().miou
-
-
-def table(rows: dict[str, tuple[float, float]]) -> str:
-    lines = ["| pictures | first labels | second labels |", "|---|---|---|"]
-    lines += [f"| {group} | {x:.1f} | {y:.1f} |" for group, (x, y) in rows.items()]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
