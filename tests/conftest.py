@@ -41,7 +41,7 @@ TINY_OVERRIDES = [
 
 
 def write_clip(folder: Path, seed: int, quick_gelu: bool = False, layers: int = 12) -> Path:
-    """A CLIP with random weights in open_clip's folder layout."""
+    """A CLIP with random weights in open_clip's folder layout, not said to be random."""
     torch.manual_seed(seed)
     vision = {**TINY_CLIP["vision_cfg"], "layers": layers}
     model_cfg = {**TINY_CLIP, "vision_cfg": vision, "quick_gelu": quick_gelu}
@@ -51,6 +51,7 @@ def write_clip(folder: Path, seed: int, quick_gelu: bool = False, layers: int = 
     config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess}
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     state = {name: value.contiguous() for name, value in clip.state_dict().items()}
+    state["ln_final.bias"] = state["ln_final.bias"] + 1e-4  # as if it were trained
     save_file(state, folder / WEIGHTS_FILE)
     return folder
 
