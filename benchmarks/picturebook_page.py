@@ -152,9 +152,9 @@ without training as well. Those take their best side and, in the second row, the
 
 Same for every method: {steps} steps of the recipe's batches; the learning rate with the best hIoU
 on the validation part (one seed, {search_steps} steps) among {rates} and, as long as the lowest
-is the best, half of it (fusion was best at 0.016 after these steps and broke down later, so none
-above is tried); the seen-score offset with the best hIoU on the calibration part; {scenes} test
-scenes that neither has seen. *Control U* is
+is the best, half of it; the seen-score offset with the best hIoU on the calibration part; {scenes}
+test scenes that neither has seen. Higher rates are left out: `--methods fusion --rates 0.016`
+shows one that is ahead after {search_steps} steps and can break down by {steps}. *Control U* is
 mIoU(U) after the text embeddings of the unseen classes were exchanged among each other: what
 remains then is chance. In the recipes of this data set intermediate levels pass through the last
 block's values and CLIP's own projection (`model.encoder.level_projection: value-path`);
