@@ -23,7 +23,7 @@ from PIL import Image
 from cascade_clip.config import NearestRule
 from cascade_clip.io.files import write_text
 from cascade_clip.io.images import read_picture
-from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size, short_side_size
+from cascade_clip.ops.images import resize_bilinear, resize_nearest, scaled_size
 
 RESULT = Path(__file__).parent / "results" / "resize_vs_opencv.json"
 SIZES = ((375, 500), (500, 333), (480, 640), (427, 640))
@@ -60,7 +60,7 @@ def compare(cases: list[tuple[Bytes, Any, int]], rng: np.random.Generator) -> di
     """Largest difference in grey levels, and how many values differ."""
     largest, differing, values = 0, 0, 0
     for array, ours, interpolation in cases:
-        sizes = [short_side_size(array.shape[:2], 512)]
+        sizes = [scaled_size(array.shape[:2], 512)]
         for factor in rng.uniform(0.5, 2, FACTORS):
             sizes.append(scaled_size(array.shape[:2], int(512 * factor), int(2048 * factor)))
         for height, width in sizes:

@@ -1,4 +1,4 @@
-"""What the tiny CLIPs know without any mask: `python benchmarks/tiny_clip.py`.
+"""What the tiny CLIPs know without any mask: `python -m benchmarks.tiny_clip`.
 
 Prints JSON: patch mIoU by arg-max over cosine similarities, mean average precision of which classes
 a picture holds, top-1 accuracy for the one thing in a picture, mIoU of the training-free methods,
@@ -16,6 +16,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from benchmarks.picturebook import by_offset
 from torch import Tensor
 from torchmetrics.classification import MultilabelAveragePrecision
 
@@ -33,7 +34,6 @@ from cascade_clip.evaluation.methods import Method
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.training_free import measure_methods
 from cascade_clip.picturebook import CLASSES, THINGS
-from picturebook import by_offset
 
 SIMILAR = "average precision of similar patches"
 LARGER = 144

@@ -42,4 +42,4 @@ with httpx.Client(base_url=arguments.server, headers=headers, timeout=90) as cli
         print(f"{entry['name']}: {entry['share']:.0%} of the picture")
     mask = Image.open(io.BytesIO(segment(format="png").content))
     mask.save(arguments.out)
-    print(f"{arguments.out}: {mask.width} x {mask.height}, classes {mask.text['classes']}")
+    print(f"{arguments.out}: {mask.width} x {mask.height}, classes {mask.info['classes']}")

@@ -12,11 +12,13 @@ import pytest
 from cascade_clip.support.messages import install_line
 
 PROGRAM = """\
+from pathlib import Path
 from cascade_clip import Segmenter
 
 masks = Segmenter.from_pretrained("picturebook")("a.png", "cat, sky").labels
 reveal_type(masks)
 Segmenter.from_pretrained(3)
+reveal_type(Segmenter.from_pretrained("picturebook")(sorted(Path().glob("*.png")), "cat, sky"))
 """
 
 
@@ -34,6 +36,7 @@ def test_a_users_mypy_sees_the_types(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", ".cache", "program.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     told = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
-    assert len(told) == 2, done.stdout
-    assert "ndarray" in told[0] and "program.py:4: note" in told[0]
-    assert 'Argument 1 to "from_pretrained"' in told[1] and "program.py:5: error" in told[1]
+    assert len(told) == 3, done.stdout
+    assert "ndarray" in told[0] and "program.py:5: note" in told[0]
+    assert 'Argument 1 to "from_pretrained"' in told[1] and "program.py:6: error" in told[1]
+    assert "list[cascade_clip.segmentation.Segmentation]" in told[2]

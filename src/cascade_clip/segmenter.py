@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Unpack, overload
+from typing import TypeVar, Unpack, overload
 
 import torch
 
@@ -52,7 +52,9 @@ from cascade_clip.support.messages import warn_caller
 Classes = str | Sequence[str] | TypedClasses
 """Names as a list or one string with commas; `sofa|couch` is one class with two names."""
 
-Pictures = list[Picture] | tuple[Picture, ...]
+AnyPicture = TypeVar("AnyPicture", bound=Picture)
+Pictures = list[AnyPicture] | tuple[AnyPicture, ...]
+"""Of any one kind, so that a `list[Path]` is one."""
 
 
 class ShrunkPicture(UserWarning):
@@ -189,12 +191,15 @@ class Segmenter(Publishable):
 
     @overload
     def __call__(
-        self, images: Pictures, classes: Classes | None = None, **options: Unpack[QueryOptions]
+        self,
+        images: Pictures[AnyPicture],
+        classes: Classes | None = None,
+        **options: Unpack[QueryOptions],
     ) -> list[Segmentation]: ...
 
     def __call__(
         self,
-        images: Picture | Pictures,
+        images: Picture | Pictures[AnyPicture],
         classes: Classes | None = None,
         **options: Unpack[QueryOptions],
     ) -> Segmentation | list[Segmentation]:
