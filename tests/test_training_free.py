@@ -129,14 +129,14 @@ def test_small_classes_are_those_below_their_share_of_the_foreground() -> None:
     assert small_classes(torch.full((2, 2), -1), 2, 0.1).tolist() == [0, 1]
 
 
-def test_small_classes_lose_their_pixels_to_the_next_best(segmenter: Segmenter) -> None:
+def test_small_classes_lose_their_pixels_to_the_next_best(
+    segmenter: Segmenter, tiny_clip_folder: Path
+) -> None:
     names = ["cat", "house", "tree", "boat", "grass"]
     before = segmenter(PICTURE, names)
     counts = np.bincount(before.labels.ravel(), minlength=5) / before.labels.size
     share = float(np.sort(counts)[-2])
-    settings = segmenter.recipe.inference.model_copy(update={"min_area": share})
-    segmenter.predictor.settings = settings
-    after = segmenter(PICTURE, names)
+    after = Segmenter.from_clip(tiny_clip_folder, inference={"min_area": share})(PICTURE, names)
     kept = counts > share
     assert kept.sum() == 1
     assert np.all(kept[after.labels])

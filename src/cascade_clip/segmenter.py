@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import torch
 
@@ -26,6 +26,7 @@ from cascade_clip.class_names import TypedClasses, classes_named, parse_classes
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.config import Recipe
 from cascade_clip.config.base import PrecisionChoice
+from cascade_clip.config.recipes import with_inference
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
@@ -84,6 +85,7 @@ class Segmenter(Publishable):
         max_windows: int = MAX_WINDOWS,
         precision: PrecisionChoice = "fp32",
         compile: CompileChoice = False,
+        inference: Mapping[str, Any] | None = None,
     ) -> None:
         self.device = usable_device(device)
         self.network, self.precision = prepare_network(network, self.device, precision, compile)
@@ -94,6 +96,7 @@ class Segmenter(Publishable):
             self.default_classes = clip.classes
         elif classes is not None:
             self.default_classes = classes_named(classes.prompts)
+        recipe = with_inference(recipe, inference) if inference else recipe
         self.recipe = recipe
         self.templates = read_templates(templates or recipe.data.templates)
         self.metrics = dict(metrics or {})
@@ -323,9 +326,17 @@ def open_segmenter(source: ModelSource, run: RunOptions) -> Segmenter:
     if source.clip is not None:
         device = choose_device(run.device)
         return Segmenter.from_clip(
-            source.clip, method=source.method, device=device, precision=run.precision
+            source.clip,
+            method=source.method,
+            device=device,
+            precision=run.precision,
+            inference=run.inference,
         )
     device = device_for(source.model, run.device)
     return Segmenter.from_pretrained(
-        source.model, pretrained=source.pretrained, device=device, precision=run.precision
+        source.model,
+        pretrained=source.pretrained,
+        device=device,
+        precision=run.precision,
+        inference=run.inference,
     )

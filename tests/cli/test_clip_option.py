@@ -70,6 +70,36 @@ def test_segment_gives_what_the_segmenter_gives(
     assert np.array_equal(np.load(out / "cat.npz")["labels"], expected)
 
 
+def test_settings_of_inference_change_the_labels_and_are_remembered(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene, names, out = "examples/scene.png", "cat, house, grass, sky", tmp_path / "out"
+    options = ("--classes", names, "--clip", "picturebook", "--save", "npz", "--out", out)
+    changes = ("--set", "inference.refine=pamr", "--set", "inference.short_side=120")
+    inference: dict[str, object] = {"refine": "pamr", "short_side": 120}
+    assert run("segment", scene, *options, *changes) == 0
+    found = np.load(out / "scene.npz")["labels"]
+    assert np.array_equal(found, drawn_labels(scene, names, inference))
+    for key, value in inference.items():
+        assert not np.array_equal(found, drawn_labels(scene, names, {key: value}))
+    capsys.readouterr()
+    assert run("segment", scene, *options, *changes[:2]) == 0
+    assert "made with inference.short_side 120, now it is left out" in capsys.readouterr().err
+
+
+def drawn_labels(scene: str, names: str, inference: dict[str, object]) -> object:
+    return Segmenter.from_clip("picturebook", inference=inference)(scene, names).labels
+
+
+def test_settings_that_contradict_the_recipe_are_told() -> None:
+    with pytest.raises(UserError, match=r"^inference: refine needs scores: softmax"):
+        Segmenter.from_pretrained("picturebook", inference={"refine": "pamr"})
+    with pytest.raises(UserError, match=r"'inference.refin'; did you mean 'inference.refine'"):
+        Segmenter.from_pretrained("picturebook", inference={"refin": "pamr"})
+    with pytest.raises(UserError, match=r"^inference.short_side: expected a whole number"):
+        Segmenter.from_pretrained("picturebook", inference={"short_side": "small"})
+
+
 def test_a_single_name_does_not_fill_the_picture(
     run: Run, photo: Path, tmp_path: Path, tiny_clip_folder: Path
 ) -> None:

@@ -71,6 +71,17 @@ def test_offset_and_templates_of_the_published_comparison(place: CommandLine) ->
     assert plain["metrics"] != other["metrics"]
 
 
+def test_changed_settings_of_inference_replace_no_result(place: CommandLine) -> None:
+    before = sorted((place.folder / "run").iterdir())
+    arguments = ("evaluate", "run", "-q", "--scenes", "2")
+    out = place.works(*arguments, "--set", "inference.seen_score_offset=0.5")
+    assert "written" not in out
+    place.works(*arguments, "--set", "inference.seen_score_offset=0.5", "--out", "set.json")
+    result = json.loads((place.folder / "set.json").read_text())
+    assert result["inference"]["seen_score_offset"] == 0.5
+    assert sorted((place.folder / "run").iterdir()) == before
+
+
 def test_lower_precision_has_a_result_of_its_own(
     place: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

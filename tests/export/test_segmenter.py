@@ -69,6 +69,8 @@ def test_requests_that_files_cannot_meet(onnx_model: tuple[Bundle, Path], tmp_pa
         Segmenter.from_pretrained(file, engine="tensorrt")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="precision of its export"):
         Segmenter.from_pretrained(file, precision="bf16")
+    with pytest.raises(UserError, match="keeps the crop"):
+        Segmenter.from_pretrained(file, inference={"crop": 64})
     with pytest.raises(UserError, match="no such file"):
         Segmenter.from_pretrained(tmp_path / "nowhere.onnx")
     with warnings.catch_warnings():

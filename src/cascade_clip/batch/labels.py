@@ -103,7 +103,7 @@ def labelling_journal(task: Task) -> Journal:
     of this program.
     """
     assert task.classes is not None
-    settings = settings_of(task.model, task.classes, task.background, task.run.precision)
+    settings = settings_of(task.model, task.classes, task.background, task.run)
     out, masks = task.out, task.out / MASKS
     journal = Journal(out / LABELLED_FILE, settings | {"min_area": task.min_area})
     if not journal.path.is_file() and masks.is_dir() and any(masks.iterdir()):

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from cascade_clip.batch.task import Background
+from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.checkpoint.source import ModelSource
-from cascade_clip.config.base import PrecisionChoice
 
 MOST_SHOWN = 80
 """Characters of a setting in a message."""
@@ -20,7 +20,7 @@ def settings_of(
     model: ModelSource,
     classes: tuple[tuple[str, ...], ...],
     background: Background,
-    precision: PrecisionChoice,
+    run: RunOptions,
 ) -> dict[str, Any]:
     """The settings as JSON holds them."""
     digest = hashlib.sha256()
@@ -36,23 +36,27 @@ def settings_of(
         "classes": [list(group) for group in classes],
         "background": background.threshold,
         "background names": list(names) if isinstance(names, tuple) else names,
-        "precision": precision,
+        "precision": run.precision,
+        **{f"inference.{key}": value for key, value in run.inference.items()},
     }
 
 
 def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """How `stored` settings differ from those `wanted`, to go on after "made with"; None: they are
     equal."""
-    for key, value in wanted.items():
-        if stored.get(key) != value:
+    for key in dict.fromkeys([*wanted, *stored]):
+        before, now = stored.get(key), wanted.get(key)
+        if before != now:
             if key == "model":
                 return "another model"
-            return f"{key} {_shown(stored.get(key))}, now it is {_shown(value)}"
+            return f"{key} {_shown(before)}, now it is {_shown(now)}"
     return None
 
 
 def _shown(setting: object) -> str:
     """A setting as one types it."""
+    if setting is None:
+        return "left out"
     if isinstance(setting, list) and all(isinstance(group, list) for group in setting):
         names = ", ".join("|".join(map(str, group)) for group in setting)
         return f"'{textwrap.shorten(names, MOST_SHOWN, placeholder=' ...')}'"

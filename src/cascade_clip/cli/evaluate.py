@@ -16,6 +16,7 @@ from cascade_clip.cli.options import (
     ClipOption,
     Data,
     Device,
+    InferenceSetting,
     MaskBackground,
     PartName,
     PrecisionOption,
@@ -98,12 +99,13 @@ def evaluate(
         typer.Option(
             help="Result file; a report is written next to it.",
             show_default="MODEL/metrics.json; metrics-DATA.json on data it was not trained on, "
-            "metrics-PRECISION.json in lower precision",
+            "metrics-PRECISION.json in lower precision; none with --set",
         ),
     ] = None,
     pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
+    inference: InferenceSetting = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
@@ -112,7 +114,7 @@ def evaluate(
     --clip, methods without training are measured, each by its published protocol.
     """
     wanted = read_part(part)
-    run = read_run_options(device, precision)
+    run = read_run_options(device, precision, inference or ())
     check_data(data)
     check_background(data, background)
     tell_of_fewer_readers("--workers", workers or 0)
@@ -133,11 +135,13 @@ def evaluate(
         raise UserError("give a model or run folder, or a CLIP, e.g. --clip ViT-B-16/openai")
     check_trained(model, "evaluate")
     check_pretrained(model, None, pretrained)
-    if out is None and Path(model).is_dir():
+    own_result = out is None and Path(model).is_dir() and not run.inference
+    if own_result:
         check_writable(Path(model))  # mistakes show before the heavy imports
 
     from cascade_clip.checkpoint.folder import load_bundle
     from cascade_clip.cli.tables import class_table, summary_table
+    from cascade_clip.config.recipes import with_inference
     from cascade_clip.data.factory import open_dataset
     from cascade_clip.evaluation.measure import measure
     from cascade_clip.evaluation.results import write_metrics
@@ -153,9 +157,10 @@ def evaluate(
     if templates is not None:
         settings = settings.model_copy(update={"templates": templates.value})
     recipe = bundle.recipe.model_copy(update={"data": settings})
+    changes = dict(run.inference)
     if offset is not None:
-        inference = recipe.inference.model_copy(update={"seen_score_offset": offset})
-        recipe = recipe.model_copy(update={"inference": inference})
+        changes["seen_score_offset"] = offset
+    recipe = with_inference(recipe, changes)
     with group_of_torchrun() as number:
         found = measure(
             bundle,
@@ -174,7 +179,7 @@ def evaluate(
     console.print(
         summary_table(found.rows, found.judgement.meaning), class_table(found.rows, classes)
     )
-    if out is None and Path(model).is_dir():
+    if own_result:
         out = Path(model) / _result_file(trained, settings, found.precision)
     if out is not None:
         write_metrics(out, found.rows, recipe, part, classes, found.precision)

@@ -48,13 +48,17 @@ def evaluate_clip(
     methods = list(METHODS) if wanted == "all" else read_choices(wanted, "--method", METHODS)
 
     from cascade_clip.clip.load import load_clip
+    from cascade_clip.config.recipes import with_inference
     from cascade_clip.evaluation.results import write_metrics
     from cascade_clip.evaluation.training_free import measure_methods
     from cascade_clip.support.devices import choose_device
     from cascade_clip.support.messages import Console, counted
 
     loaded = load_clip(source)
-    recipes = [clip_recipe(name, loaded, data, root, background, seed) for name in methods]
+    recipes = [
+        with_inference(clip_recipe(name, loaded, data, root, background, seed), run.inference)
+        for name in methods
+    ]
     found: list[MethodResult] = []
     device = choose_device(run.device)
     for result in measure_methods(

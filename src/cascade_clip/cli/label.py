@@ -20,6 +20,7 @@ from cascade_clip.cli.options import (
     BackgroundNames,
     ClipOption,
     Device,
+    InferenceSetting,
     MethodOption,
     ModelOption,
     PrecisionOption,
@@ -62,6 +63,7 @@ def label(
     pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
+    inference: InferenceSetting = None,
     background: Background = False,
     background_names: BackgroundNames = None,
     threshold: Threshold = None,
@@ -113,7 +115,7 @@ def label(
     wanted = read_choices(formats, "--format", LABEL_FORMATS)
     typed = read_classes(classes)
     placement = _read_placement(place)
-    run = read_run_options(device, precision)
+    run = read_run_options(device, precision, inference or ())
     if engine not in ("local", "ray"):
         raise UserError(f"--engine is local or ray, got '{engine}'")
     source = read_source(model, clip, method, pretrained)

@@ -115,6 +115,16 @@ PrecisionOption = Annotated[
         help="fp32, bf16, int8 (on a CPU), or auto: bf16 where the device multiplies it, else fp32."
     ),
 ]
+InferenceSetting = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of inference instead of the recipe's, e.g. inference.refine=pamr (sharper "
+        "edges) or inference.short_side=560; may be repeated.",
+        show_default="those of the recipe",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 

@@ -18,6 +18,7 @@ from cascade_clip.cli.options import (
     BackgroundNames,
     ClipOption,
     Device,
+    InferenceSetting,
     MethodOption,
     ModelOption,
     PrecisionOption,
@@ -68,6 +69,7 @@ def segment(
     pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
+    inference: InferenceSetting = None,
     save: Annotated[
         str,
         typer.Option(
@@ -98,7 +100,7 @@ def segment(
     formats = read_choices(save, "--save", SEGMENT_FORMATS)
     typed = None if classes is None else read_classes(classes)
     sampling = _read_sampling(every, fps)
-    run = read_run_options(device, precision)
+    run = read_run_options(device, precision, inference or ())
     source = read_source(model, clip, method, pretrained)
     wanted = read_background(background, threshold, background_names)
     files = find_files(pictures, out)
@@ -122,7 +124,7 @@ def segment(
         query = pipeline.query  # loads the model
         if note := _note(source, query):
             notes.print(note, style="dim", highlight=False)
-        settings = settings_of(source, query.typed.groups, wanted, run.precision)
+        settings = settings_of(source, query.typed.groups, wanted, run)
         journal = Journal(out / JOURNAL_FILE, settings, redo=overwrite)
         if replaced := journal.make_room(files):
             notes.print(replaced, highlight=False, markup=False, soft_wrap=True)

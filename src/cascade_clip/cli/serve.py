@@ -15,6 +15,7 @@ from cascade_clip.checkpoint.source import read_source
 from cascade_clip.cli.options import (
     ClipOption,
     Device,
+    InferenceSetting,
     MethodOption,
     ModelOption,
     PrecisionOption,
@@ -34,6 +35,7 @@ def serve(
     pretrained: Pretrained = None,
     device: Device = AUTO,
     precision: PrecisionOption = "fp32",
+    inference: InferenceSetting = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
     ] = "127.0.0.1",
@@ -76,7 +78,7 @@ def serve(
 ) -> None:
     """Serve a web page and a REST interface that segment pictures."""
     _require_web()
-    run = read_run_options(device, precision)
+    run = read_run_options(device, precision, inference or ())
     source = read_source(model, clip, method, pretrained)
     if token is not None:
         check_token(token)

@@ -59,5 +59,5 @@ class InferenceSettings(Settings):
                 "windows would get no score"
             )
         if self.refine is not None and self.scores != "softmax":
-            raise ValueError("refine needs scores: softmax")
+            raise ValueError("refine needs scores: softmax, as methods without training have")
         return self

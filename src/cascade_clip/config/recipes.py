@@ -28,10 +28,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises `UserError` for an unknown recipe or key (naming the nearest), and for a bad value.
     """
     values = _find(str(name_or_path), Path())
-    above: dict[str, Any] = {}
-    for override in overrides:
-        _override(above, override)
-    return parse_recipe(merge(values, above))
+    return parse_recipe(merge(values, read_overrides(overrides)))
 
 
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
@@ -40,6 +37,20 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(error)) from error
+
+
+def with_inference(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with other `inference` settings, by name. Raises `UserError` as `load_recipe`."""
+    return parse_recipe(merge(dump_recipe(recipe), {"inference": dict(settings)}))
+
+
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as nested settings, their values not checked. Raises `UserError` for an
+    unknown key."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override)
+    return values
 
 
 def dump_recipe(recipe: Recipe) -> dict[str, Any]:

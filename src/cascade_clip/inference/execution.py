@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import torch
 
 from cascade_clip.config.base import PrecisionChoice
+from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import MAX_WINDOWS, check_max_windows
 from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
 from cascade_clip.model.fast.precision import Precision, at_precision, choose_precision
@@ -29,6 +31,8 @@ class ExecutionOptions(TypedDict, total=False):
     compile: CompileChoice
     """True passes the network through `torch.compile` with the first picture, which takes a minute
     or more; "auto": on GPUs. False is the default."""
+    inference: Mapping[str, Any]
+    """Settings of the recipe's group `inference` in place of its own: {"refine": "pamr"}."""
 
 
 def check_execution(
@@ -37,13 +41,17 @@ def check_execution(
     max_windows: int = MAX_WINDOWS,
     precision: PrecisionChoice = "fp32",
     compile: CompileChoice = False,
+    inference: Mapping[str, Any] | None = None,
     exported: bool = False,
 ) -> torch.device:
     """The device. Raises `UserError` for options that can't be met, before anything is loaded; the
-    precision of an `exported` file is its own."""
+    precision of an `exported` file is its own, as is its crop. Values of `inference` are checked
+    with the model's recipe."""
     place = usable_device(device)
     if not exported:
         choose_precision(precision, place)
+    elif inference and "crop" in inference:
+        raise UserError("an exported file keeps the crop that it was exported with")
     wants_compile(compile, place)
     check_max_windows(max_windows)
     return place
