@@ -2,6 +2,8 @@
 
     python -m benchmarks.other_tools [--rounds 3] [--names 20 171] [--out FILE]
 
+Needs `pip install ultralytics opencv-python-headless`, which nothing else here does.
+
 Published architectures with random weights, in float32, on a picture of 640 x 480 pixels: from its
 pixels to a label for each, at the size that each tool works at. Names are encoded beforehand. All
 ways run in turns; times are processor time of all threads, ratios are taken within a round. Peak
@@ -175,6 +177,27 @@ def mask2former(names: int) -> Way:
     return labels
 
 
+def yoloe(names: int) -> Way:
+    """yoloe-11l-seg's shape, objects alone. With random weights nothing scores high enough, so that
+    cutting out masks, which it does for what it finds, is not in its time."""
+    from ultralytics import YOLOE
+
+    model = YOLOE("yoloe-11l-seg.yaml")
+    text = random_text(SHAPES["ViT-B/16"], names, CPU)  # (C, 512), the width of its embeddings
+    model.set_classes([f"name {index}" for index in range(names)], text[None])
+
+    def labels(picture: Pixels) -> Tensor:
+        found = model.predict(picture[..., ::-1], imgsz=max(SIZE), device="cpu", verbose=False)[0]
+        canvas = torch.full(SIZE, 255)
+        if found.masks is not None:
+            order = found.boxes.conf.argsort()  # the best one on top
+            for mask, label in zip(found.masks.data[order], found.boxes.cls[order], strict=True):
+                canvas[mask.bool()] = int(label)
+        return canvas
+
+    return labels
+
+
 @dataclass(frozen=True)
 class Tool:
     build: Callable[[int], Way]
@@ -189,6 +212,7 @@ TOOLS = {
     "released Cascade-CLIP, translated": Tool(translation, (512, 683)),
     "CLIPSeg": Tool(clipseg, (CLIPSEG_SIDE, CLIPSEG_SIDE)),
     "Mask2Former, Swin-B, fixed names": Tool(mask2former, (640, 853)),
+    "YOLOE-11L, objects alone": Tool(yoloe, SIZE),
 }
 
 
@@ -208,7 +232,7 @@ def main() -> None:
         return
     result = {
         "environment": environment(CPU),
-        "transformers": version("transformers"),
+        "packages": {name: version(name) for name in ("transformers", "ultralytics")},
         "rounds": options.rounds,
         "names": {str(names): measure(names, options.rounds) for names in options.names},
     }
@@ -265,7 +289,7 @@ def table(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"{machine['processor']} with {', '.join(machine['instructions'])}, one thread; "
-        f"torch {packages['torch']}, transformers {result['transformers']}; "
+        f"torch {packages['torch']}, {', '.join(map(' '.join, result['packages'].items()))}; "
         f"{result['rounds']} rounds.",
     ]
     return "\n".join(lines)
