@@ -17,7 +17,7 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.evaluation.evaluate import evaluate_bundle
 from cascade_clip.model.heads.head import Head
-from cascade_clip.model.output import Levels, Output, sum_of_stages
+from cascade_clip.model.protocol import Levels, Output, sum_of_stages
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--pictures", type=int, default=40)

@@ -26,7 +26,7 @@ from cascade_clip.evaluation.methods import Method, make_examples
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
 from cascade_clip.io.palette import IGNORED
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 from cascade_clip.report.plots import error_map
 from cascade_clip.support.parallel import usable_cores
 

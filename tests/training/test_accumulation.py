@@ -17,7 +17,7 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.samples import Batch
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 from cascade_clip.training import trainer
 from cascade_clip.training.loaders import PartsOfSteps, train_loader
 from cascade_clip.training.module import TrainingModule

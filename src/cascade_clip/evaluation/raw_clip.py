@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cascade_clip.clip.text import mean_prompt
 from cascade_clip.config import EncoderSettings, Recipe
 from cascade_clip.model.encoder import ImageEncoder
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 
 
 class RawClip(nn.Module):

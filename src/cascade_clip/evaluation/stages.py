@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 
 
 class StageView(nn.Module):

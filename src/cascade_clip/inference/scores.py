@@ -14,8 +14,8 @@ from cascade_clip.inference.softmax import SoftmaxScores
 from cascade_clip.inference.tiles import Axis, best_by_tiles
 from cascade_clip.inference.windows import Size, Windows
 from cascade_clip.ops.argmax import RunningArgmax
-from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
+from cascade_clip.support.devices import without_autocast
 
 
 @dataclass(frozen=True)

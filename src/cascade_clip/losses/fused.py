@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cascade_clip.model.fast.compiling import wants_compile
-from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
+from cascade_clip.support.devices import without_autocast
 
 # Up to here log(1 - sigmoid(t)) is far from float32's underflow (about 87).
 _LARGEST_LOGIT_FOR_LOG = 80.0

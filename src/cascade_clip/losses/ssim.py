@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import maps_per_chunk
+from cascade_clip.support.devices import without_autocast
 
 WINDOW = 11
 SIGMA = 1.5

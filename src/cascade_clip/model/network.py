@@ -10,8 +10,7 @@ from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.encoder import ImageEncoder
 from cascade_clip.model.heads import build_head
-from cascade_clip.model.output import Output
-from cascade_clip.model.protocol import check_text
+from cascade_clip.model.protocol import Output, check_text
 from cascade_clip.support.messages import some_of
 
 VISUAL_PREFIX = "encoder.visual."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cascade_clip.ops.autocast import without_autocast
+from cascade_clip.support.devices import without_autocast
 
 EPSILON = 0.05
 """Weight of the entropy. Costs 1 - cosine are at most 2, so kernels exp(-cost / EPSILON) are e^-40

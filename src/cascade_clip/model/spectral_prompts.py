@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.ops.autocast import without_autocast
+from cascade_clip.support.devices import without_autocast
 
 SPECTRAL_BLOCKS = 2
 """Spectral prompts are added before this many first blocks, as in the public code."""

@@ -1,6 +1,8 @@
-"""Which device to compute on."""
+"""Which device to compute on, and where float32 stays float32."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -32,3 +34,10 @@ def usable_device(device: str | torch.device) -> torch.device:
     if found.type not in usable:
         raise UserError(f"no device '{device}' here; take {' or '.join(map(repr, usable))}")
     return found
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """No autocast on a device. Exported graphs have no place for it, and no need of it."""
+    if torch.compiler.is_exporting():
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -25,7 +25,7 @@ from cascade_clip.losses.segmentation import (
 )
 from cascade_clip.model.fast.compiling import wants_compile
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 from cascade_clip.ops.images import normalise
 from cascade_clip.training.schedule import build_optimizer, learning_rate
 from cascade_clip.training.targets import inductive_targets, transductive_targets

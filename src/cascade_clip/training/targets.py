@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from cascade_clip.data.labels import IGNORE, UNLABELLED
 from cascade_clip.ops.argmax import RunningArgmax
-from cascade_clip.ops.autocast import without_autocast
 from cascade_clip.ops.bilinear import BilinearResize, maps_per_chunk
+from cascade_clip.support.devices import without_autocast
 
 
 def inductive_targets(labels: Tensor, seen: Tensor) -> Tensor:

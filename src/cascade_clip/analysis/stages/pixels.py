@@ -14,7 +14,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.evaluation.raw_clip import RawClip
 from cascade_clip.inference.sliding import sliding_score_chunks, window_options
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.output import Output
+from cascade_clip.model.protocol import Output
 from cascade_clip.ops.argmax import RunningArgmax
 
 View = tuple[int, ...]

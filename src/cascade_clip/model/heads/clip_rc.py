@@ -21,7 +21,7 @@ from cascade_clip.config.heads import ClipRcSettings
 from cascade_clip.model.decoder import DecoderLayer
 from cascade_clip.model.heads.cascade import CascadeHead, decoders_of
 from cascade_clip.model.heads.head import SegmentationTerms, one_prompt
-from cascade_clip.model.output import Levels, Output
+from cascade_clip.model.protocol import Levels, Output
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from cascade_clip.errors import UserError
-from cascade_clip.model.output import Levels, Output
+from cascade_clip.model.protocol import Levels, Output
 
 SegmentationTerms = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Mask logits (B, C, h, w) and targets (B, H, W) to the weighted terms of the loss, by name."""

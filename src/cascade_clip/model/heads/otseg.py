@@ -21,12 +21,11 @@ from torch.nn import functional as F
 
 from cascade_clip.config.heads import OTSegSettings
 from cascade_clip.model.decoder import DecoderShell
-from cascade_clip.model.descriptor import QueryProjection
-from cascade_clip.model.heads.cascade import CascadeHead
+from cascade_clip.model.heads.cascade import CascadeHead, QueryProjection
 from cascade_clip.model.heads.head import SegmentationTerms
-from cascade_clip.model.output import Levels, Output
+from cascade_clip.model.protocol import Levels, Output
 from cascade_clip.model.sinkhorn import transport_plans
-from cascade_clip.ops.autocast import without_autocast
+from cascade_clip.support.devices import without_autocast
 
 
 @dataclass(frozen=True)
