@@ -282,7 +282,7 @@ def by_offset(
     for batch in DatasetBatches(dataset, batch_size=16):
         scores = sliding_scores(
             method.network,
-            prepare(batch.images, inference.short_side, method.normalisation),
+            prepare(batch.images, inference, method.normalisation),
             text,
             **window_options(inference),
             output_size=(batch.labels.shape[1], batch.labels.shape[2]),

@@ -40,6 +40,7 @@ from cascade_clip.clip.text_store import CACHE_VARIABLE
 from cascade_clip.config.training_free import training_free_kinds
 from cascade_clip.errors import UserError
 from cascade_clip.model.fast.precision import choose_precision
+from cascade_clip.ops.images import normalise, resize_bilinear
 
 ARCHITECTURE = "ViT-B-16-quickgelu"
 SIZE = (480, 640)
@@ -75,7 +76,9 @@ def ours(segmenter: Segmenter, query: Any) -> NDArray[np.int16]:
 @torch.no_grad()
 def reference(segmenter: Segmenter, query: Any) -> NDArray[np.int64]:
     predictor = segmenter.predictor
-    image = predictor._prepare([draw_picture()], predictor.plan(SIZE).size)
+    picture = torch.from_numpy(draw_picture()).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    pixels = resize_bilinear(picture, list(predictor.plan(SIZE).size))
+    image = normalise(pixels, predictor.normalisation.mean, predictor.normalisation.std)
     settings = segmenter.recipe.inference
     network: Any = segmenter.network
     labels = plain.labels(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.segments import Segment
+from cascade_clip.batch.settings import difference
 from cascade_clip.io.results import without_results
 
 ENDS_OF_LINES = "a\u2028b\u2029c\x85d\x0ce"
@@ -48,3 +49,9 @@ def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
     entry = JournalEntry(name, f"/{name}.png", "1-1", ("overlay",), 4, 4, 0.5, {})
     Journal(tmp_path / "j", {"model": "m"}).add(entry)
     assert Journal(tmp_path / "j", {"model": "m"}).entries == {name: entry}
+
+
+def test_a_flag_is_another_setting_than_a_threshold_of_one() -> None:
+    assert difference({"background": True}, {"background": True}) is None
+    told = difference({"background": True}, {"background": 1.0})
+    assert told == "background True, now it is 1.0"

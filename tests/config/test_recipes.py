@@ -106,7 +106,6 @@ def test_own_recipe_files_may_stand_on_each_other(tmp_path: Path) -> None:
         ("model.head.stages=[[6, 6]]", r"model\.head: blocks within a stage must ascend"),
         ("inference.stride=500", "larger than crop"),
         ("data.name=voc", r"data\.name: .*'voc20', 'context59'.*, got 'voc'"),
-        ("data.name=folder", r"data: data\.name 'folder' needs data\.root"),
         ("data.root=here", "the picture book is drawn"),
         ("train.accumulate=3", "divisible by accumulate x devices"),
         ("data.picturebook.seed=10000", "less than 10000"),

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from cascade_clip.config import Background, DataSettings
+from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.factory import open_dataset
 from cascade_clip.data.folder import FolderDataset, read_folder_classes
 from cascade_clip.data.pairs import read_mask
@@ -312,3 +313,10 @@ def test_bad_files_fail_when_read(root: Path, change: Change, message: str) -> N
 def test_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected the folders images/ and masks/"):
         FolderDataset(tmp_path, "train")
+
+
+def test_a_recipe_for_ones_own_pictures_asks_for_their_folder(root: Path) -> None:
+    with pytest.raises(UserError, match=r"need their folder: data\.root=DIR"):
+        open_dataset(load_recipe("zegclip/folder").data, "test")
+    recipe = load_recipe("zegclip/folder", [f"data.root={root}"])
+    assert len(open_dataset(recipe.data, "test")) > 0

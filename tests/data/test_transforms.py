@@ -139,6 +139,9 @@ def test_normalise() -> None:
 
 
 def test_prepare_scales_the_short_side() -> None:
-    out = prepare(torch.zeros(2, 3, 20, 30, dtype=torch.uint8), 10, IMAGENET)
+    images = torch.zeros(2, 3, 20, 30, dtype=torch.uint8)
+    out = prepare(images, InferenceSettings(short_side=10), IMAGENET)
     assert out.shape == (2, 3, 10, 15)
     assert out.dtype == torch.float32
+    short = InferenceSettings(short_side=10, long_side=12)
+    assert prepare(images, short, IMAGENET).shape == (2, 3, 8, 12)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cascade_clip.class_names import classes_named
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.config import IMAGENET, ClipSettings, Normalisation, Recipe
-from cascade_clip.config.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe, with_inference
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import WIDE_IGNORE
 from cascade_clip.data.samples import Batch, Sample
@@ -25,6 +26,8 @@ from cascade_clip.evaluation.findings import Accuracies
 from cascade_clip.evaluation.methods import Method, make_examples
 from cascade_clip.evaluation.raw_clip import RawClip, raw_clip_recipe
 from cascade_clip.evaluation.results import write_metrics
+from cascade_clip.inference.predictor import Predictor
+from cascade_clip.inference.query import build_query
 from cascade_clip.io.palette import IGNORED
 from cascade_clip.model.protocol import Output
 from cascade_clip.report.plots import error_map
@@ -188,6 +191,30 @@ def test_the_offset_lowers_seen_classes(recipe: Recipe) -> None:
     assert predict(network, grey, COLOURS, classes, recipe, HALF).unique().tolist() == [0]
     lowered = with_offset(recipe, 0.1)
     assert predict(network, grey, COLOURS, classes, lowered, HALF).unique().tolist() == [2]
+
+
+@pytest.mark.parametrize("changes", [{"long_side": 24}, {"min_area": 0.3}], ids=str)
+def test_predictions_are_those_of_a_segmenter(recipe: Recipe, changes: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    picture = torch.randint(0, 256, (40, 56, 3), dtype=torch.uint8)
+    picture[:20, :, 0] = 255
+    classes, network, cpu = Flags.classes, Colours().eval(), torch.device("cpu")
+    query = build_query(
+        lambda names, templates: COLOURS,
+        classes_named(classes.names),
+        trained=classes.seen,
+        trained_templates=["{}"],
+        inference=recipe.inference,
+        device=cpu,
+    )
+    changed = with_inference(recipe, changes)
+    expected = Predictor(network, changed.inference, HALF, cpu).labels([picture.numpy()], query)[0]
+    plain, found = (
+        predict(network, picture.permute(2, 0, 1)[None], COLOURS, classes, each, HALF).numpy()
+        for each in (recipe, changed)
+    )
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(found, plain)
 
 
 @pytest.fixture

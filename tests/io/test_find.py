@@ -1,13 +1,15 @@
 """What was typed to picture files."""
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cascade_clip.errors import UserError
 from cascade_clip.io import find
-from cascade_clip.io.find import find_pictures, read_list, unread_in
+from cascade_clip.io.find import check_writable, find_pictures, read_list, unread_in
 
 
 @pytest.fixture
@@ -99,3 +101,18 @@ def test_pictures_that_cannot_be_read_are_counted_and_named(
     assert [file.name for file in find_pictures([str(tmp_path)], tmp_path / "out")] == [
         "a.HEIC", "b.heic"
     ]  # fmt: skip
+
+
+def test_what_another_command_wrote_meanwhile_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs" / "mine"
+    opened = tempfile.TemporaryFile
+
+    def beside_another(**options: Any) -> Any:
+        (out / "theirs").touch()
+        return opened(**options)
+
+    monkeypatch.setattr("cascade_clip.io.find.tempfile.TemporaryFile", beside_another)
+    check_writable(out)
+    assert (out / "theirs").is_file()

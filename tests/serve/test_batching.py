@@ -192,3 +192,13 @@ def test_a_network_that_does_not_show_its_stages_is_served_as_a_whole(
     assert list(service.views) == [ALL_STAGES] and service.stages == []
     (result,) = segment_at_once(service, "cat, sky", [SCENE])
     assert np.mean(result.labels == segmenter(SCENE, "cat, sky").labels) > 0.999
+
+
+def test_a_flag_is_asked_for_apart_from_a_threshold_of_one(make_service: MakeService) -> None:
+    service = make_service()
+    flag = service.ask("cat, sky", background=True)
+    number = service.ask("cat, sky", threshold=1.0)
+    assert flag != number
+    low, high = (service._query(ask).thresholds for ask in (flag, number))
+    assert low is not None and high is not None
+    assert max(low.tolist()) < 1 and high.tolist() == [1.0, 1.0]

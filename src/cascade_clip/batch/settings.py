@@ -46,7 +46,7 @@ def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
     equal."""
     for key in dict.fromkeys([*wanted, *stored]):
         before, now = stored.get(key), wanted.get(key)
-        if before != now:
+        if (type(before), before) != (type(now), now):  # True is no threshold of 1.0
             if key == "model":
                 return "another model"
             return f"{key} {_shown(before)}, now it is {_shown(now)}"

@@ -81,7 +81,7 @@ COMMANDS = {
         (
             "cascade-clip/picturebook train.steps=300",
             "cascade-clip/voc20/inductive data.root=data/voc train.devices=4",
-            "cascade-clip/voc20/inductive data.name=folder data.root=my-data train.steps=5000",
+            "cascade-clip/folder data.root=my-data train.steps=5000",
         ),
     ),
     "evaluate": Listed(

@@ -145,8 +145,6 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> DataSettings:
-        if self.name == "folder" and self.root is None:
-            raise ValueError("data.name 'folder' needs data.root, the folder of the data set")
         if self.name == "picturebook" and self.root is not None:
             raise ValueError(
                 "the picture book is drawn and has no data.root; for a data set set data.name, too"

@@ -9,6 +9,7 @@ from cascade_clip.data.folder import FolderDataset
 from cascade_clip.data.part import Part
 from cascade_clip.data.prepared import PreparedDataset
 from cascade_clip.data.samples import SegmentationDataset
+from cascade_clip.errors import UserError
 from cascade_clip.picturebook import CLASSES, UNSEEN
 
 
@@ -31,7 +32,8 @@ def open_dataset(
         return PreparedDataset(
             root, settings.name, part, length, split=split, synonyms=synonyms, names=names
         )
-    assert root is not None
+    if root is None:
+        raise UserError("pictures of your own need their folder: data.root=DIR")
     return FolderDataset(
         root,
         part,

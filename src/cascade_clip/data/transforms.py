@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from cascade_clip.config import RGB, Normalisation, Recipe
+from cascade_clip.config import RGB, InferenceSettings, Normalisation, Recipe
 from cascade_clip.data.augment import PadTo, RandomClassCrop, RandomScale, visible_classes
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.photometric import PhotometricDistortion
@@ -50,7 +50,7 @@ class TrainTransform:
         )
 
 
-def prepare(images: Tensor, short_side: int, normalisation: Normalisation) -> Tensor:
+def prepare(images: Tensor, inference: InferenceSettings, normalisation: Normalisation) -> Tensor:
     """Pictures (B, 3, H0, W0) uint8 as the network sees them in inference (B, 3, H, W)."""
-    size = scaled_size(images.shape[-2:], short_side)
+    size = scaled_size(images.shape[-2:], inference.short_side, inference.long_side)
     return normalise(resize_bilinear(images, size), normalisation.mean, normalisation.std)

@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cascade_clip.checkpoint.folder import Bundle
+from cascade_clip.class_names import classes_named
 from cascade_clip.config import Normalisation, Recipe
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.data.labels import full_targets, ignored_label
 from cascade_clip.data.samples import Batch, Sample, SegmentationDataset, collate
-from cascade_clip.data.transforms import prepare
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.metrics import Metrics, SegmentationMetrics
-from cascade_clip.inference.sliding import sliding_labels, window_options
+from cascade_clip.inference.predictor import Predictor
+from cascade_clip.inference.query import encode_query
 from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.support.parallel import readers
 
@@ -100,7 +101,6 @@ def evaluate_bundle(
     )
 
 
-@torch.inference_mode()
 def predict(
     network: MaskNetwork,
     images: Tensor,
@@ -109,15 +109,16 @@ def predict(
     recipe: Recipe,
     normalisation: Normalisation,
 ) -> Tensor:
-    """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`."""
-    return sliding_labels(
-        network,
-        prepare(images, recipe.inference.short_side, normalisation),
-        text_embeddings,
-        **window_options(recipe.inference),
-        output_size=(images.shape[-2], images.shape[-1]),
+    """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`, as a
+    `Segmenter` finds them."""
+    query = encode_query(
+        lambda names: text_embeddings,
+        classes_named(classes.names),
         offsets=classes.score_offsets(recipe.inference.seen_score_offset),
+        device=images.device,
     )
+    predictor = Predictor(network, recipe.inference, normalisation, images.device)
+    return predictor.best(images, query)[0]
 
 
 class DatasetBatches(IterableDataset[Batch]):

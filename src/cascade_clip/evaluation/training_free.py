@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor
@@ -61,9 +60,7 @@ def labels_of(
     predictor: Predictor, query: Query, images: Tensor, *, has_background: bool
 ) -> Tensor:
     """Labels (B, H, W) of pictures (B, 3, H, W) uint8."""
-    arrays = list(np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy()))
-    labels = [predictor.labels([image], query)[0] for image in arrays]
-    found = torch.from_numpy(np.concatenate(labels)).long().to(images.device)
+    found = predictor.best(images, query)[0]
     return found + 1 if has_background else found  # the background, -1 there, is class 0 here
 
 

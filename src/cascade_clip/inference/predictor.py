@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +14,12 @@ from cascade_clip.config import InferenceSettings, Normalisation
 from cascade_clip.errors import UserError
 from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.scores import WindowLogits
-from cascade_clip.inference.sliding import predict_windows, scoring_options
-from cascade_clip.inference.windows import Size, Windows, windows, windows_along
+from cascade_clip.inference.sliding import predict_windows
+from cascade_clip.inference.windows import InferencePlan, Size, plan_picture
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.ops.argmax import RunningArgmax
-from cascade_clip.ops.images import normalise, resize_bilinear, scaled_size
+from cascade_clip.ops.images import normalise, resize_bilinear
 
 LabelledPixels = tuple[npt.NDArray[np.int16], npt.NDArray[np.float16]]
 """Labels, -1 for background, and the scores that won, without offsets."""
@@ -35,25 +33,12 @@ BATCH_PIXELS = 16_000_000
 """And how many pixels they have at most, if there is more than one."""
 LEFT_OUT = -1e4
 """Offset of names that win nowhere: finite, since scores are interpolated."""
-PLANS = 256
-"""Sizes of pictures whose plans are kept."""
 
 
 def check_max_windows(max_windows: object) -> None:
     """Raises `UserError` unless it is a whole number from 1."""
     if not isinstance(max_windows, (int, np.integer)) or max_windows < 1:
         raise UserError(f"max_windows is a whole number, at least 1; got {max_windows!r}")
-
-
-@dataclass(frozen=True)
-class InferencePlan:
-    """How pictures of one size go through the network."""
-
-    size: Size
-    """(height, width) to which they are scaled for it."""
-    windows: Windows
-    note: str | None
-    """What a user should know about it."""
 
 
 class Predictor:
@@ -79,15 +64,10 @@ class Predictor:
         self.normalisation = normalisation
         self.device = device
         self.max_windows = max_windows
-        self._plans: OrderedDict[Size, InferencePlan] = OrderedDict()
 
     def plan(self, picture: Size) -> InferencePlan:
-        """The plan for pictures of a size (height, width); made once."""
-        if picture not in self._plans:
-            self._plans[picture] = self._make_plan(picture)
-            if len(self._plans) > PLANS:
-                self._plans.popitem(last=False)
-        return self._plans[picture]
+        """The plan for pictures of a size (height, width)."""
+        return plan_picture(picture, self.settings, self.network.patch_size, self.max_windows)
 
     def passes(self, pictures: Sequence[Size]) -> Iterator[list[int]]:
         """Indices of the pictures that go through the network together: those of equal size, as
@@ -109,41 +89,55 @@ class Predictor:
             found.update(zip(members, zip(labels, scores, strict=True), strict=True))
         return [found[index] for index in range(len(images))]
 
-    @torch.inference_mode()
     def labels(self, images: Sequence[RGBArray], query: Query) -> LabelledPixels:
         """(B, H, W) each, of pictures of equal size."""
+        labels, scores = self.best(self._stack(images), query)
+        return labels.cpu().numpy().astype(np.int16), scores.half().cpu().numpy()
+
+    @torch.inference_mode()
+    def best(self, images: Tensor, query: Query) -> tuple[Tensor, Tensor]:
+        """Labels, -1 for background, and the scores that won, without offsets: (B, H, W) each, of
+        pictures (B, 3, H, W) of uint8 on the network's device."""
         logits = self._logits(images, query)
         best = [self._best(logits, index, query) for index in range(len(images))]
         names = torch.stack([one.labels for one in best])  # (B, H, W)
         # The arg-max over names is that over the maxima of synonyms.
         labels = query.class_of_name[names]  # (B, H, W)
-        score = torch.stack([one.scores for one in best]) - query.offsets[names]  # (B, H, W)
+        scores = torch.stack([one.scores for one in best]) - query.offsets[names]  # (B, H, W)
         if query.thresholds is not None:
-            low = score < query.thresholds[labels.clamp(min=0)]
+            low = scores < query.thresholds[labels.clamp(min=0)]
             labels = labels.masked_fill(low, BACKGROUND_LABEL)
-        return labels.cpu().numpy().astype(np.int16), score.half().cpu().numpy()
+        return labels, scores
 
     @torch.inference_mode()
     def scores(self, image: RGBArray, query: Query) -> npt.NDArray[np.float32]:
         """Scores (C, H, W) of one picture, offsets included."""
-        chunks = self._logits([image], query).scores(0)
+        chunks = self._logits(self._stack([image]), query).scores(0)
         by_name = torch.cat([scores for _, scores in chunks])[query.behind :]  # (K, H, W)
         groups = by_name.split([len(group) for group in query.typed.groups])
         by_class = torch.stack([group.amax(dim=0) for group in groups])  # (C, H, W)
         return by_class.cpu().numpy()
 
-    def _logits(self, images: Sequence[RGBArray], query: Query) -> WindowLogits:
-        size = (images[0].shape[0], images[0].shape[1])
+    def _stack(self, images: Sequence[RGBArray]) -> Tensor:
+        """Pictures of equal size as one tensor on the network's device: (B, 3, H, W) of uint8."""
+        stacked = torch.from_numpy(np.stack(images)).to(self.device)  # (B, H, W, 3)
+        return stacked.permute(0, 3, 1, 2)
+
+    def _logits(self, images: Tensor, query: Query) -> WindowLogits:
+        size = (images.shape[2], images.shape[3])
         plan = self.plan(size)
+        pixels = resize_bilinear(images, list(plan.size))  # (B, 3, h, w)
         return predict_windows(
             self.network,
-            self._prepare(images, plan.size),
+            normalise(pixels, self.normalisation.mean, self.normalisation.std),
             query.embeddings,
             plan.windows,
             output_size=size,
             offsets=query.offsets,
             window_batch=WINDOW_BATCH,
-            **scoring_options(self.settings),
+            logit_scale=self.settings.softmax_scale,
+            refine=self.settings.refine == "pamr",
+            remainder=self.settings.remainder,
         )
 
     def _best(self, logits: WindowLogits, index: int, query: Query) -> RunningArgmax:
@@ -158,57 +152,6 @@ class Predictor:
             return best
         offsets = query.offsets.masked_fill(left_out, LEFT_OUT)
         return replace(logits, offsets=offsets).best(index)
-
-    def _prepare(self, images: Sequence[RGBArray], size: Size) -> Tensor:
-        """Pictures of equal size as the network takes them: (B, 3, h, w)."""
-        stacked = torch.from_numpy(np.stack(images)).to(self.device)  # (B, H, W, 3)
-        pixels = resize_bilinear(stacked.permute(0, 3, 1, 2), list(size))  # (B, 3, h, w)
-        return normalise(pixels, self.normalisation.mean, self.normalisation.std)
-
-    def _make_plan(self, picture: Size) -> InferencePlan:
-        short_side, long_side = self.settings.short_side, self.settings.long_side
-        height, width = scaled_size(picture, short_side, long_side)
-        wanted = (height, width)
-        size = self._fitting_size(wanted)
-        note = None
-        if size != wanted:
-            note = (
-                f"a picture of {picture[1]} x {picture[0]} pixels would take more than "
-                f"{self.max_windows} windows; it is shrunk to {size[1]} x {size[0]} instead of "
-                f"{wanted[1]} x {wanted[0]} for the network"
-            )
-        return InferencePlan(size, self._windows(size), note)
-
-    def _fitting_size(self, wanted: Size) -> Size:
-        """As large as `max_windows` allow, but no larger than `wanted`."""
-
-        def scaled(long_side: int) -> Size:
-            height, width = (side * long_side // max(wanted) for side in wanted)
-            return max(1, height), max(1, width)
-
-        if self._fits(wanted):
-            return wanted
-        fitting, too_long = 1, max(wanted)  # a single pixel is a single window
-        while too_long - fitting > 1:
-            long_side = (fitting + too_long) // 2
-            if self._fits(scaled(long_side)):
-                fitting = long_side
-            else:
-                too_long = long_side
-        return scaled(fitting)
-
-    def _fits(self, size: Size) -> bool:
-        crop, stride = self.settings.crop, self.settings.stride
-        regular = [windows_along(side, crop, stride) for side in size]
-        # Very long pictures are not worth a list of all their windows.
-        return (
-            math.prod(regular) <= self.max_windows
-            and len(self._windows(size).origins) <= self.max_windows
-        )
-
-    def _windows(self, size: Size) -> Windows:
-        crop, stride, shifts = self.settings.crop, self.settings.stride, self.settings.shifts
-        return windows(size, crop, stride, shifts, self.network.patch_size)
 
 
 def small_classes(labels: Tensor, classes: int, share: float) -> Tensor:

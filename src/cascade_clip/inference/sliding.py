@@ -36,8 +36,8 @@ class WindowOptions(TypedDict, total=False):
     default 1: not at all. The average of shifted windows has finer edges than the patch grid."""
 
 
-class ScoringOptions(TypedDict, total=False):
-    """What a recipe makes of the windows' logits."""
+class ScoreOptions(TypedDict, total=False):
+    """What becomes of the windows' logits."""
 
     logit_scale: float | None
     """Factor on the logits before a softmax over the classes, which training-free methods take once
@@ -49,11 +49,6 @@ class ScoringOptions(TypedDict, total=False):
     """What becomes of windows whose sides are no multiples of the patch: `pad`, the default,
     repeats the border; with `cut` the last pixels are not seen, with `squeeze` zeros are added, and
     in both the patch grid is taken to cover the window (as in SCLIP's and MaskCLIP's code)."""
-
-
-class ScoreOptions(ScoringOptions, total=False):
-    """What becomes of the windows' logits."""
-
     output_size: Required[Size]
     """(H0, W0) of the result, as a rule the size of the original picture."""
     offsets: Tensor | None
@@ -74,15 +69,6 @@ class SlidingOptions(WindowOptions, ScoreOptions):
 def window_options(inference: InferenceSettings) -> WindowOptions:
     """Those of a recipe."""
     return {"crop": inference.crop, "stride": inference.stride, "shifts": inference.shifts}
-
-
-def scoring_options(inference: InferenceSettings) -> ScoringOptions:
-    """Those of a recipe."""
-    return {
-        "logit_scale": inference.softmax_scale,
-        "refine": inference.refine == "pamr",
-        "remainder": inference.remainder,
-    }
 
 
 def sliding_scores(

@@ -6,6 +6,7 @@ import glob
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,8 +142,8 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise UserError(f"can't write to {folder}: {error.strerror or error}") from error
     finally:
-        for place in made:  # the innermost first
-            if place.exists():
+        with suppress(OSError):  # another command may have put something there since
+            for place in made:  # the innermost first
                 place.rmdir()
 
 

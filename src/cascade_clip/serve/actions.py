@@ -60,7 +60,7 @@ class PageActions:
                     raise UserError("type what to look for, e.g. cat, sofa|couch, wall")
                 if not isinstance(threshold, int | float):
                     raise UserError("the threshold must be a number between 0 and 1")
-                ask = self.service.ask(names, background=float(threshold) if background else False)
+                ask = self.service.ask(names, threshold=float(threshold) if background else None)
                 file = picture["path"]
                 image = await self._read(file)
                 result = await self.service.segment(image, ask)

@@ -173,7 +173,8 @@ def _model_routes(service: Service) -> APIRouter:
             _check_fields(request.query_params, await request.form())
             ask = service.ask(
                 None if classes is None else _read_names("classes", classes),
-                background=background if threshold is None else threshold,
+                background=background,
+                threshold=threshold,
                 background_names=_read_background_names(background_names),
                 thresholds=_read_thresholds(thresholds),
             )

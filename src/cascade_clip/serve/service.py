@@ -34,7 +34,9 @@ class Ask:
     """What a request asks of its picture, before anything is encoded."""
 
     typed: TypedClasses
-    background: bool | float = False
+    background: bool = False
+    threshold: float | None = None
+    """A field of its own, since 1.0 == True."""
     background_names: bool | tuple[str, ...] | None = None
     thresholds: tuple[tuple[str, float], ...] = ()
 
@@ -116,7 +118,8 @@ class Service:
         self,
         classes: str | TypedClasses | None,
         *,
-        background: bool | float = False,
+        background: bool = False,
+        threshold: float | None = None,
         background_names: bool | tuple[str, ...] | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> Ask:
@@ -127,8 +130,9 @@ class Service:
         typed = self.segmenter.read_classes(classes)
         behind = read_background_names(typed, background_names or False)
         self.limits.check_names((*typed.names, *behind))
-        read_thresholds(typed, background, thresholds)
-        return Ask(typed, background, background_names, tuple(sorted((thresholds or {}).items())))
+        read_thresholds(typed, background if threshold is None else threshold, thresholds)
+        by_class = tuple(sorted((thresholds or {}).items()))
+        return Ask(typed, background, threshold, background_names, by_class)
 
     async def read(self, data: bytes) -> RGBArray:
         """The picture in an uploaded file; raises `Refused`."""
@@ -170,7 +174,7 @@ class Service:
             return self._queries[ask]
         query = self.segmenter.query(
             ask.typed,
-            background=ask.background,
+            background=ask.background if ask.threshold is None else ask.threshold,
             background_names=ask.background_names,
             thresholds=dict(ask.thresholds),
         )

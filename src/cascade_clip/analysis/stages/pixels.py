@@ -100,7 +100,7 @@ def best_pixels(
     inference = subject.recipe.inference
     pictures = sliding_score_chunks(
         StackedViews(subject.network, views),
-        prepare(images.to(subject.device), inference.short_side, subject.normalisation),
+        prepare(images.to(subject.device), inference, subject.normalisation),
         text,
         **window_options(inference),
         output_size=(images.shape[-2], images.shape[-1]),
