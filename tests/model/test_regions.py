@@ -10,7 +10,7 @@ import torch
 from cascade_clip.config.recipes import parse_recipe
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.regions import Regions
+from cascade_clip.model.prompts import Regions
 from tests.model.build import build_network, build_settings, build_visual, random_text
 from tests.naive.network import NaiveSizes, attention_bias, naive_forward
 

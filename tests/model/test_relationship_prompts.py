@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from cascade_clip.errors import UserError
-from cascade_clip.model.relationship_prompts import RelationshipPrompts
+from cascade_clip.model.prompts import RelationshipPrompts
 from tests.model.build import build_network, build_settings, random_text
 
 TUNING = {"tuning": "relationship-prompts", "prompts": 2}

@@ -10,8 +10,8 @@ from cascade_clip.config.heads import (
     RpnSettings,
     SpectralSettings,
 )
+from cascade_clip.model.heads.cascade import CrossAttentionHead
 from cascade_clip.model.heads.clip_rc import ClipRcHead
-from cascade_clip.model.heads.cross_attention import CrossAttentionHead
 from cascade_clip.model.heads.head import Head
 from cascade_clip.model.heads.otseg import OTSegHead
 from cascade_clip.model.heads.rpn import RpnHead

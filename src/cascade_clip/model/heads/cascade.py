@@ -1,17 +1,22 @@
-"""The cascade: stages of levels, each with its own decoder; their mask logits are summed."""
+"""The cascade: stages of levels, each with its own decoder; their mask logits are summed.
+
+`CascadeHead` leaves open what decodes; with `CrossAttentionHead`, class queries attend to patches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cascade_clip.config.heads import CascadeSettings, StagedSettings
+from cascade_clip.config.heads import CascadeSettings, CrossAttentionSettings, StagedSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.aggregation import build_aggregation
+from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE, Decoder
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.heads.head import Head, one_prompt
 from cascade_clip.model.protocol import Levels, Output, sum_of_stages
@@ -55,6 +60,26 @@ class CascadeHead(Head):
             )
         )  # (B, C, h, w) each
         return sum_of_stages(stage_logits, levels)
+
+
+class CrossAttentionHead(CascadeHead):
+    """With one stage of one block it is ZegCLIP's (arXiv 2212.03588), with three stages
+    Cascade-CLIP's (arXiv 2406.00670), with one stage of all blocks naive fusion."""
+
+    def __init__(self, embed_dim: int, settings: CrossAttentionSettings) -> None:
+        super().__init__(embed_dim, settings, decoders_of(Decoder, embed_dim, settings))
+        if settings.decoder_start == "identity":
+            projections: list[Any] = list(self.query_projections)
+            for projection in projections:
+                projection.start_at_identity()
+            for decoder in self._decoders():
+                decoder.start_at_identity(IDENTITY_LOGIT_SCALE / len(self.stages))
+
+    def low_precision_parts(self) -> Iterable[nn.Module]:
+        return [decoder.layers for decoder in self._decoders()]
+
+    def _decoders(self) -> list[Any]:
+        return list(self.decoders)
 
 
 def decoders_of(

@@ -1,7 +1,7 @@
 """RPN's head (Relationship Prompt Networks, NeurIPS 2024): queries and patches meet directly.
 
 There is no decoder. What makes patches fit the classes happens in the image encoder, by its
-relationship prompts (`model/relationship_prompts.py`).
+relationship prompts (`model/prompts.py`).
 """
 
 from __future__ import annotations
