@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE
 from cascade_clip.model.network import SegmentationNetwork
 from tests.model.build import build_network, build_settings, build_visual, random_text
 
@@ -59,3 +61,22 @@ def test_the_recovery_starts_small_and_the_decoder_with_equal_layers() -> None:
     first, *others = (layer.state_dict() for layer in head.decoders[0].layers)
     assert len(others) == 2
     assert all(torch.equal(other[name], first[name]) for other in others for name in first)
+
+
+@pytest.mark.parametrize("stages", [((4,),), ((1, 2), (4,))])
+def test_identity_start_gives_scaled_similarity(stages: tuple[tuple[int, ...], ...]) -> None:
+    torch.manual_seed(0)
+    head = {"kind": "clip-rc", "stages": stages, "decoder_start": "identity"}
+    network = SegmentationNetwork(build_visual(), build_settings(ENCODER, head)).eval()
+    text = random_text(5)
+    with torch.no_grad():
+        output = network(torch.randn(2, 3, 16, 24), text)
+        patches = [
+            aggregate(output.levels.of(blocks))
+            for aggregate, blocks in zip(network.head.aggregations, stages, strict=True)
+        ]
+    centred = [one - one.mean(-1, keepdim=True) for one in (text, *patches)]
+    words, *patches = [nn.functional.normalize(one, dim=-1) for one in centred]
+    scale = IDENTITY_LOGIT_SCALE / len(stages)
+    expected = scale * sum(words @ one.transpose(1, 2) for one in patches)  # (B, C, N)
+    torch.testing.assert_close(output.mask_logits.flatten(2), expected, atol=1e-2, rtol=1e-2)

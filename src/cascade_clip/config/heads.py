@@ -118,6 +118,9 @@ class ClipRcSettings(CascadeSettings):
     """Queries always know the image and the region, from concat((V + g) * T, T)."""
     recovery_weight: NonNegativeFloat = 2.0
     """Weight of the two terms of the recovery loss, from 0 on; 0: there is none."""
+    decoder_start: Literal["released", "identity"] = "released"
+    """`released`: PyTorch's default initialisation. `identity`: queries start as the text
+    embeddings, patches as CLIP's own, and mask logits at a multiple of their similarity."""
 
 
 class CrossAttentionSettings(CascadeSettings):

@@ -9,6 +9,7 @@ uses, are not here.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.config.heads import ClipRcSettings
-from cascade_clip.model.decoder import DecoderLayer
+from cascade_clip.model.decoder import IDENTITY_LOGIT_SCALE, DecoderLayer
 from cascade_clip.model.heads.cascade import CascadeHead, decoders_of
 from cascade_clip.model.heads.head import SegmentationTerms, one_prompt
 from cascade_clip.model.protocol import Levels, Output
@@ -76,8 +77,26 @@ class ClipRcHead(CascadeHead):
         self.lateral_projections = nn.ModuleList(
             nn.Linear(3 * embed_dim, embed_dim) for _ in self.stages
         )
+        if settings.decoder_start == "identity":
+            self.start_at_identity()
         if self.recovery_weight:
             self.recovery = Recovery(embed_dim, settings.decoder_heads, settings.decoder_dropout)
+
+    @torch.no_grad()
+    def start_at_identity(self) -> None:
+        """Makes the mask logits of all stages together start at about `IDENTITY_LOGIT_SCALE` times
+        CLIP's cosine similarity."""
+        projections: list[Any] = list(self.query_projections)
+        for projection in projections:
+            projection.start_at_identity()
+        laterals: list[Any] = list(self.lateral_projections)
+        for linear in laterals:  # of regions, global embedding and patches the patches alone
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+            linear.weight[:, -linear.out_features :].fill_diagonal_(1.0)
+        decoders: list[Any] = list(self.decoders)
+        for decoder in decoders:
+            decoder.start_at_identity(IDENTITY_LOGIT_SCALE / len(decoders))
 
     def forward(self, levels: Levels, text: Tensor) -> ClipRcOutput:
         """Levels with regions and unit text embeddings (C, 1, d) to mask logits summed over the
@@ -153,6 +172,19 @@ class TwoWayDecoder(nn.Module):
         for layer in self.layers:
             queries, patches = layer(queries, patches)
         return queries, patches
+
+    @torch.no_grad()
+    def start_at_identity(self, logit_scale: float) -> None:
+        """Makes the layers add nothing, and the last one scale what it normalises, to norm sqrt(d),
+        so that products of queries and patches start at `logit_scale` times their similarity."""
+        layers: list[Any] = list(self.layers)
+        for side in [side for layer in layers for side in (layer.queries, layer.patches)]:
+            for linear in (side.out, side.contract):
+                nn.init.zeros_(linear.weight)
+                nn.init.zeros_(linear.bias)
+        for side in (layers[-1].queries, layers[-1].patches):
+            norm = side.feedforward_norm
+            nn.init.constant_(norm.weight, math.sqrt(logit_scale / norm.weight.numel()))
 
 
 class Recovery(nn.Module):
