@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cascade_clip.model.embedding import embed_patches
 from cascade_clip.model.encoder import resize_positions
-from cascade_clip.model.patches import embed_patches
 
 
 def embed_pictures(visual: Any, image: Tensor) -> Tensor:

@@ -15,10 +15,16 @@ from torch import Tensor, nn
 
 from cascade_clip.config import EncoderSettings
 from cascade_clip.errors import UserError
+from cascade_clip.model.embedding import (
+    LevelProjections,
+    check_form,
+    embed_patches,
+    project_to_unit,
+    resize_grid,
+    value_path,
+)
 from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
-from cascade_clip.model.patches import check_form, embed_patches, resize_grid
-from cascade_clip.model.projection import LevelProjections, project_to_unit, value_path
 from cascade_clip.model.prompts import Prompts, Regions, RelationshipPrompts
 from cascade_clip.model.protocol import Levels
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt

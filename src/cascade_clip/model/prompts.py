@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.config import EncoderSettings
+from cascade_clip.model.embedding import resize_grid
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.heads.head import one_prompt
-from cascade_clip.model.patches import resize_grid
 
 
 class Prompts(nn.Module):

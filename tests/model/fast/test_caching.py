@@ -231,7 +231,7 @@ def test_evaluation_computes_positions_and_prompts_once(monkeypatch: pytest.Monk
     network, calls = build_network(), []
     resize = torch.nn.functional.interpolate
     monkeypatch.setattr(
-        "cascade_clip.model.patches.F.interpolate",
+        "cascade_clip.model.embedding.F.interpolate",
         lambda *args, **kwargs: calls.append("positions") or resize(*args, **kwargs),
     )
     network.encoder.prompts.projection.register_forward_hook(lambda *_: calls.append("prompts"))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from cascade_clip.config.base import PrecisionChoice
 from cascade_clip.errors import UserError
+from cascade_clip.model.embedding import LevelProjections
 from cascade_clip.model.fast.blocks import BFloat16Linear, LowPrecisionBlock, has_plain_attention
 from cascade_clip.model.network import SegmentationNetwork
-from cascade_clip.model.projection import LevelProjections
 from cascade_clip.model.training_free.network import TrainingFreeNetwork
 from cascade_clip.support.messages import did_you_mean
 from cascade_clip.support.processor import (

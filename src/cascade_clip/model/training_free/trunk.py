@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from cascade_clip.config.training_free import Positions
 from cascade_clip.model.block import Block
+from cascade_clip.model.embedding import check_form, embed_patches, project_to_unit
 from cascade_clip.model.fast.blocks import fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
-from cascade_clip.model.patches import check_form, embed_patches
-from cascade_clip.model.projection import project_to_unit
 
 BLOCKS_COUNTED = 12
 """Blocks of the CLIP for which the methods' block numbers are given."""
