@@ -11,7 +11,7 @@ import torch
 import cascade_clip
 from cascade_clip import Segmenter, UserError
 from cascade_clip.class_names import parse_classes
-from cascade_clip.export.vocabulary import FixedVocabulary
+from cascade_clip.export.bundle import FixedVocabulary
 from cascade_clip.inference.predictor import small_classes
 from cascade_clip.inference.query import PUBLISHED_BACKGROUND
 

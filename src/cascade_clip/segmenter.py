@@ -30,9 +30,8 @@ from cascade_clip.config.recipes import with_inference
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.classes import ClassSet
 from cascade_clip.errors import UserError
-from cascade_clip.export.bundle import Engine, ExportedBundle, load_any
+from cascade_clip.export.bundle import Engine, ExportedBundle, FixedVocabulary, load_any
 from cascade_clip.export.network import device_for
-from cascade_clip.export.vocabulary import FixedVocabulary
 from cascade_clip.inference.execution import ExecutionOptions, check_execution, prepare_network
 from cascade_clip.inference.predictor import MAX_WINDOWS, Predictor
 from cascade_clip.inference.query import (

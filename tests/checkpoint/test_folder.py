@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cascade_clip
+from cascade_clip.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.folder import load_bundle, load_model
-from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.save import save_model
 from cascade_clip.clip.load import FrozenClip, load_clip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_clip.checkpoint.layout import CONFIG_FILE
+from cascade_clip.checkpoint import CONFIG_FILE
 from cascade_clip.checkpoint.locate import check_trained, locate_model
 from cascade_clip.errors import UserError
 

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cascade_clip.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.clip_files import find_again, given_clip, standing_on
-from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.clip.load import FrozenClip, load_clip
 from cascade_clip.clip.weights import activation_name

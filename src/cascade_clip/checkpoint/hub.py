@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.errors import UserError
 
 _FILES = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, "clip/*"]

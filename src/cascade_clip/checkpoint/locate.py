@@ -11,8 +11,8 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
+from cascade_clip.checkpoint import CONFIG_FILE
 from cascade_clip.checkpoint.hub import fetch_model
-from cascade_clip.checkpoint.layout import CONFIG_FILE
 from cascade_clip.config.components import recipe_in_words
 from cascade_clip.config.training_free import training_free_kinds
 from cascade_clip.errors import UserError

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from cascade_clip.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.clip_files import clip_path, standing_on, with_absolute_clip
 from cascade_clip.checkpoint.folder import ModelConfig, names_not_finite
-from cascade_clip.checkpoint.layout import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.stored_clip import store_clip, write_weights
 from cascade_clip.clip.load import FrozenClip
 from cascade_clip.clip.templates import TEMPLATES

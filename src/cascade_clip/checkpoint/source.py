@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+from cascade_clip.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from cascade_clip.checkpoint.locate import EMBEDDED, locate_model
 from cascade_clip.clip.source import parse_clip
 from cascade_clip.config.model import EMBEDDED_CLIPS, LOCAL_DIR

@@ -149,7 +149,7 @@ def info() -> None:
 
 def _embedded_facts() -> list[tuple[str, str]]:
     """From the files alone: to load the model would take seconds."""
-    from cascade_clip.checkpoint.layout import CONFIG_FILE, WEIGHTS_FILE
+    from cascade_clip.checkpoint import CONFIG_FILE, WEIGHTS_FILE
     from cascade_clip.checkpoint.locate import EMBEDDED, find_model
     from cascade_clip.config.model import EMBEDDED_CLIPS
     from cascade_clip.errors import UserError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any, Self
 
-from cascade_clip.checkpoint.released.classes import Overrides, Templates
-from cascade_clip.checkpoint.released.config import Config, section, text_file
+from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.config import Config, section
 from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.infer import decoder_heads
 from cascade_clip.checkpoint.released.names import (
@@ -110,9 +110,6 @@ class ClipRc(Family):
             decoder_heads=decoder_heads(self.embed_dim, config, overrides),
             recovery_weight=self.recovery_weight,
         )
-
-    def templates(self, config: Config) -> Templates:
-        return "many" if text_file(config).endswith("multi") else "single"
 
     def recipe(self, config: Config) -> dict[str, Any]:
         """The weights of its loss."""

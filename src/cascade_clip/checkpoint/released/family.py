@@ -1,6 +1,6 @@
 """What a released method has to say about its checkpoints.
 
-Each method is a module here with a `Family` of its own; `families.py` lists them.
+Each method is a module here with a `Family` of its own; `load.py` lists them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cascade_clip.checkpoint.released.classes import Overrides, Templates
-from cascade_clip.checkpoint.released.config import Config
+from cascade_clip.checkpoint.released.config import Config, text_file
 from cascade_clip.checkpoint.released.names import (
     DEEP_PROMPTS,
     FIRST_PROMPTS,
@@ -100,9 +100,10 @@ class Family(ABC):
     def head(self, state: State, config: Config, overrides: Overrides) -> BaseHeadSettings:
         """Settings of the head."""
 
-    @abstractmethod
     def templates(self, config: Config) -> Templates:
-        """Prompt templates of the class names."""
+        """Prompt templates of the class names: here by the file of text embeddings,
+        `..._single.npy` or `..._multi.npy`; without one, a single template."""
+        return "many" if text_file(config).endswith("multi") else "single"
 
     def recipe(self, config: Config) -> dict[str, Any]:
         """Other settings, over those that all families share."""

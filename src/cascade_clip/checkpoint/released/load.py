@@ -17,16 +17,23 @@ from torch import Tensor, nn
 
 from cascade_clip.checkpoint.released import infer
 from cascade_clip.checkpoint.released.classes import Classes, Overrides, Templates, read_classes
-from cascade_clip.checkpoint.released.config import config_of
-from cascade_clip.checkpoint.released.families import family_of
-from cascade_clip.checkpoint.released.family import Family
+from cascade_clip.checkpoint.released.clip_rc import ClipRc
+from cascade_clip.checkpoint.released.config import Config, config_of
+from cascade_clip.checkpoint.released.family import Family, State
 from cascade_clip.checkpoint.released.file import moving_averages, read_released_file, unwrap
 from cascade_clip.checkpoint.released.infer import Preprocessing
+from cascade_clip.checkpoint.released.names import TEXT_PREFIX, refuse
+from cascade_clip.checkpoint.released.otseg import OTSeg
+from cascade_clip.checkpoint.released.rpn import Rpn
+from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.clip.build import build_clip
 from cascade_clip.config import ModelSettings
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of
+
+FAMILIES: tuple[type[Family], ...] = (ClipRc, OTSeg, ZegClip, Rpn)
+"""The first that recognises a checkpoint has it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,20 @@ def convert_released(
         templates=overrides.templates or family.templates(config),
         recipe=family.recipe(config),
         dropped=tuple(sorted(averages | (state.keys() & family.dead_weights().keys()))),
+    )
+
+
+def family_of(state: State, config: Config) -> Family:
+    """The family of a checkpoint, at its sizes. Raises `UserError` if there is none."""
+    prefixes = {prefix for family in FAMILIES for prefix in family.prefixes} | {TEXT_PREFIX}
+    foreign = {name for name in state if not name.startswith(tuple(prefixes))}
+    refuse("unknown weights, of no method that can be converted", foreign)
+    for family in FAMILIES:
+        if family.recognises(state, config):
+            return family.of(state, config)
+    raise UserError(
+        "the checkpoint has no decoder of a method that can be converted: it is neither a "
+        "Cascade-CLIP nor a ZegCLIP, OTSeg, CLIP-RC or RPN checkpoint"
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from cascade_clip.checkpoint.released.classes import Overrides, Templates
-from cascade_clip.checkpoint.released.config import Config, text_file
+from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.config import Config
 from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.names import DEEP_PROMPTS, both, norm, shape
 from cascade_clip.config import EncoderSettings
@@ -71,7 +71,3 @@ class Rpn(Family):
         if overrides.inner_blocks:
             raise UserError("an RPN checkpoint reads the last block only; leave inner blocks out")
         return RpnSettings(stages=((self.depth,),), aggregation="last")
-
-    def templates(self, config: Config) -> Templates:
-        """By the file of text embeddings, as ZegCLIP's; without one, a single template."""
-        return "many" if text_file(config).endswith("multi") else "single"

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from cascade_clip.checkpoint.released.classes import Overrides, Templates
-from cascade_clip.checkpoint.released.config import Config, index_list, section, text_file
+from cascade_clip.checkpoint.released.classes import Overrides
+from cascade_clip.checkpoint.released.config import Config, index_list, section
 from cascade_clip.checkpoint.released.family import Family, Origin, State, shared_sizes
 from cascade_clip.checkpoint.released.infer import decoder_heads
 from cascade_clip.checkpoint.released.names import (
     LOSS_BUFFER,
     both,
     count,
-    linear,
-    norm,
+    decoder_layer,
     shape,
     unused_self_attention,
 )
@@ -98,9 +97,8 @@ class ZegClip(Family):
         return names
 
     def dead_weights(self) -> dict[str, tuple[int, ...]]:
-        """Per decoder layer the self-attention and its norm; of the last layer also value and
-        output projections, feed-forward and norms; and a buffer of the loss that its mask terms
-        don't use."""
+        """Per decoder layer the self-attention and its norm; of the last layer also all but its
+        scores; and a buffer of the loss that its mask terms don't use."""
         width = self.embed_dim
         dead: dict[str, tuple[int, ...]] = {LOSS_BUFFER: (self.loss_classes + 1,)}
         for stage in range(self.stages):
@@ -108,11 +106,9 @@ class ZegClip(Family):
             for layer in range(self.decoder_layers):
                 path = f"{decoder}.layers.{layer}"
                 dead |= unused_self_attention(path, width)
-            dead |= linear(f"{path}.multihead_attn.v", width, width)
-            dead |= linear(f"{path}.multihead_attn.proj", width, width)
-            dead |= linear(f"{path}.linear1", 4 * width, width)
-            dead |= linear(f"{path}.linear2", width, 4 * width)
-            dead |= norm(f"{path}.norm2", width) | norm(f"{path}.norm3", width)
+            scores = tuple(f"{path}.{part}." for part in SCORES)
+            last = decoder_layer(path, width)
+            dead |= {name: size for name, size in last.items() if not name.startswith(scores)}
         return dead
 
     def head(self, state: State, config: Config, overrides: Overrides) -> BaseHeadSettings:
@@ -122,10 +118,6 @@ class ZegClip(Family):
             decoder_layers=self.decoder_layers,
             decoder_heads=decoder_heads(self.embed_dim, config, overrides),
         )
-
-    def templates(self, config: Config) -> Templates:
-        """By the file of text embeddings: `..._single.npy`, `..._multi.npy`."""
-        return "many" if text_file(config).endswith("multi") else "single"
 
     def _stages(
         self, state: State, config: Config, overrides: Overrides
