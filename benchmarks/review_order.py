@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from cascade_clip import Segmenter
-from cascade_clip.batch.certainty import expected_iou
+from cascade_clip.batch.segments import expected_iou
 from cascade_clip.evaluation.metrics import SegmentationMetrics
 from cascade_clip.picturebook import draw_scene
-from cascade_clip.picturebook.classes import CLASSES
+from cascade_clip.picturebook.contents import CLASSES
 
 BOOK, SIDE = 7, 100
 MODELS: Mapping[str, Callable[[], Segmenter]] = {

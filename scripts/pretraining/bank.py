@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cascade_clip.io.files import write_whole
 from cascade_clip.picturebook import CLASSES, SceneSettings, draw_scene
-from cascade_clip.picturebook.captions import item_phrases
+from cascade_clip.picturebook.contents import item_phrases
 from cascade_clip.picturebook.palette import WORN
 from cascade_clip.support.parallel import in_processes
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from cascade_clip.batch.items import items_of
 from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
-from cascade_clip.batch.pipeline import Done, Pipeline
-from cascade_clip.batch.run import run_batch
+from cascade_clip.batch.pipeline import Done, Pipeline, run_batch
 from cascade_clip.batch.task import Background, Task
 from cascade_clip.checkpoint.source import ModelSource
 

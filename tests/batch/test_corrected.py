@@ -13,8 +13,7 @@ from cascade_clip.batch.corrected import find_corrections, with_corrections
 from cascade_clip.batch.formats import WRITERS
 from cascade_clip.batch.items import Failure, items_of
 from cascade_clip.batch.labels import labelling_journal, labels_of
-from cascade_clip.batch.pipeline import Done, Pipeline
-from cascade_clip.batch.run import run_batch
+from cascade_clip.batch.pipeline import Done, Pipeline, run_batch
 from cascade_clip.batch.task import Background, Task
 from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.errors import UserError

@@ -17,8 +17,7 @@ from cascade_clip.batch import pipeline
 from cascade_clip.batch.formats import WRITERS
 from cascade_clip.batch.items import Failure, items_of
 from cascade_clip.batch.labels import Labels, labelling_journal, labels_of
-from cascade_clip.batch.pipeline import Pipeline
-from cascade_clip.batch.run import run_batch
+from cascade_clip.batch.pipeline import Pipeline, run_batch
 from cascade_clip.batch.task import Background, Task
 from cascade_clip.checkpoint.locate import find_model
 from cascade_clip.checkpoint.source import ModelSource

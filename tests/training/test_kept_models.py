@@ -9,7 +9,7 @@ import torch
 
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config.recipes import load_recipe
-from cascade_clip.training.kept_models import check_reached
+from cascade_clip.training.checkpoints import check_reached
 from cascade_clip.training.run import train
 
 

@@ -1,17 +1,19 @@
-"""Pictures through the network, several at once, while others are read and results are written."""
+"""Pictures through the network, several at once, while others are read and results are written.
+
+A run into a folder goes on where an earlier one stopped, and keeps the journal.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from cascade_clip.batch.certainty import expected_iou
 from cascade_clip.batch.items import Failure, Item
-from cascade_clip.batch.journal import JournalEntry
-from cascade_clip.batch.segments import Segment, class_segments, find_segments
+from cascade_clip.batch.journal import Journal, JournalEntry
+from cascade_clip.batch.segments import Segment, class_segments, expected_iou, find_segments
 from cascade_clip.batch.task import Task
 from cascade_clip.errors import UserError
 from cascade_clip.inference.predictor import BATCH, BATCH_PIXELS
@@ -53,6 +55,8 @@ class _Segmented:
 
 
 Outcome = Done | Failure
+Process = Callable[[Iterable[Item | Outcome]], Iterator[Outcome]]
+"""Segments items and passes outcomes on, as `Pipeline.run`."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,33 @@ class Pipeline:
         done = write_results(self.task, segmented.item, segmented.result)
         size = (done.entry.height, done.entry.width)
         return replace(done, note=self.segmenter.predictor.plan(size).note)
+
+
+def run_batch(
+    process: Process, journal: Journal, items: Iterable[Item | Outcome], formats: Sequence[str]
+) -> Iterator[Outcome]:
+    """What became of each item, as soon as its results are written and the journal says so.
+
+    Raises `UserError` as `process` does, and if the journal can't be written.
+    """
+
+    def waiting() -> Iterator[Item | Outcome]:
+        for item in items:
+            entry = journal.done(item, formats) if isinstance(item, Item) else None
+            if entry is not None:
+                yield Done(entry, before=True)
+                continue
+            if isinstance(item, Item):
+                journal.begin()  # before there are results
+            yield item
+
+    try:
+        for outcome in process(waiting()):
+            if isinstance(outcome, Done) and not outcome.before:
+                journal.add(outcome.entry, outcome.segments)
+            yield outcome
+    finally:
+        journal.end()
 
 
 def write_results(task: Task, item: Item, result: Segmentation) -> Done:

@@ -127,9 +127,8 @@ def label(
     from cascade_clip.batch.items import items_of
     from cascade_clip.batch.labels import labelling_journal, labels_of
     from cascade_clip.batch.on_ray import run_on_ray
-    from cascade_clip.batch.pipeline import Pipeline
+    from cascade_clip.batch.pipeline import Pipeline, run_batch
     from cascade_clip.batch.review import write_review
-    from cascade_clip.batch.run import run_batch
     from cascade_clip.batch.task import Task
     from cascade_clip.io.folder_lock import hold_folder
     from cascade_clip.support.messages import Console

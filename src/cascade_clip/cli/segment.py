@@ -110,8 +110,7 @@ def segment(
     from cascade_clip.batch.formats.coco import write_coco_file
     from cascade_clip.batch.items import count_items, items_of
     from cascade_clip.batch.journal import Journal
-    from cascade_clip.batch.pipeline import Pipeline
-    from cascade_clip.batch.run import run_batch
+    from cascade_clip.batch.pipeline import Pipeline, run_batch
     from cascade_clip.batch.settings import settings_of
     from cascade_clip.batch.task import Task
     from cascade_clip.io.folder_lock import hold_folder

@@ -1,8 +1,7 @@
 """Picture book: a drawn world of 16 things on 6 kinds of stuff, made from (seed, index)."""
 
-from cascade_clip.picturebook.classes import CLASSES, STUFF, THINGS, UNSEEN
+from cascade_clip.picturebook.contents import CLASSES, STUFF, THINGS, UNSEEN, Scene, SceneItem
 from cascade_clip.picturebook.export import export_voc
-from cascade_clip.picturebook.items import Scene, SceneItem
 from cascade_clip.picturebook.scene import SceneSettings, draw_scene, phrases
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from cascade_clip.errors import UserError
-from cascade_clip.picturebook.classes import CLASSES
+from cascade_clip.picturebook.contents import CLASSES
 from cascade_clip.picturebook.scene import MIN_SIDE, draw_scene
 
 MAX_COUNT = 1_000_000

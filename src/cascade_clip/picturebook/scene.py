@@ -8,9 +8,15 @@ from numpy.typing import NDArray
 
 from cascade_clip.errors import UserError
 from cascade_clip.picturebook.canvas import Canvas
-from cascade_clip.picturebook.captions import describe, item_phrases
-from cascade_clip.picturebook.classes import CLASSES, STUFF, THINGS
-from cascade_clip.picturebook.items import Scene, SceneItem
+from cascade_clip.picturebook.contents import (
+    CLASSES,
+    STUFF,
+    THINGS,
+    Scene,
+    SceneItem,
+    describe,
+    item_phrases,
+)
 from cascade_clip.picturebook.layout import Placed, Region, place_stuff, place_things
 from cascade_clip.picturebook.textures import light_field
 

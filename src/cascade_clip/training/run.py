@@ -28,8 +28,7 @@ from cascade_clip.io.files import write_text
 from cascade_clip.io.folder_lock import hold_folder
 from cascade_clip.model.network import SegmentationNetwork, check_trainable
 from cascade_clip.support.parallel import tell_of_fewer_readers
-from cascade_clip.training.checkpoints import Checkpoints
-from cascade_clip.training.kept_models import KeptModels, check_reached
+from cascade_clip.training.checkpoints import Checkpoints, KeptModels, check_reached
 from cascade_clip.training.loaders import train_loader, validation_loader
 from cascade_clip.training.module import TrainingModule
 from cascade_clip.training.progress import TrainingProgress

@@ -1,11 +1,22 @@
-"""Sentences about a scene, from what can be seen in it."""
+"""What scenes contain: the 22 classes in label order, the items of a scene, and these in words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cascade_clip.picturebook.classes import STUFF
-from cascade_clip.picturebook.items import SceneItem
+THINGS: tuple[str, ...] = (
+    "house", "tree", "car", "boat", "fish", "cat", "flower", "sun",
+    "star", "mushroom", "umbrella", "balloon", "snowman", "apple", "heart", "key",
+)  # fmt: skip
+STUFF: tuple[str, ...] = ("grass", "water", "sand", "sky", "brick", "wood")
+
+CLASSES: tuple[str, ...] = THINGS + STUFF
+"""All classes; the position of a name is its label in every mask."""
+
+UNSEEN: tuple[str, ...] = ("cat", "boat", "mushroom", "umbrella", "star", "sand", "brick")
+"""Classes whose masks are withheld from training."""
 
 _BOTH = (
     "{things} on {stuff}",
@@ -16,6 +27,25 @@ _BOTH = (
     "here you see {things} and {stuff}",
 )
 _ONE = ("{all}", "a picture of {all}", "nothing but {all}", "here you see {all}")
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """One visible thing or one region of stuff; ``area`` is its visible share of the picture."""
+
+    name: str
+    colour: str | None
+    area: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture uint8 (H, W, 3), its class labels uint8 (H, W), and what it says in words."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    caption: str
+    items: tuple[SceneItem, ...]
 
 
 def noun_phrase(name: str, colour: str | None = None) -> str:

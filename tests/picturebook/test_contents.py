@@ -1,7 +1,7 @@
 import numpy as np
 
 from cascade_clip.picturebook import SceneItem
-from cascade_clip.picturebook.captions import describe, item_phrases, noun_phrase
+from cascade_clip.picturebook.contents import describe, item_phrases, noun_phrase
 
 CAT = SceneItem("cat", "orange", 0.2)
 APPLE = SceneItem("apple", "red", 0.1)
