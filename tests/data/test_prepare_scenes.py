@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade_clip.cli.data import Prepared
 from cascade_clip.config import PreparedName
 from cascade_clip.data.check import check
 from cascade_clip.data.pairs import read_mask
@@ -36,7 +35,6 @@ def city_expected(scene: str) -> list[list[int]]:
 
 def test_all_data_sets_can_be_prepared() -> None:
     assert set(PLANS) == set(PREPARED_NAMES)
-    assert Prepared == PreparedName
 
 
 def test_cityscapes(tmp_path: Path) -> None:

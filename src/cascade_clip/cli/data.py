@@ -23,6 +23,7 @@ from cascade_clip.cli.prepare_folder import (
     read_order,
 )
 from cascade_clip.cli.progress import Bars
+from cascade_clip.config import PreparedName
 from cascade_clip.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,18 +37,13 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Number of worker processes.", show_default="all cores"),
 ]
-Prepared = Literal[
-    "voc20", "context59", "coco-stuff", "voc21", "context60", "coco-object", "cityscapes",
-    "ade20k", "ade847", "context459",
-]  # fmt: skip
-"""As `config.PreparedName`, which takes long to import."""
 SHOWN = 5
 """Most files of each kind to list on screen."""
 
 
 def prepare(
     data: Annotated[
-        Literal["folder", "voc", "context", Prepared],
+        Literal["folder", "voc", "context", PreparedName],
         typer.Argument(
             help="VOC 2012 with SBD, PASCAL Context (voc21, context60: with background), "
             "COCO-Stuff 164k, COCO's things, Cityscapes, ADE20K; ADE20K and Context with "
@@ -119,7 +115,7 @@ def prepare(
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of your own data, or of prepared data.")],
     name: Annotated[
-        Prepared | None,
+        PreparedName | None,
         typer.Option(help="Which prepared data set."),
     ] = None,
     background: MaskBackground = None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.export.graph import IMAGE, MASK_LOGITS, OFFSETS, SCORES, TEXT
 from cascade_clip.export.metadata import METADATA_KEY, ExportedConfig, from_json
 from cascade_clip.support.devices import choose_device
-from cascade_clip.support.messages import install_line
+from cascade_clip.support.messages import errors_alone, install_line
 
 Run = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
 """The graph's inputs by name and in order, to mask logits and scores (B, C, h, w)."""
@@ -147,21 +145,10 @@ def _provider_name(device: torch.device) -> str:
     return f"{device.type.upper()}ExecutionProvider"
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a logger silent."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
 def _open_torch_export(path: Path, device: torch.device) -> tuple[Run, str | None]:
     described: dict[str, Any] = {METADATA_KEY: ""}
     try:
-        with _quiet("torch.export"):  # which logs tracebacks of damaged files
+        with errors_alone("torch.export"):  # which warns of damaged files with tracebacks
             program = torch.export.load(path, extra_files=described)
     except Exception as error:  # anything that its archive and its pickles can raise
         raise UserError(f"{path} can't be loaded by torch.export: {error}") from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import ExportPrecision, Format, check_ending
 from cascade_clip.inference.query import PUBLISHED_BACKGROUND, Query, build_query
 from cascade_clip.io.files import write_whole
-from cascade_clip.support.messages import install_line
+from cascade_clip.support.messages import errors_alone, install_line
 
 ONNX_BYTES = 2**31 - 2**20
 """An ONNX file is one message of at most 2 GB."""
@@ -151,7 +149,7 @@ def _write_onnx(program: ExportedProgram, config: ExportedConfig, path: Path) ->
     from onnx_ir import Shape
 
     inputs = [IMAGE, TEXT, OFFSETS] if config.classes is None else [IMAGE]
-    with _quiet("onnxscript"), _quiet("onnx_ir"), _quiet("torch.onnx"):
+    with errors_alone("onnxscript", "onnx_ir", "torch.onnx"):  # which log their own progress
         written = torch.onnx.export(
             program, input_names=inputs, output_names=[MASK_LOGITS, SCORES], verbose=False
         )
@@ -204,15 +202,3 @@ def _require_onnx() -> None:
             f"ONNX files need {', '.join(missing)}, which is missing; install it with: "
             + install_line("export")
         )
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keeps a library's notes on its own progress from the user."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

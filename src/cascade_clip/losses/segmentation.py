@@ -2,7 +2,7 @@
 
 ZegCLIP (arXiv 2212.03588) and Cascade-CLIP (arXiv 2406.00670) train with
 `100 * focal + 1 * dice` on the upsampled mask logits. Here nothing of the size
-classes x height x width is ever held: see `losses_fused`.
+classes x height x width is ever held: see `losses/fused.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from cascade_clip.losses.ssim import structural_dissimilarity
 
 
 class LossTerms(NamedTuple):
-    """Weighted terms, each a scalar; `total = focal + dice + ssim` is what to minimise."""
+    """Weighted terms, each a scalar."""
 
     focal: Tensor
     dice: Tensor
     ssim: Tensor
-    total: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum, which is what to minimise."""
+        return self.focal + self.dice + self.ssim
 
 
 class SegmentationLoss(nn.Module):
@@ -82,7 +86,7 @@ class SegmentationLoss(nn.Module):
         ssim = torch.zeros_like(dice)
         if self.settings.ssim_weight:
             ssim = self.settings.ssim_weight * structural_dissimilarity(mask_logits, labels)
-        return LossTerms(focal, dice, ssim, focal + dice + ssim)
+        return LossTerms(focal, dice, ssim)
 
 
 def normaliser(pairs: Tensor, parts: int = 1) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from cascade_clip.config import TrainSettings
 from cascade_clip.errors import UserError
+from cascade_clip.support.messages import errors_alone
 from cascade_clip.support.processor import cpu_features, why_slower
 from cascade_clip.training.checkpoints import CheckpointFile
 from cascade_clip.training.logs import build_loggers
@@ -77,17 +77,9 @@ def build_trainer(
 @contextmanager
 def without_noise() -> Iterator[None]:
     """Keeps Lightning's advice about devices, loggers and loaders off the screen."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with errors_alone("lightning.pytorch", "lightning.fabric"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield
 
 
 def leave_group() -> None:
