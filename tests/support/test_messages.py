@@ -1,5 +1,6 @@
-"""What a mistyped name may have meant."""
+"""What a mistyped name may have meant, and what of libraries' notes is shown."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from cascade_clip.config.recipes import load_recipe
 from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
 from cascade_clip.export.request import read_format, read_precision
-from cascade_clip.support.messages import did_you_mean, nearest
+from cascade_clip.support.messages import did_you_mean, errors_alone, nearest
 
 
 def test_the_most_similar_name_is_found_apart_from_case() -> None:
@@ -40,3 +41,12 @@ def test_what_is_mistyped_on_the_command_line_is_told(
 ) -> None:
     with pytest.raises(UserError, match=f"; did you mean '{meant}'\\?"):
         read()
+
+
+def test_of_what_libraries_log_errors_alone_are_shown(caplog: pytest.LogCaptureFixture) -> None:
+    library = logging.getLogger("library.part")
+    with errors_alone("other", "library"):
+        library.warning("advice")
+        library.error("trouble")
+    library.warning("later advice")
+    assert [record.message for record in caplog.records] == ["trouble", "later advice"]
