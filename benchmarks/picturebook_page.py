@@ -157,7 +157,8 @@ test scenes that neither has seen. Higher rates are left out: `--methods fusion 
 shows one that is ahead after {search_steps} steps and can break down by {steps}. *Control U* is
 mIoU(U) after the text embeddings of the unseen classes were exchanged among each other: what
 remains then is chance. In the recipes of this data set intermediate levels pass through the last
-block's values and CLIP's own projection (`model.encoder.level_projection: value-path`);
+block's values and CLIP's own projection (`model.encoder.level_projection: value-path`), and
+decoders start at CLIP's own similarity (`model.head.decoder_start: identity`; RPN has no decoder);
 *cascade-released* has random projections instead, and decoders that start at random.
 
 Measured on {cores} CPU cores with torch {torch} by
