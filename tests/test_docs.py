@@ -12,13 +12,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import typer
 
+from cascade_clip.checkpoint.options import read_run_options
+from cascade_clip.checkpoint.source import METHODS
 from cascade_clip.cli.app import COMMANDS, FIRST_STEPS, app, examples
+from cascade_clip.cli.options import read_choices
 from cascade_clip.config.recipes import load_recipe
+from cascade_clip.data.part import read_part
+from cascade_clip.export.request import read_format, read_precision
+from cascade_clip.io.results import LABEL_FORMATS, SEGMENT_FORMATS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,10 +71,26 @@ def test_commands_are_understood(page: str, line: str) -> None:
                 break
             name, command, rest = context.command.resolve_command(context, rest)
             context = command.make_context(name, rest, parent=context)
+        check_values(context.params)
         recipe = context.params.get("recipe", "") if context.info_name == "train" else ""
         placeholder = recipe.isupper() or recipe.endswith(".yaml")
         if recipe and not placeholder:
             load_recipe(recipe, context.params["settings"] or [])
+
+
+def check_values(params: dict[str, Any]) -> None:
+    """Raises `UserError` for values that commands read themselves, after the command line."""
+    choices = {"save": SEGMENT_FORMATS, "formats": LABEL_FORMATS, "method": [*METHODS, "all"]}
+    for name, known in choices.items():
+        if value := params.get(name):
+            read_choices(value, name, known)
+    if "part" in params:
+        read_part(params["part"])
+    if "format" in params:
+        read_format(params["format"])
+        read_precision(params["precision"])
+    elif "device" in params:
+        read_run_options(params["device"], params["precision"], params.get("inference") or ())
 
 
 def test_there_are_commands_to_understand() -> None:

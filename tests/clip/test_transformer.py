@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import open_clip
 import pytest
@@ -11,8 +11,9 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from cascade_clip.clip.build import build_clip, fill_clip, sketch_clip
 from cascade_clip.clip.load import OPENAI_PREPROCESSING
-from cascade_clip.clip.templates import IMAGENET_TEMPLATES
+from cascade_clip.clip.templates import IMAGENET_TEMPLATES, TEMPLATES
 from cascade_clip.clip.transformer import CLIP
+from cascade_clip.config import Templates
 
 VISION = {"layers": 2, "width": 24, "head_width": 8, "patch_size": 8, "image_size": 32}
 TEXT = {"context_length": 8, "vocab_size": 32, "width": 16, "heads": 2, "layers": 2}
@@ -67,5 +68,9 @@ def test_other_forms_are_open_clips_own() -> None:
 def test_published_constants_are_open_clips() -> None:
     expected = tuple(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES)
     assert expected == IMAGENET_TEMPLATES
+
+
+def test_every_setting_of_templates_has_its_texts() -> None:
+    assert set(get_args(Templates)) == set(TEMPLATES)
     normalisation = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
     assert normalisation == OPENAI_PREPROCESSING

@@ -21,26 +21,28 @@ def ablate(
         typer.Argument(
             metavar="TABLE... [KEY=VALUE]...",
             help="methods, family, improved, stages, blocks-per-stage, aggregation, queries, "
-            "prompts, sigma, focal-weight, projection, or all; and settings for all variants.",
+            "prompts, sigma, focal-weight, projection, or all; plus overrides for all variants.",
         ),
     ],
     recipe: Annotated[
-        str, typer.Option(help="What is varied.")
+        str, typer.Option(help="Base recipe.")
     ] = "cascade-clip/picturebook/inductive",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of each run.", show_default="the recipe's")
+        int | None, typer.Option(min=1, help="Training steps per run.", show_default="the recipe's")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each variant.")] = 3,
-    pictures: Annotated[int, typer.Option(min=1, help="Test pictures.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs per variant.")] = 3,
+    pictures: Annotated[int, typer.Option(min=1, help="Number of test pictures.")] = 200,
     budget: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Minutes; seeds and steps are reduced until the runs fit."),
+        typer.Option(min=0.1, help="Time limit in minutes; seeds and steps are reduced to fit."),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Number of runs at once.", show_default="all cores"),
+        typer.Option(
+            min=1, max=1024, help="Parallel runs.", show_default="one per core, or 1 on a GPU"
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of runs and results.")] = Path("runs/ablations"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("runs/ablations"),
     markdown: Annotated[
         Path | None,
         typer.Option(
@@ -48,13 +50,13 @@ def ablate(
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Print how long it would take, and stop.")
+        bool, typer.Option("--estimate", help="Print the estimated time and exit.")
     ] = False,
 ) -> None:
-    """Train and measure the variants of the paper's ablation tables.
+    """Train and evaluate the variants of the paper's ablation tables.
 
-    What was trained before in --out is not trained again; a stopped command goes on when repeated.
-    Each table is written as soon as its last run is done.
+    Completed runs in --out are reused, so rerun an interrupted command to resume it. Each table is
+    written as soon as its last run finishes.
     """
     from cascade_clip.analysis.ablation.runner import AblationPlan
     from cascade_clip.analysis.ablation.tables import read_tables

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def recipes(
     word: Annotated[
-        str, typer.Argument(help="Only recipes whose name contains this, e.g. voc20 or zegclip.")
+        str, typer.Argument(help="Filter by name, e.g. voc20 or zegclip.", metavar="FILTER")
     ] = "",
     published: Annotated[
-        bool, typer.Option("--published", help="Show figures of papers without a word, too.")
+        bool, typer.Option("--published", help="Show published results even without a filter.")
     ] = False,
 ) -> None:
-    """List the recipes; with a word, also what papers report."""
+    """List recipes; given a filter, also show published results."""
     from cascade_clip.config.components import recipe_names
     from cascade_clip.config.published import published_results
     from cascade_clip.errors import UserError
@@ -42,7 +42,7 @@ def recipes(
     console.print(_components_table(names))
     if not word and not published:
         console.print(
-            "What papers report: cascade-clip recipes voc20 (or zegclip, ...); all of it: "
+            "Published results: cascade-clip recipes voc20 (or zegclip, ...); all of them: "
             "cascade-clip recipes --published",
             highlight=False,
         )

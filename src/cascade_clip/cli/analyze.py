@@ -35,7 +35,7 @@ POOL = 60
 
 analyze = typer.Typer(
     name="analyze",
-    help="Look into a model: where its blocks differ, what they see, what its stages do.",
+    help="Inspect a model: block similarity, localization, per-stage results.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -46,20 +46,20 @@ Blocks = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the results.", show_default="analysis-... in the folder MODEL, else in runs"
+        help="Output folder.", show_default="analysis-... in the folder MODEL, else in runs"
     ),
 ]
 ModelOrNone = Annotated[
     str | None,
     typer.Argument(
-        help="Run or model folder, or 'picturebook' for the embedded model; none with --clip.",
+        help="Run or model folder, or 'picturebook' for the embedded model; omit with --clip.",
         show_default=False,
     ),
 ]
 Against = Annotated[
     str | None,
     typer.Option(
-        help=f"{RAW_CLIP} (the model's CLIP without training), a run or model folder, or none.",
+        help=f"Compare with {RAW_CLIP} (the CLIP alone), a run or model folder, or none.",
         show_default=f"{RAW_CLIP}; none with --clip",
     ),
 ]
@@ -86,9 +86,9 @@ def cka(
     blocks: Blocks = None,
     features: Annotated[
         FeatureKind,
-        typer.Option(help="Of a picture: all its patch tokens, their mean, or its class token."),
+        typer.Option(help="Per picture: all patch tokens, their mean, or the class token."),
     ] = FeatureKind.PATCHES,
-    batch: Annotated[int, typer.Option(help="Pictures from which HSIC is estimated at once.")] = 32,
+    batch: Annotated[int, typer.Option(help="Batch size for the HSIC estimate.")] = 32,
     out: Out = None,
     pretrained: Pretrained = None,
     device: Device = AUTO,
@@ -97,7 +97,7 @@ def cka(
 ) -> None:
     """Similarity (linear CKA) of all pairs of blocks, before and after training.
 
-    Needs no masks: --data may be any folder of pictures.
+    No masks needed: --data may be any folder of pictures.
     """
     given = Given(
         model, clip, against, data, root, scenes, seed, part, out, pretrained, device, precision
@@ -160,7 +160,7 @@ def stages(
     model: ModelArgument,
     against: Annotated[
         str,
-        typer.Option(help=f"Gains and losses over: a run or model folder, {RAW_CLIP}, or none."),
+        typer.Option(help=f"Compare with a run or model folder, {RAW_CLIP}, or none."),
     ] = RAW_CLIP,
     data: Data = None,
     root: Root = None,
@@ -173,7 +173,7 @@ def stages(
     precision: PrecisionOption = "fp32",
     quiet: Quiet = False,
 ) -> None:
-    """What each stage gives: masks and metrics, weights, offsets, confusion, calibration."""
+    """Per-stage results: masks, metrics, weights, offsets, confusion, calibration."""
     given = Given(
         model, None, against, data, root, scenes, seed, part, out, pretrained, device, precision
     )

@@ -31,7 +31,7 @@ COMMANDS = {
     "segment": Listed(
         USE,
         "segment",
-        "Segment pictures and videos into classes that you name.",
+        "Segment pictures and videos into the classes you name.",
         (
             'holiday.jpg --clip ViT-B-16/openai --classes "dog, sofa|couch, person, wall"',
             "photos --clip ViT-B-16/openai --classes names.txt --background --save labels,coco",
@@ -43,41 +43,41 @@ COMMANDS = {
         "label",
         "Label a data set in the formats of annotation tools.",
         (
-            'photos --clip ViT-B-16/openai --classes "cat, dog, grass" --format coco,yolo',
+            'photos --clip ViT-B-16/openai --classes "cat, dog, grass" --format coco,yolo-seg',
             "photos --model runs/mine --classes names.txt --format cvat --out labelled",
         ),
     ),
     "serve": Listed(
         USE,
         "serve",
-        "Serve a web page and a REST interface.",
+        "Serve a web page and a REST API.",
         ("--clip ViT-B-16/openai", "--model runs/mine --port 8000"),
     ),
     "demo": Listed(
         USE,
         "demo",
-        "Train, evaluate and segment in a drawn world; write a report.",
+        "Train, evaluate and segment on drawn scenes; write a report.",
         ("", "--quick --out runs/quick"),
     ),
     "prepare": Listed(
         DATA,
         "data",
-        "Make masks and lists from the archives of a data set.",
+        "Convert a downloaded data set to masks and split lists.",
         ("folder my-data --from export/", "voc data/voc", "ade20k data/ade20k"),
     ),
     "check": Listed(
         DATA,
         "data",
-        "Say what is wrong with a data set, and what it holds.",
+        "Validate a data set and summarise its contents.",
         ("my-data", "data/voc --name voc20 --json problems.json"),
     ),
     "picturebook": Listed(
-        DATA, "world", "Draw scenes with masks into a folder.", ("scenes --count 200 --size 192",)
+        DATA, "world", "Generate drawn scenes with masks.", ("scenes --count 200 --size 192",)
     ),
     "train": Listed(
         TRAINING,
         "train",
-        "Train a model as a recipe says.",
+        "Train a model from a recipe.",
         (
             "cascade-clip/picturebook train.steps=300",
             "cascade-clip/voc20/inductive data.root=data/voc train.devices=4",
@@ -87,7 +87,7 @@ COMMANDS = {
     "evaluate": Listed(
         TRAINING,
         "evaluate",
-        "Measure a model; write a page about it.",
+        "Evaluate a model and write an HTML report.",
         (
             "picturebook --raw-clip",
             "runs/mine --data ade20k --root data/ade20k",
@@ -97,7 +97,7 @@ COMMANDS = {
     "export": Listed(
         TRAINING,
         "export",
-        "Write a model as ONNX or torch.export file.",
+        "Export a model to ONNX or torch.export.",
         (
             "runs/mine --out mine.onnx",
             '--clip ViT-B-16/openai --classes "cat, dog, grass" --out pets.onnx',
@@ -112,31 +112,31 @@ COMMANDS = {
     "recipes": Listed(
         RESEARCH,
         "about",
-        "List the recipes; with a word, also what papers report.",
+        "List recipes; given a filter, also show published results.",
         ("voc20", "zegclip", "--published"),
     ),
     "analyze": Listed(
         RESEARCH,
         "analyze",
-        "Look into a model: its blocks and its stages.",
+        "Inspect a model: block similarity, localization, per-stage results.",
         ("cka picturebook", "stages runs/mine --against raw-clip"),
     ),
     "ablate": Listed(
         RESEARCH,
         "ablate",
-        "Train and measure the paper's ablation tables.",
+        "Train and evaluate the paper's ablation tables.",
         ("methods stages --budget 60", "all --estimate"),
     ),
     "info": Listed(RESEARCH, "about", "Show versions, hardware and the embedded model.", ("",)),
 }
 FIRST_STEPS = """\
-Segment a photograph with any CLIP, without training (loads its weights once, some 600 MB):
+Segment a photograph with any CLIP, without training (downloads about 600 MB of weights once):
   cascade-clip segment holiday.jpg --clip ViT-B-16/openai --classes "dog, sofa|couch, wall"
 
-See training, evaluation and masks in a drawn world, without a download:
+Try training, evaluation and segmentation on drawn scenes, with nothing to download:
   cascade-clip demo
 
-Train on pictures and masks of your own; first, are the files sound?
+Train on your own pictures and masks; first validate the files:
   cascade-clip check my-data
 
 All commands: cascade-clip --help. One command, with examples: cascade-clip segment --help."""
@@ -176,7 +176,7 @@ def examples(name: str) -> list[str]:
 app = typer.Typer(
     name="cascade-clip",
     cls=LazyGroup,
-    help="Zero-shot semantic segmentation with CLIP: train, evaluate and use.",
+    help="Open-vocabulary and zero-shot semantic segmentation with CLIP.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -192,7 +192,7 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show full tracebacks.")] = False,
     version: Annotated[
         bool,
         typer.Option(

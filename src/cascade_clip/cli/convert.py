@@ -9,6 +9,7 @@ import typer
 
 from cascade_clip.checkpoint.locate import check_checkpoint, check_new
 from cascade_clip.cli.options import read_names
+from cascade_clip.config import Templates
 from cascade_clip.errors import UserError
 from cascade_clip.io.find import check_writable
 
@@ -17,29 +18,29 @@ if TYPE_CHECKING:
 
     from cascade_clip.checkpoint.released.load import ReleasedModel
 
-CHECKPOINT = "What the checkpoint does not say"
+CHECKPOINT = "Not stored in the checkpoint"
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Released .pth file.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
+    out: Annotated[Path, typer.Argument(help="Output folder; must not exist.")],
     class_names: Annotated[
         str | None,
         typer.Option(
-            help="Class names in label order: a file, one a line, or a list with commas.",
+            help="Class names in label order, comma-separated, or a file with one per line.",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
     unseen: Annotated[
         str | None,
         typer.Option(
-            help="Names of the unseen classes, in the same form; '' for none.",
+            help="Unseen class names, in the same form; '' for none.",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
     setting: Annotated[
         Literal["inductive", "transductive", "full"] | None,
-        typer.Option(help="How it was trained.", rich_help_panel=CHECKPOINT),
+        typer.Option(help="Training setting.", rich_help_panel=CHECKPOINT),
     ] = None,
     score_offset: Annotated[
         float | None,
@@ -52,15 +53,15 @@ def convert(
         ),
     ] = None,
     templates: Annotated[
-        Literal["single", "many", "otseg-6", "otseg-8"] | None,
-        typer.Option(help="Prompt templates of the class names.", rich_help_panel=CHECKPOINT),
+        Templates | None,
+        typer.Option(help="Prompt templates for the class names.", rich_help_panel=CHECKPOINT),
     ] = None,
     vision_heads: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Attention heads of the image encoder.",
-            show_default="12 if not stated",
+            show_default="12 if not stored",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
@@ -69,7 +70,7 @@ def convert(
         typer.Option(
             min=1,
             help="Attention heads of the decoders.",
-            show_default="8 if not stated",
+            show_default="8 if not stored",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
@@ -78,29 +79,29 @@ def convert(
         typer.Option(
             min=1,
             help="Attention heads of the text encoder.",
-            show_default="8 if not stated",
+            show_default="8 if not stored",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
     inner_blocks: Annotated[
         str | None,
         typer.Option(
-            help="Blocks read before the last one, from 1: '6,7,8,9,10,11'.",
+            help="Blocks used besides the last, counted from 1: '6,7,8,9,10,11'.",
             rich_help_panel=CHECKPOINT,
         ),
     ] = None,
     crop: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of sliding windows, px.", rich_help_panel=CHECKPOINT),
+        typer.Option(min=1, help="Sliding-window size in pixels.", rich_help_panel=CHECKPOINT),
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, help="Step between windows, px.", rich_help_panel=CHECKPOINT),
+        typer.Option(min=1, help="Sliding-window stride in pixels.", rich_help_panel=CHECKPOINT),
     ] = None,
 ) -> None:
-    """Convert a released checkpoint (Cascade-CLIP, ZegCLIP, OTSeg) to a model folder.
+    """Convert a released checkpoint to a model folder: Cascade-CLIP, ZegCLIP, OTSeg, CLIP-RC, RPN.
 
-    Nothing in the checkpoint is executed. Sizes come from its weights, settings from its config.
+    No code in the checkpoint is executed. Sizes come from its weights, settings from its config.
     """
     check_checkpoint(source)
     check_new(out)

@@ -46,15 +46,15 @@ def prepare(
         Literal["folder", "voc", "context", PreparedName],
         typer.Argument(
             help="VOC 2012 with SBD, PASCAL Context (voc21, context60: with background), "
-            "COCO-Stuff 164k, COCO's things, Cityscapes, ADE20K; ADE20K and Context with "
-            "all classes. 'voc' is voc20, 'context' is context59. 'folder': annotations of "
-            "your own, from the tool that made them."
+            "COCO-Stuff 164k, COCO-Object, Cityscapes, ADE20K; ade847, context459: all classes. "
+            "voc: short for voc20; context: for context59. folder: your own annotations, as "
+            "exported by an annotation tool."
         ),
     ],
     root: Annotated[
         Path,
         typer.Argument(
-            help="Folder with the archives as downloaded from the owners; for 'folder' the new one."
+            help="Folder with the downloaded archives; with 'folder', the folder to create."
         ),
     ],
     source: AnnotationSource = None,
@@ -67,12 +67,13 @@ def prepare(
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make masks and lists from the archives of a data set's owner, packed or unpacked.
+    """Convert a downloaded data set to masks and split lists in ROOT/cascade-clip.
 
-    They lie in ROOT/cascade-clip. For an empty ROOT it says what to bring, and from where.
+    Reads the original archives, packed or unpacked. If ROOT is empty, prints which files to
+    download and where.
 
-    `prepare folder NEW --from FILE_OR_FOLDER` makes a data set of your own from annotations of
-    COCO, CVAT, Label Studio, YOLO-seg or labelme, or from masks.
+    `prepare folder NEW --from FILE_OR_FOLDER` converts your own annotations: COCO, CVAT, Label
+    Studio, YOLO-seg, labelme, or masks.
     """
     options = {
         "--from": source, "--pictures": pictures, "--classes": classes, "--rename": rename,
@@ -92,7 +93,7 @@ def prepare(
         print_built(built, root, order)
         return
     if typed := [option for option, value in options.items() if value is not None]:
-        raise UserError(f"{' and '.join(typed)}: for 'prepare folder' alone")
+        raise UserError(f"{' and '.join(typed)}: only for 'prepare folder'")
     from cascade_clip.data.prepare.run import prepare as run
     from cascade_clip.support.messages import Console
 
@@ -101,7 +102,7 @@ def prepare(
         with Bars(quiet) as progress:
             report = run(name, root, jobs or usable_cores(), progress)
     except KeyboardInterrupt:
-        _stop("run the same command again to go on")
+        _stop("rerun the command to resume")
     _print_report(report)
     Console().print(
         f"{name} is in {report.folder}; next: cascade-clip check {root} --name {name}",
@@ -113,22 +114,22 @@ def prepare(
 
 
 def check(
-    data: Annotated[Path, typer.Argument(help="Folder of your own data, or of prepared data.")],
+    data: Annotated[Path, typer.Argument(help="Folder of your own or prepared data.")],
     name: Annotated[
         PreparedName | None,
-        typer.Option(help="Which prepared data set."),
+        typer.Option(help="Name of the prepared data set."),
     ] = None,
     background: MaskBackground = None,
     json: Annotated[
-        Path | None, typer.Option(help="Write the full report to this file, as JSON.")
+        Path | None, typer.Option(help="Write the full report to this JSON file.")
     ] = None,
-    show: Annotated[int, typer.Option(min=0, help="Problems shown on screen.")] = 20,
+    show: Annotated[int, typer.Option(min=0, help="Maximum number of problems to print.")] = 20,
     jobs: Jobs = None,
     quiet: Quiet = False,
 ) -> None:
-    """Read every picture and mask of a data set; report problems and the classes it holds.
+    """Validate a data set: read every picture and mask, report problems and class statistics.
 
-    Exit code 1 if anything is wrong.
+    Exits with code 1 if there are problems.
     """
     from cascade_clip.data.check import check as run
     from cascade_clip.data.survey import survey
@@ -186,7 +187,7 @@ def _print_report(report: Report) -> None:
 
 
 def _part_table(report: CheckReport) -> Table:
-    """One row a part: pictures, pixels, and the shares that are ignored and unlabelled."""
+    """One row per part: pictures, pixels, and the shares that are ignored and unlabelled."""
     from rich.table import Table
 
     table = Table("part", "pictures", "megapixels", "ignored %", "unlabelled %")
@@ -205,7 +206,7 @@ def _part_table(report: CheckReport) -> Table:
 
 
 def _class_table(report: CheckReport, classes: ClassSet) -> Table:
-    """One row a class: its share of the pixels of a part, and the pictures it is in."""
+    """One row per class: its share of the pixels of a part, and the pictures it is in."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the report and the models.")] = Path(
+    out: Annotated[Path, typer.Option(help="Output folder for the report and models.")] = Path(
         "runs/demo"
     ),
     steps: Annotated[
@@ -24,11 +24,11 @@ def demo(
         typer.Option(min=1, help="Training steps of each method.", show_default="300"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few steps and scenes, to see that everything works.")
+        bool, typer.Option("--quick", help="Few steps and scenes: a smoke test.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on the picture book, evaluate, segment, and write a report with pictures."""
+    """Train on drawn scenes, evaluate, segment, and write an illustrated report."""
     from cascade_clip.cli.demo_run import DemoSettings, run_demo
     from cascade_clip.support.messages import Console
 

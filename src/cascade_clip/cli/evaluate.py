@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -27,6 +26,7 @@ from cascade_clip.cli.options import (
     Seed,
     check_root,
 )
+from cascade_clip.config import Templates
 from cascade_clip.config.training_free import DEFAULT_METHOD
 from cascade_clip.data.part import read_part
 from cascade_clip.errors import UserError
@@ -38,15 +38,6 @@ if TYPE_CHECKING:
     from cascade_clip.config import DataSettings
 
 
-class Templates(StrEnum):
-    """Values of --templates."""
-
-    SINGLE = "single"
-    MANY = "many"
-    OTSEG_6 = "otseg-6"
-    OTSEG_8 = "otseg-8"
-
-
 def evaluate(
     model: Annotated[
         str | None,
@@ -56,7 +47,7 @@ def evaluate(
     method: Annotated[
         str | None,
         typer.Option(
-            help=f"With --clip, any of {', '.join(METHODS)}, or all.",
+            help=f"With --clip: comma-separated {', '.join(METHODS)}, or all.",
             show_default=DEFAULT_METHOD,
         ),
     ] = None,
@@ -69,7 +60,7 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Name of the seen/unseen split of the classes.",
+            help="Name of the seen/unseen class split.",
             show_default="as trained, or standard",
         ),
     ] = None,
@@ -79,27 +70,30 @@ def evaluate(
     offset: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Lowers the scores of seen classes.", show_default="as trained"
+            min=0.0,
+            max=1.0,
+            help="Subtracted from seen-class scores.",
+            show_default="as trained",
         ),
     ] = None,
     raw_clip: Annotated[
-        bool, typer.Option("--raw-clip", help="Evaluate CLIP without training next to it.")
+        bool, typer.Option("--raw-clip", help="Also evaluate its CLIP without training.")
     ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=1024,
-            help="Processes that read pictures; 0 reads in this one.",
-            show_default="4 for a GPU, else 0",
+            help="Data-loading processes; 0: load in the main process.",
+            show_default="4 on a GPU, else 0",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Result file; a report is written next to it.",
-            show_default="MODEL/metrics.json; metrics-DATA.json on data it was not trained on, "
-            "metrics-PRECISION.json in lower precision; none with --set",
+            help="Result file; an HTML report is written next to it.",
+            show_default="MODEL/metrics.json; metrics-DATA.json for data it was not trained on, "
+            "metrics-PRECISION.json for lower precision; none with --set",
         ),
     ] = None,
     pretrained: Pretrained = None,
@@ -108,10 +102,10 @@ def evaluate(
     inference: InferenceSetting = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
+    """Evaluate a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
 
-    On other data than it was trained on, a class counts as seen if its name was trained on. With
-    --clip, methods without training are measured, each by its published protocol.
+    On data other than its training set, a class counts as seen if its name was trained on. With
+    --clip, evaluates training-free methods, each by its published protocol.
     """
     wanted = read_part(part)
     run = read_run_options(device, precision, inference or ())
@@ -124,8 +118,8 @@ def evaluate(
         options = (model, split, templates, offset, pretrained, raw_clip or None)
         if any(option is not None for option in options):
             raise UserError(
-                "--clip measures methods without training; MODEL, --split, --templates, --offset, "
-                "--pretrained and --raw-clip are for trained ones"
+                "--clip evaluates training-free methods; MODEL, --split, --templates, --offset, "
+                "--pretrained and --raw-clip are for trained models"
             )
         evaluate_clip(
             clip, method, data, root, background, wanted, scenes, seed, workers, run, out, quiet
@@ -155,7 +149,7 @@ def evaluate(
     if background is not None:
         settings = settings.model_copy(update={"background": background})
     if templates is not None:
-        settings = settings.model_copy(update={"templates": templates.value})
+        settings = settings.model_copy(update={"templates": templates})
     recipe = bundle.recipe.model_copy(update={"data": settings})
     changes = dict(run.inference)
     if offset is not None:
@@ -201,16 +195,15 @@ def check_data(data: str | None) -> None:
     known = ["picturebook", *get_args(PreparedName)]
     if data is not None and data not in known and not Path(data).exists():
         raise UserError(
-            f"{data} is no data set: there is no such folder, nor is it one of {', '.join(known)}"
-            f"{did_you_mean(data, known)}"
+            f"{data} is neither a folder nor one of {', '.join(known)}{did_you_mean(data, known)}"
         )
 
 
 def check_background(data: str | None, background: str | None) -> None:
-    """Raises `UserError` for --background without a folder of one's own masks."""
+    """Raises `UserError` for --background without a folder of own masks."""
     if background is not None and (data is None or not Path(data).is_dir()):
         raise UserError(
-            "--background says what 0 is in masks of your own; name their folder with --data"
+            "--background says what 0 means in masks of your own; give their folder with --data"
         )
 
 
@@ -269,7 +262,7 @@ def _named(data: str, trained: DataSettings) -> dict[str, Any]:
         return {**plain, "name": data}
     if (trained.name, trained.root) == ("folder", Path(data)):
         return {}
-    background = trained.background  # masks of one's own are mostly numbered alike
+    background = trained.background  # most likely numbered as in training
     return {**plain, "name": "folder", "root": Path(data), "background": background}
 
 

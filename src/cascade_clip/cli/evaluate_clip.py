@@ -1,4 +1,4 @@
-"""`evaluate --clip`: methods without training, side by side."""
+"""`evaluate --clip`: training-free methods, side by side."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def clip_recipe(
     background: Background | None,
     seed: int | None,
 ) -> Recipe:
-    """The published protocol of a method on a data set; on one's own pictures that for
-    photographs."""
+    """The published protocol of a method on a data set; that for photographs on a
+    folder."""
     from cascade_clip.checkpoint.training_free import photograph_recipe
     from cascade_clip.config import PreparedName
     from cascade_clip.config.recipes import load_recipe

@@ -33,21 +33,21 @@ def export(
     pretrained: Pretrained = None,
     format: Annotated[str, typer.Option(help=" or ".join(SUFFIXES) + ".")] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="File to write.", show_default="model.onnx or model.pt2")
+        Path | None, typer.Option(help="Output file.", show_default="model.onnx or model.pt2")
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Names that become part of the file, e.g. 'cat, sofa|couch, wall', or a file of "
-            "them, one a line.",
-            show_default="free: text embeddings are inputs",
+            help="Class names to fix in the file, e.g. 'cat, sofa|couch, wall', or a file with one "
+            "per line.",
+            show_default="open: text embeddings are an input",
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
 ) -> None:
-    """Write a model as one file that runs without this package.
+    """Export a model to a single file that runs without this package.
 
-    The file is checked against the model over several picture sizes before it is kept.
+    The file is checked against the model at several picture sizes before it is kept.
     """
     wanted = read_format(format)
     chosen = read_precision(precision)

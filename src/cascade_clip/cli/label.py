@@ -46,17 +46,22 @@ def label(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            help="Folders, files, or patterns such as 'photos/*.jpg'; - reads a list of files from "
+            help="Files, folders, or patterns such as 'photos/*.jpg'; - reads a list of files from "
             "standard input."
         ),
     ],
     classes: Annotated[
-        str, typer.Option(help="Names, e.g. 'cat, sofa|couch, wall', or a file, one a line.")
+        str,
+        typer.Option(
+            help="Class names, e.g. 'cat, sofa|couch, wall' (| separates synonyms), or a file with "
+            "one per line."
+        ),
     ],
     formats: Annotated[
-        str, typer.Option("--format", help=f"Any of {', '.join(LABEL_FORMATS)}.")
+        str,
+        typer.Option("--format", help=f"Comma-separated: {', '.join(LABEL_FORMATS)}."),
     ] = "coco",
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("labelled"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("labelled"),
     clip: ClipOption = None,
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
@@ -67,50 +72,47 @@ def label(
     background: Background = False,
     background_names: BackgroundNames = None,
     threshold: Threshold = None,
-    min_area: Annotated[
-        int, typer.Option(min=1, help="Drop segments with fewer pixels than this.")
-    ] = 20,
+    min_area: Annotated[int, typer.Option(min=1, help="Drop segments with fewer pixels.")] = 20,
     simplify: Annotated[
         float,
         typer.Option(
             min=0.0,
             max=100.0,
-            help="Pixels by which polygons (cvat, labelstudio, yolo-seg) may leave the outlines, "
-            "for fewer corners; 0: exact.",
+            help="Polygon simplification tolerance in pixels (cvat, labelstudio, yolo-seg); 0: "
+            "exact outlines.",
         ),
     ] = 1.0,
     upright: Annotated[
         bool,
         typer.Option(
             "--upright",
-            help="Write photographs that EXIF turns anew, upright as their masks: for tools that "
-            "don't look at EXIF.",
+            help="Re-encode EXIF-rotated photographs upright, for tools that ignore EXIF.",
         ),
     ] = False,
     place: Annotated[
-        str, typer.Option(help="Copy the pictures next to the labels, or link to them.")
+        str, typer.Option(help="copy the pictures next to the labels, or link to them.")
     ] = "copy",
     review: Annotated[
-        int, typer.Option(min=0, help="Pictures on the review sheet; 0: no sheet.")
+        int, typer.Option(min=0, help="Pictures on the review sheet; 0: none.")
     ] = 200,
     again: Annotated[
         Path | None,
         typer.Option(
-            help="Data set folder of corrected pictures, as prepare folder makes it: their masks "
-            "are taken as they are, all other pictures are labelled.",
+            help="Data set of corrected images (from `prepare folder`); their masks are used "
+            "unchanged, all other images are labelled.",
             show_default="none",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    engine: Annotated[str, typer.Option(help="local, or ray for several machines.")] = "local",
     workers: Annotated[
         int,
-        typer.Option(min=1, max=1024, help="Number of models that run at once, with --engine ray."),
+        typer.Option(min=1, max=1024, help="Number of parallel models with --engine ray."),
     ] = 1,
     quiet: Quiet = False,
 ) -> None:
     """Label a data set: masks and segments in the formats of annotation tools.
 
-    A stopped command goes on where it was when it is repeated.
+    Rerun an interrupted command to resume it.
     """
     wanted = read_choices(formats, "--format", LABEL_FORMATS)
     typed = read_classes(classes)

@@ -20,7 +20,7 @@ from cascade_clip.io.lines import read_lines
 from cascade_clip.support.messages import did_you_mean
 
 DRAWN_NOTE = (
-    "model: it stands on the embedded CLIP, which knows drawn scenes only; for photographs: "
+    "note: this model uses the embedded CLIP, which knows only drawn scenes; for photographs: "
     f"--clip {USUAL_CLIP}"
 )
 ModelArgument = Annotated[
@@ -29,69 +29,69 @@ ModelArgument = Annotated[
 ModelOption = Annotated[
     str,
     typer.Option(
-        help="Model or run folder, organisation/model or organisation/model@revision of the "
-        "Hugging Face hub, or a file of cascade-clip export.",
+        help="Model or run folder, organisation/model or organisation/model@revision on the "
+        "Hugging Face Hub, or a file written by cascade-clip export.",
         show_default="the embedded model",
     ),
 ]
 ClipOption = Annotated[
     str | None,
     typer.Option(
-        help="Any CLIP instead of a trained model, for photographs: ViT-B-16/openai and other "
-        "names of open_clip, a weights file, or local-dir:FOLDER.",
+        help="Segment photographs with any CLIP, without a trained model: an open_clip name such "
+        "as ViT-B-16/openai, a weights file, or local-dir:FOLDER.",
         show_default="none",
     ),
 ]
 MethodOption = Annotated[
     str | None,
     typer.Option(
-        help=f"How to segment with --clip: {', '.join(METHODS)}.", show_default=DEFAULT_METHOD
+        help=f"Training-free method for --clip: {', '.join(METHODS)}.", show_default=DEFAULT_METHOD
     ),
 ]
 Pretrained = Annotated[
     str | None,
     typer.Option(
-        help="Where the CLIP of the trained model lies: a weights file, a folder, or a tag.",
-        show_default="where it lay in training",
+        help="Location of the model's CLIP weights: a file, a folder, or an open_clip tag.",
+        show_default="the path used in training",
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
         help="picturebook, a prepared data set (voc20, context59, ade20k, ...), or a folder of "
-        "one's own.",
+        "your own.",
         show_default="as trained",
     ),
 ]
 Root = Annotated[
     Path | None, typer.Option(help="Folder of a prepared data set.", show_default="as trained")
 ]
-Scenes = Annotated[int | None, typer.Option(min=1, help="How many pictures.", show_default="all")]
+Scenes = Annotated[int | None, typer.Option(min=1, help="Number of pictures.", show_default="all")]
 Seed = Annotated[int | None, typer.Option(min=0, max=9999, help="Seed of the picture book.")]
 PartName = Annotated[
     str,
     typer.Option(
         "--part",
-        help="test, val or calibration (of the picture book, or of files with calibration.txt).",
+        help="test, val or calibration (calibration.txt of the data).",
     ),
 ]
 MaskBackground = Annotated[
     Literal["ignore", "class"] | None,
     typer.Option(
         "--background",
-        help="What 0 is in masks of your own whose first class is 1 (data.background).",
+        help="Meaning of 0 in your own masks if the first class is 1 (data.background).",
         show_default="0 is the first class",
     ),
 ]
 Background = Annotated[
-    bool, typer.Option("--background", help="Leave uncertain pixels without a class.")
+    bool, typer.Option("--background", help="Leave uncertain pixels unlabelled.")
 ]
 BackgroundNames = Annotated[
     str | None,
     typer.Option(
-        help="Pixels that look like one of these names have no class: names, a file of them, "
-        "usual (26 common backgrounds), or none.",
-        show_default="usual for --clip with --background or a single class, else none",
+        help="Leave pixels that match one of these names unlabelled: names, a file of names, usual "
+        "(26 common backgrounds), or none.",
+        show_default="usual with --clip and --background or a single class, else none",
     ),
 ]
 Threshold = Annotated[
@@ -99,20 +99,20 @@ Threshold = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="Score below which a pixel has no class.",
-        show_default="the recipe's inference.threshold, 0.5 unless it says otherwise",
+        help="Minimum score; pixels below it stay unlabelled.",
+        show_default="usually 0.5",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="cpu, cuda, cuda:1, mps (Apple).", show_default="cuda if there is one, else cpu"
+        help="cpu, cuda, cuda:1, mps (Apple).", show_default="cuda if available, else cpu"
     ),
 ]
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        help="fp32, bf16, int8 (on a CPU), or auto: bf16 where the device multiplies it, else fp32."
+        help="fp32, bf16, int8 (CPU only), or auto: bf16 where the hardware supports it, else fp32."
     ),
 ]
 InferenceSetting = Annotated[
@@ -120,21 +120,21 @@ InferenceSetting = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting of inference instead of the recipe's, e.g. inference.refine=pamr (sharper "
-        "edges) or inference.short_side=560; may be repeated.",
-        show_default="those of the recipe",
+        help="Override an inference setting, e.g. inference.refine=pamr (sharper edges) or "
+        "inference.short_side=560; repeatable.",
+        show_default="the recipe's",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bar.")]
 
 
 def check_root(data: str) -> None:
-    """Raises `UserError` for --root with data that is no prepared data set."""
+    """Raises `UserError` for --root with data that isn't a prepared data set."""
     prepared = get_args(PreparedName)
     if data not in prepared:
         raise UserError(
-            f"--root is the folder of a prepared data set (--data {', '.join(prepared)}); a folder "
-            "of one's own is given with --data alone"
+            f"--root is the folder of a prepared data set (--data {', '.join(prepared)}); for a "
+            "folder of your own, use --data alone"
         )
 
 

@@ -1,4 +1,4 @@
-"""`prepare folder`: a data set of one's own from annotations of other programs."""
+"""`prepare folder`: a data set from annotations of other tools."""
 
 from __future__ import annotations
 
@@ -26,41 +26,36 @@ AnnotationSource = Annotated[
 ]
 AnnotatedPictures = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder that the annotated pictures lie in.", show_default="that of the annotations"
-    ),
+    typer.Option(help="Folder of the annotated pictures.", show_default="that of the annotations"),
 ]
 ClassesFile = Annotated[
     Path | None,
     typer.Option(
-        help="File of class names, one a line: no others are taken; for masks, in the order of "
-        "their numbers.",
+        help="File of class names, one per line; others are skipped. For masks, in the order of "
+        "their values.",
         show_default="those of the annotations",
     ),
 ]
 RenameFile = Annotated[
     Path | None,
     typer.Option(
-        help="YAML file from names in the annotations to names of classes, or null for regions "
-        "to ignore.",
+        help="YAML file that maps annotation names to class names, or to null to ignore them.",
         show_default="none",
     ),
 ]
 BackgroundMeaning = Annotated[
     Literal["ignore", "class"] | None,
     typer.Option(
-        help="Pixels that no region covers (0 in masks of numbers): ignored, or a class itself.",
-        show_default="ignore; in masks of numbers 0 is the first class",
+        help="Pixels outside all regions (0 in index masks): ignore them, or make them a class.",
+        show_default="ignore; in index masks, 0 is the first class",
     ),
 ]
 VoidValues = Annotated[
     str | None,
-    typer.Option(
-        help="Numbers in masks that are no class, besides 255: 11 or 0,11.", show_default="none"
-    ),
+    typer.Option(help="Mask values to ignore, besides 255, e.g. 11 or 0,11.", show_default="none"),
 ]
 PlaceOption = Annotated[
-    Literal["copy", "link"], typer.Option(help="copy pictures, or link to where they lie.")
+    Literal["copy", "link"], typer.Option(help="copy the pictures, or link to them.")
 ]
 SHOWN = 5
 """Most pictures to list on screen."""

@@ -50,19 +50,19 @@ def segment(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            help="Files, folders, patterns such as 'photos/*.jpg', video files; - reads a list of "
-            "files from standard input."
+            help="Picture or video files, folders, or patterns such as 'photos/*.jpg'; - reads a "
+            "list of files from standard input."
         ),
     ],
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Names, e.g. 'cat, sofa|couch, wall' (| joins names of one class), or a file of "
-            "them, one a line.",
-            show_default="those of the model's training",
+            help="Class names, e.g. 'cat, sofa|couch, wall' (| separates synonyms), or a file with "
+            "one per line.",
+            show_default="the classes the model was trained on",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("segmented"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("segmented"),
     clip: ClipOption = None,
     method: MethodOption = None,
     model: ModelOption = EMBEDDED,
@@ -73,29 +73,29 @@ def segment(
     save: Annotated[
         str,
         typer.Option(
-            help="Any of overlay (PNG with legend), labels (palette PNG of class indices, 255: "
-            "none), coco (one JSON for all), npz."
+            help="Comma-separated: overlay (PNG with legend), labels (palette PNG of class "
+            "indices, 255: no class), coco (one JSON for all pictures), npz."
         ),
     ] = "overlay",
     background: Background = False,
     background_names: BackgroundNames = None,
     threshold: Threshold = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every Nth frame of a video.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use every Nth frame of a video.")] = 1,
     fps: Annotated[
-        float | None, typer.Option(help="Take this many frames per second of a video instead.")
+        float | None, typer.Option(help="Use this many frames per second of a video.")
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Segment everything again, and replace results made with other settings.",
+            help="Segment everything again, replacing results made with other settings.",
         ),
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Segment pictures and videos into classes that you name.
+    """Segment pictures and videos into the classes you name.
 
-    A stopped command goes on where it was when it is repeated.
+    Rerun an interrupted command to resume it.
     """
     formats = read_choices(save, "--save", SEGMENT_FORMATS)
     typed = None if classes is None else read_classes(classes)

@@ -25,7 +25,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.serve.start import check_token, is_any, is_local, known_hosts, open_port, url
 from cascade_clip.support.messages import install_line
 
-LIMITS = "Limits of one request"
+LIMITS = "Request limits"
 
 
 def serve(
@@ -37,46 +37,51 @@ def serve(
     precision: PrecisionOption = "fp32",
     inference: InferenceSetting = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all interfaces.")
+        str, typer.Option(help="Address to bind to; 0.0.0.0 for all interfaces.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 7860,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Host name or address that clients may use for this server; may be repeated.",
-            show_default="those of this machine alone, and --host",
+            help="Host name or address by which clients may reach this server; repeatable.",
+            show_default="this machine's own, and --host",
         ),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="CASCADE_CLIP_TOKEN",
-            help="Token that clients must present.",
-            show_default="none: open to everyone",
+            help="Access token required from clients.",
+            show_default="none: open access",
         ),
     ] = None,
     max_mb: Annotated[
-        float, typer.Option(min=1, help="Largest upload, in MB.", rich_help_panel=LIMITS)
+        float, typer.Option(min=1, help="Maximum upload size, MB.", rich_help_panel=LIMITS)
     ] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option(min=1, help="Largest picture, in megapixels.", rich_help_panel=LIMITS)
+        float,
+        typer.Option(min=1, help="Maximum picture size, megapixels.", rich_help_panel=LIMITS),
     ] = 25.0,
     max_classes: Annotated[
         int,
         typer.Option(
-            min=1, help="Most class names per request, synonyms included.", rich_help_panel=LIMITS
+            min=1,
+            help="Maximum names per request, including synonyms.",
+            rich_help_panel=LIMITS,
         ),
     ] = 256,
     max_name_length: Annotated[
-        int, typer.Option(min=1, help="Most characters per name.", rich_help_panel=LIMITS)
+        int, typer.Option(min=1, help="Maximum characters per name.", rich_help_panel=LIMITS)
     ] = 100,
     queue: Annotated[
         int,
-        typer.Option(min=1, help="Most requests in progress or waiting.", rich_help_panel=LIMITS),
+        typer.Option(min=1, help="Maximum requests running or waiting.", rich_help_panel=LIMITS),
     ] = 32,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds.", rich_help_panel=LIMITS)] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Request timeout in seconds.", rich_help_panel=LIMITS)
+    ] = 60.0,
 ) -> None:
-    """Serve a web page and a REST interface that segment pictures."""
+    """Serve a web page and a REST API for segmentation."""
     _require_web()
     run = read_run_options(device, precision, inference or ())
     source = read_source(model, clip, method, pretrained)

@@ -25,35 +25,35 @@ def train(
     recipe: Annotated[str, typer.Argument(help="METHOD/DATA/SETTING, or a YAML file.")],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, e.g. train.steps=100."),
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. train.steps=100."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder.", show_default="runs/RECIPE-N")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --out, or the newest one.")
+        bool, typer.Option("--resume", help="Resume the run in --out, or the latest one.")
     ] = False,
     clip: Annotated[
         str | None,
         typer.Option(
             help="CLIP to train on: ViT-B-16/openai, a weights file, local-dir:FOLDER, or an "
-            "architecture alone, with --pretrained; short for model.clip=..."
+            "architecture with --pretrained; sets model.clip."
         ),
     ] = None,
     pretrained: Annotated[
         str | None,
-        typer.Option(help="Its weights: a tag, e.g. openai, or a file; model.clip.pretrained=..."),
+        typer.Option(help="Its weights: an open_clip tag or a file; sets model.clip.pretrained."),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Train this many seeds; report their mean and spread."),
+        typer.Option(min=1, max=1000, help="Train this many seeds; report mean and spread."),
     ] = None,
     report: Annotated[
-        bool, typer.Option(help="At the end, write OUT/report.html on the validation pictures.")
+        bool, typer.Option(help="Write OUT/report.html on the validation pictures after training.")
     ] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model as a recipe says."""
+    """Train a model from a recipe."""
     from cascade_clip.config.recipes import load_recipe
 
     overrides = [*(settings or []), *_clip_settings(clip, pretrained)]
@@ -76,7 +76,7 @@ def train(
     except (TrainingFailed, TrainingStopped) as error:
         if is_first_process():
             raise
-        raise typer.Exit(0) from error  # all processes end alike; the first one says why
+        raise typer.Exit(0) from error  # every process exits; only the first prints why
 
 
 def _clip_settings(clip: str | None, pretrained: str | None) -> list[str]:

@@ -9,14 +9,14 @@ import typer
 
 
 def picturebook(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    folder: Annotated[Path, typer.Argument(help="Output folder; new or empty.")],
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of scenes.")] = 100,
     size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Side of the pictures in pixels.")
+        int, typer.Option(min=1, max=4096, help="Picture size in pixels (square).")
     ] = 96,
-    seed: Annotated[int, typer.Option(help="Seed of the picture book.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Draw scenes of the picture book into a data set folder (layout of PASCAL VOC)."""
+    """Generate drawn scenes with masks as a data set folder in the layout of PASCAL VOC."""
     import yaml
 
     from cascade_clip.data.folder import SPLIT_FILE

@@ -27,6 +27,7 @@ from cascade_clip.config.data import (
     Normalisation,
     PicturebookSettings,
     PreparedName,
+    Templates,
 )
 from cascade_clip.config.heads import HeadSettings
 from cascade_clip.config.inference import InferenceSettings
@@ -54,6 +55,7 @@ __all__ = [
     "Recipe",
     "Setting",
     "Settings",
+    "Templates",
     "TrainSettings",
 ]
 

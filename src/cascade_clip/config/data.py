@@ -17,6 +17,8 @@ RGB = tuple[float, float, float]
 CropRule = Literal["visible", "released", "off"]
 NearestRule = Literal["exact", "opencv"]
 Background = Literal["ignore", "class"]
+Templates = Literal["single", "many", "imagenet", "otseg-6", "otseg-8"]
+"""The keys of `clip.templates.TEMPLATES`."""
 Factor = Annotated[float, Field(gt=0.0, le=16.0)]
 ThingSize = Annotated[float, Field(gt=0.0, le=2.0)]
 Few = Annotated[int, Field(ge=0, le=100)]
@@ -120,10 +122,10 @@ class DataSettings(Settings):
     names: str = "label"
     """Whose names methods without training ask for: `label`, those of the labels, or a list of the
     data's `vocabularies`: `sclip` (also of NACLIP, ResCLIP and SC-CLIP) or `clearclip`."""
-    templates: Literal["single", "many", "imagenet", "otseg-6", "otseg-8"] = "single"
-    """`single`: 'a photo of a {}'; `many`: the 15 of `clip.text`; `imagenet`: the 80 of CLIP's
+    templates: Templates = "single"
+    """`single`: 'a photo of a {}'; `many`: the 15 of COCO-Stuff; `imagenet`: the 80 of CLIP's
     paper, as for training-free methods; `otseg-6`, `otseg-8`: those of OTSeg on VOC and elsewhere.
-    """
+    Their texts are in `clip/templates.py`."""
     average_templates: bool = True
     """Whether a class has one text embedding, the mean over the templates; else each template is a
     prompt of its own, for methods that take several, such as OTSeg."""

@@ -17,8 +17,8 @@ from cascade_clip.support.plain_values import parse_yaml, read_yaml
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by name (METHOD/DATA/SETTING, see `parts.py`), or from a YAML file, with overrides
-    such as `train.steps=100`.
+    """A recipe by name (METHOD/DATA/SETTING, see `components.py`), or from a YAML file, with
+    overrides such as `train.steps=100`.
 
     A recipe file holds the settings that differ from its `base` (another recipe's name, or a path
     relative to the file); without `base` they differ from the defaults in `config`.

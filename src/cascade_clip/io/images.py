@@ -82,8 +82,7 @@ def read_picture_bytes(
 ) -> RGBArray:
     """The picture in the bytes of a file, as `read_picture` reads files; `name` is for messages.
 
-    For untrusted bytes: formats with a suffix among `picture_files.PICTURE_SUFFIXES`
-    only.
+    For untrusted bytes: formats with a suffix among `find.PICTURE_SUFFIXES` only.
     """
     if not data:
         raise UserError(f"{name} is empty (0 bytes)")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
-from typing import Literal
 
 from cascade_clip.checkpoint.released.config import Config, index_list, section
-from cascade_clip.config import Setting
+from cascade_clip.config import Setting, Templates
 from cascade_clip.errors import UserError
 from cascade_clip.support.messages import some_of
 
 RELEASED_SCORE_OFFSET = 0.1
 """What the released code subtracts from the scores of seen classes in the inductive setting."""
-
-Templates = Literal["single", "many", "otseg-6", "otseg-8"]
 
 
 @dataclass(frozen=True)

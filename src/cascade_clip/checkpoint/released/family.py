@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from cascade_clip.checkpoint.released.classes import Overrides, Templates
+from cascade_clip.checkpoint.released.classes import Overrides
 from cascade_clip.checkpoint.released.config import Config, text_file
 from cascade_clip.checkpoint.released.names import (
     DEEP_PROMPTS,
@@ -26,7 +26,7 @@ from cascade_clip.checkpoint.released.names import (
     text_renames,
     visual_renames,
 )
-from cascade_clip.config import EncoderSettings
+from cascade_clip.config import EncoderSettings, Templates
 from cascade_clip.config.heads import BaseHeadSettings
 from cascade_clip.errors import UserError
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cascade_clip.checkpoint.released import infer
-from cascade_clip.checkpoint.released.classes import Classes, Overrides, Templates, read_classes
+from cascade_clip.checkpoint.released.classes import Classes, Overrides, read_classes
 from cascade_clip.checkpoint.released.clip_rc import ClipRc
 from cascade_clip.checkpoint.released.config import Config, config_of
 from cascade_clip.checkpoint.released.family import Family, State
@@ -27,7 +27,7 @@ from cascade_clip.checkpoint.released.otseg import OTSeg
 from cascade_clip.checkpoint.released.rpn import Rpn
 from cascade_clip.checkpoint.released.zegclip import ZegClip
 from cascade_clip.clip.build import build_clip
-from cascade_clip.config import ModelSettings
+from cascade_clip.config import ModelSettings, Templates
 from cascade_clip.errors import UserError
 from cascade_clip.model.network import SegmentationNetwork
 from cascade_clip.support.messages import some_of

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cascade_clip.checkpoint.released.classes import Overrides, Templates
+from cascade_clip.checkpoint.released.classes import Overrides
 from cascade_clip.checkpoint.released.config import Config, section
 from cascade_clip.checkpoint.released.family import Origin, State
 from cascade_clip.checkpoint.released.zegclip import ZegClip
+from cascade_clip.config import Templates
 from cascade_clip.config.heads import OTSegSettings
 from cascade_clip.errors import UserError
 
