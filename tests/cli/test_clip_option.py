@@ -154,7 +154,7 @@ def test_evaluate_puts_methods_side_by_side(
     for arguments, message in (
         (("--method", "clip"), "needs a CLIP"),
         (("--clip", clip), "needs data"),
-        (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained ones"),
+        (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained models"),
         (("--clip", clip, "--data", "picturebook", "--method", "klip"), "did you mean 'clip'"),
         (("--clip", clip, "--data", "picturebook", "--root", tmp_path), "given with --data alone"),
         (("--clip", clip, "--data", "picturebook", "--background", "class"), "masks of your own"),

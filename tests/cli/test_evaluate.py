@@ -167,7 +167,7 @@ def test_published_recipes_run_on_a_small_stand_in(
         (["--data", "voc20"], "voc20 needs its folder: data.root=DIR, or --root DIR"),
         (["--data", "voc20", "--root", "gone"], "run: cascade-clip prepare voc gone"),
         (["--root", "gone"], "--root is the folder of a prepared data set"),
-        (["--data", "gone"], "gone is no data set"),
+        (["--data", "gone"], "gone is neither a folder nor one of"),
         (["--split", "hard"], "unknown split 'hard' (data.split); there are standard"),
     ],
 )
