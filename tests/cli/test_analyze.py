@@ -167,7 +167,7 @@ def test_stages_of_a_single_head_against_nothing(place: CommandLine) -> None:
         (["cka", "inductive", "--batch", "2"], "in batches of 2"),
         (["cka", "inductive", "--blocks", "13"], "block 13 doesn't exist"),
         (["cka", "inductive", "--against", "gone"], "no model in gone"),
-        (["cka", "inductive", "--data", "gone"], "gone is no data set"),
+        (["cka", "inductive", "--data", "gone"], "gone is neither a folder nor one of"),
         (["cka", "gone"], "no model in gone"),
         (["cka"], "needs a model, or a CLIP without training: --clip"),
         (["cka", "--clip", "picturebook"], "--clip needs pictures to look at"),

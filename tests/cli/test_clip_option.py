@@ -156,7 +156,7 @@ def test_evaluate_puts_methods_side_by_side(
         (("--clip", clip), "needs data"),
         (("--clip", clip, "--data", "picturebook", "--raw-clip"), "are for trained models"),
         (("--clip", clip, "--data", "picturebook", "--method", "klip"), "did you mean 'clip'"),
-        (("--clip", clip, "--data", "picturebook", "--root", tmp_path), "given with --data alone"),
+        (("--clip", clip, "--data", "picturebook", "--root", tmp_path), "use --data alone"),
         (("--clip", clip, "--data", "picturebook", "--background", "class"), "masks of your own"),
         ((), "give a model or run folder"),
     ):

@@ -137,7 +137,7 @@ def label(
 
     console, notes = Console(), Console(stderr=True)
     if source.is_drawn:
-        notes.print(DRAWN_NOTE, style="dim", highlight=False)
+        notes.print(DRAWN_NOTE, style="yellow", highlight=False)
     without_class = read_background(background, threshold, background_names)
     task = Task(source, typed.groups, without_class, out, (MASKS,), min_area, run)
     process = Pipeline(task).run if engine == "local" else partial(run_on_ray, task, workers)

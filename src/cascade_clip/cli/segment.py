@@ -122,7 +122,7 @@ def segment(
     with hold_folder(out) as held:
         query = pipeline.query  # loads the model
         if note := _note(source, query):
-            notes.print(note, style="dim", highlight=False)
+            notes.print(note, style="yellow", highlight=False)
         settings = settings_of(source, query.typed.groups, wanted, run)
         journal = Journal(out / JOURNAL_FILE, settings, redo=overwrite)
         if replaced := journal.make_room(files):
