@@ -6,7 +6,10 @@ from pathlib import Path
 
 from cascade_clip.batch.journal import Journal, JournalEntry
 from cascade_clip.batch.segments import Segment
-from cascade_clip.batch.settings import difference
+from cascade_clip.batch.settings import difference, settings_of
+from cascade_clip.batch.task import Background
+from cascade_clip.checkpoint.options import RunOptions
+from cascade_clip.checkpoint.source import ModelSource
 from cascade_clip.io.results import without_results
 
 ENDS_OF_LINES = "a\u2028b\u2029c\x85d\x0ce"
@@ -49,6 +52,16 @@ def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
     entry = JournalEntry(name, f"/{name}.png", "1-1", ("overlay",), 4, 4, 0.5, {})
     Journal(tmp_path / "j", {"model": "m"}).add(entry)
     assert Journal(tmp_path / "j", {"model": "m"}).entries == {name: entry}
+
+
+def test_a_setting_of_null_is_not_one_left_out() -> None:
+    source, names, none = ModelSource(clip="ViT-B-16/openai"), (("cat",),), Background()
+    plain, null = (
+        settings_of(source, names, none, RunOptions(inference=settings))
+        for settings in ({}, {"long_side": None})
+    )
+    assert difference(plain, null) == "inference.long_side left out, now it is null"
+    assert difference(null, plain) == "inference.long_side null, now it is left out"
 
 
 def test_a_flag_is_another_setting_than_a_threshold_of_one() -> None:

@@ -98,6 +98,8 @@ def test_settings_that_contradict_the_recipe_are_told() -> None:
         Segmenter.from_pretrained("picturebook", inference={"refin": "pamr"})
     with pytest.raises(UserError, match=r"^inference.short_side: expected a whole number"):
         Segmenter.from_pretrained("picturebook", inference={"short_side": "small"})
+    with pytest.raises(UserError, match=r"settings by name, e.g. {'refine': 'pamr'}; got 'refine'"):
+        Segmenter.from_clip("picturebook", inference="refine")  # type: ignore[arg-type]
 
 
 def test_a_single_name_does_not_fill_the_picture(

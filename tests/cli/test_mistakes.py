@@ -43,7 +43,7 @@ MISTAKES = {
     "segment a.png --classes cat --model sc-clip-voc20": "sc-clip needs no training: --clip ViT",
     "segment a.png --classes cat --device gpu": "--device is auto, cpu, cuda, mps or cuda:N",
     "label a.png --classes cat --device cuda:x": "got 'cuda:x'; did you mean 'cuda'?",
-    "segment a.png --classes cat --set train.steps=3": "--set changes settings of inference; train",
+    "segment a.png --classes cat --set train.steps=3": "'train' belongs to a recipe",
     "label a.png --classes cat --set inference.refin=pamr": "did you mean 'inference.refine'?",
     "serve --set refine": "'refine' is no override; write key=value",
     "serve --precision fp16": "--precision is auto, fp32, bf16, int8; got 'fp16'",

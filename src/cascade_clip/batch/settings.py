@@ -37,7 +37,8 @@ def settings_of(
         "background": background.threshold,
         "background names": list(names) if isinstance(names, tuple) else names,
         "precision": run.precision,
-        **{f"inference.{key}": value for key, value in run.inference.items()},
+        # A setting of null is not one that was left out.
+        **{f"inference.{key}": "null" if v is None else v for key, v in run.inference.items()},
     }
 
 

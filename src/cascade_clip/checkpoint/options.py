@@ -49,7 +49,7 @@ def read_run_options(device: str, precision: str, settings: Sequence[str] = ()) 
     values = read_overrides(settings)
     if others := values.keys() - {"inference"}:
         raise UserError(
-            f"--set changes settings of inference; {min(others)} settings belong to training: "
+            f"--set changes settings of inference only; '{min(others)}' belongs to a recipe: "
             "cascade-clip train RECIPE KEY=VALUE"
         )
     return RunOptions(device, choice, values.get("inference", {}))

@@ -105,7 +105,7 @@ def evaluate(
     """Evaluate a model: pixel accuracy, mIoU of seen and unseen classes, harmonic mean.
 
     On data other than its training set, a class counts as seen if its name was trained on. With
-    --clip, evaluates training-free methods, each by its published protocol.
+    --clip, evaluate training-free methods, each by its published protocol.
     """
     wanted = read_part(part)
     run = read_run_options(device, precision, inference or ())

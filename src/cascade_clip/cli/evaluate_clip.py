@@ -73,7 +73,9 @@ def evaluate_clip(
     ):
         found.append(result)
     console = Console()
-    console.print(_table(found, f"{loaded.name} on {counted(found[0].pictures, 'picture')}"))
+    changed = "".join(f", inference.{key}={value}" for key, value in run.inference.items())
+    title = f"{loaded.name} on {counted(found[0].pictures, 'picture')}{changed}"
+    console.print(_table(found, title))
     if out is not None:
         rows = {result.recipe.name: result.metrics for result in found}
         write_metrics(out, rows, found[0].recipe, part, found[0].classes, found[0].precision)

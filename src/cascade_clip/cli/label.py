@@ -90,7 +90,7 @@ def label(
         ),
     ] = False,
     place: Annotated[
-        str, typer.Option(help="copy the pictures next to the labels, or link to them.")
+        str, typer.Option(help="Copy the pictures next to the labels, or link to them.")
     ] = "copy",
     review: Annotated[
         int, typer.Option(min=0, help="Pictures on the review sheet; 0: none.")

@@ -37,8 +37,8 @@ ModelOption = Annotated[
 ClipOption = Annotated[
     str | None,
     typer.Option(
-        help="Segment photographs with any CLIP, without a trained model: an open_clip name such "
-        "as ViT-B-16/openai, a weights file, or local-dir:FOLDER.",
+        help="Any CLIP instead of a trained model, for photographs: an open_clip name such as "
+        "ViT-B-16/openai, a weights file, or local-dir:FOLDER.",
         show_default="none",
     ),
 ]
@@ -120,8 +120,8 @@ InferenceSetting = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override an inference setting, e.g. inference.refine=pamr (sharper edges) or "
-        "inference.short_side=560; repeatable.",
+        help="Override an inference setting, e.g. inference.short_side=560 or, with --clip, "
+        "inference.refine=pamr (sharper edges); repeatable.",
         show_default="the recipe's",
     ),
 ]

@@ -55,7 +55,7 @@ VoidValues = Annotated[
     typer.Option(help="Mask values to ignore, besides 255, e.g. 11 or 0,11.", show_default="none"),
 ]
 PlaceOption = Annotated[
-    Literal["copy", "link"], typer.Option(help="copy the pictures, or link to them.")
+    Literal["copy", "link"], typer.Option(help="Copy the pictures, or link to them.")
 ]
 SHOWN = 5
 """Most pictures to list on screen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from cascade_clip.config.base import Pixels, Settings, Share
 
@@ -33,7 +33,7 @@ class InferenceSettings(Settings):
     """`sigmoid`: of each logit, averaged over windows, as trained networks are meant. `softmax`:
     over all names, of logits that were averaged over windows and brought to the picture's size, as
     for training-free methods. A class has the score of its best name."""
-    logit_scale: PositiveFloat = 40.0
+    logit_scale: Annotated[float, Field(gt=0.0, le=1e6)] = 40.0
     """Factor on the logits before the softmax."""
     refine: Literal["pamr"] | None = None
     """Draws logits to the edges of the picture before the softmax, by PAMR (arXiv 2005.08104)."""
@@ -42,7 +42,7 @@ class InferenceSettings(Settings):
     min_area: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Classes with at most this share of the picture's pixels that have a class lose them to the
     next best one (in SCLIP's and SC-CLIP's code on PASCAL VOC 21); 0: none."""
-    seen_score_offset: NonNegativeFloat = 0.1
+    seen_score_offset: Share = 0.1
     """Subtracted from the scores of seen classes before arg-max: 0.1 as released in the inductive
     setting, 0 in the transductive and full ones."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -32,7 +33,7 @@ class ExecutionOptions(TypedDict, total=False):
     """True passes the network through `torch.compile` with the first picture, which takes a minute
     or more; "auto": on GPUs. False is the default."""
     inference: Mapping[str, Any]
-    """Settings of the recipe's group `inference` in place of its own: {"refine": "pamr"}."""
+    """Settings of the recipe's group `inference` in place of its own, e.g. {"short_side": 560}."""
 
 
 def check_execution(
@@ -47,6 +48,11 @@ def check_execution(
     """The device. Raises `UserError` for options that can't be met, before anything is loaded; the
     precision of an `exported` file is its own, as is its crop. Values of `inference` are checked
     with the model's recipe."""
+    if inference is not None and not isinstance(inference, Mapping):
+        raise UserError(
+            "inference is settings by name, e.g. {'refine': 'pamr'}; got "
+            f"{reprlib.repr(inference)}"
+        )
     place = usable_device(device)
     if not exported:
         choose_precision(precision, place)
