@@ -217,8 +217,10 @@ def main() -> None:
         after = ", ".join(map(str, way.after))
         rows.append((way.kind, after, f"{way.share:.1%}", *chain.from_iterable(cells)))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    machine = f"{environment(CPU)['processor']}, one thread; {options.pictures} scenes"
-    fill(options.page, "token-merging", f"{table}\n\n{machine}, {options.rounds} rounds.")
+    machine = environment(CPU)
+    place = f"{machine['processor']} with {', '.join(machine['instructions'])}, one thread"
+    measured = f"{place}; {options.pictures} scenes, {options.rounds} rounds."
+    fill(options.page, "token-merging", f"{table}\n\n{measured}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def _agreement(file: Path, wanted: Sequence[str], by_stem: bool) -> tuple[int, b
     """How many parts of the path agree, from the end, and whether the name is equal."""
     own = [*file.parts[:-1], file.stem if by_stem else file.name]
     count = 0
+    # Up to the end of the shorter path.
     for one, other in zip(reversed(own), reversed(wanted), strict=False):
         if _plain(one) != _plain(other):
             break
