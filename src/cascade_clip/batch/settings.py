@@ -12,6 +12,8 @@ from cascade_clip.batch.task import Background
 from cascade_clip.checkpoint.options import RunOptions
 from cascade_clip.checkpoint.source import ModelSource
 
+LEFT_OUT = "left out"
+"""In the place of a setting that isn't there, which null is not."""
 MOST_SHOWN = 80
 """Characters of a setting in a message."""
 
@@ -37,8 +39,7 @@ def settings_of(
         "background": background.threshold,
         "background names": list(names) if isinstance(names, tuple) else names,
         "precision": run.precision,
-        # A setting of null is not one that was left out.
-        **{f"inference.{key}": "null" if v is None else v for key, v in run.inference.items()},
+        **{f"inference.{key}": value for key, value in run.inference.items()},
     }
 
 
@@ -46,7 +47,7 @@ def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
     """How `stored` settings differ from those `wanted`, to go on after "made with"; None: they are
     equal."""
     for key in dict.fromkeys([*wanted, *stored]):
-        before, now = stored.get(key), wanted.get(key)
+        before, now = stored.get(key, LEFT_OUT), wanted.get(key, LEFT_OUT)
         if (type(before), before) != (type(now), now):  # True is no threshold of 1.0
             if key == "model":
                 return "another model"
@@ -57,7 +58,7 @@ def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | No
 def _shown(setting: object) -> str:
     """A setting as one types it."""
     if setting is None:
-        return "left out"
+        return "null"
     if isinstance(setting, list) and all(isinstance(group, list) for group in setting):
         names = ", ".join("|".join(map(str, group)) for group in setting)
         return f"'{textwrap.shorten(names, MOST_SHOWN, placeholder=' ...')}'"
