@@ -4,8 +4,8 @@ With the embedded model, whose network costs little, so that what surrounds it s
 pixels to labels of their size. Times are processor time of one thread, medians of rounds in turns;
 peak memory above model and picture is that of a process of its own. `pictures` sends many small
 pictures of changing sizes and names through one `Segmenter` and notes the process's memory.
-`processes` labels a folder by wall clock, so nothing else may run beside it. Writes the JSON, and
-tables and plot of docs/scale.md.
+`processes` measures `label` and `evaluate` by wall clock, so nothing else may run beside it. Writes
+the JSON, and tables and plot of docs/scale.md.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ SIDES = {
 USUAL_CLASSES, USUAL_SIZE = 20, SIDES[0.3]
 WORKERS = (1, 2)
 LABEL = ("label", "scenes/JPEGImages", "--classes", "scenes/classes.txt")
+EVALUATE = ("evaluate", "picturebook", "--quiet")
 
 
 def classes_and_pixels(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -119,22 +120,26 @@ def many_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def processes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Wall-clock seconds of `cascade-clip label` over a folder, start included: in one process, and
-    by Ray's workers."""
+    """Wall-clock seconds, start included, of `cascade-clip label` over a folder and `evaluate` over
+    as many scenes: in one process, by Ray's workers, by torchrun."""
     found: dict[str, list[float]] = {}
+    scenes = str(arguments.scenes)
+    one = [sys.executable, "-m", "cascade_clip"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+    ways = {"`label`, one process": [*one, *LABEL], "`evaluate`, one process": [*one, *EVALUATE]}
+    for count in WORKERS:
+        ray = ["--engine", "ray", "--workers", str(count)]
+        ways[f"`label`, Ray with workers: {count}"] = [*one, *LABEL, *ray]
+        several = [*torchrun, str(count), "-m", "cascade_clip"]
+        ways[f"`evaluate`, torchrun with processes: {count}"] = [*several, *EVALUATE]
     with tempfile.TemporaryDirectory() as folder:
         run = partial(subprocess.run, check=True, capture_output=True, cwd=folder)
-        command = [sys.executable, "-m", "cascade_clip"]
-        run([*command, "picturebook", "scenes", "--count", str(arguments.scenes), "--size", "100"])
-        ways = {"one process": []} | {
-            f"Ray, {count} workers": ["--engine", "ray", "--workers", str(count)]
-            for count in WORKERS
-        }
+        run([*one, "picturebook", "scenes", "--count", scenes, "--size", "100"])
         for number in range(arguments.rounds):
-            for name, options in ways.items():
-                out = f"{name} {number}"
+            for index, (name, command) in enumerate(ways.items()):
+                only = ["--scenes", scenes] if "evaluate" in command else []
                 begin = time.perf_counter()
-                run([*command, *LABEL, *options, "--out", out])
+                run([*command, *only, "--out", f"{number}-{index}"])
                 found.setdefault(name, []).append(time.perf_counter() - begin)
                 print(name, found[name][-1], flush=True)
     seconds = {name: statistics.median(values) for name, values in found.items()}
@@ -191,7 +196,7 @@ def tables(result: Mapping[str, Any]) -> str:
         ]
     if "processes" in result:
         labelled = result["processes"]
-        lines += [f"| `label`, {labelled['scenes']} scenes | s by wall clock |", "|---|---:|"]
+        lines += [f"| {labelled['scenes']} scenes | s by wall clock |", "|---|---:|"]
         lines += [f"| {name} | {seconds:.0f} |" for name, seconds in labelled["seconds"].items()]
         lines.append("")
     machine = result["environment"]

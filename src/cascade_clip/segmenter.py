@@ -43,7 +43,7 @@ from cascade_clip.inference.query import (
 )
 from cascade_clip.io.images import Picture, RGBArray, picture_names, read_picture
 from cascade_clip.io.palette import class_colours
-from cascade_clip.model.fast.compiling import CompileChoice
+from cascade_clip.model.fast.compiling import CompileChoice, wants_compile
 from cascade_clip.model.protocol import MaskNetwork
 from cascade_clip.segmentation import Segmentation, make_legend
 from cascade_clip.support.devices import choose_device, usable_device
@@ -87,7 +87,7 @@ class Segmenter(Publishable):
         inference: Mapping[str, Any] | None = None,
     ) -> None:
         self.device = usable_device(device)
-        self.network, self.precision = prepare_network(network, self.device, precision, compile)
+        self.network, self.precision = prepare_network(network, self.device, precision)
         self.clip = clip
         self.trained_classes = classes
         self.default_classes: TypedClasses | None = None
@@ -103,6 +103,8 @@ class Segmenter(Publishable):
         self.predictor = Predictor(
             self.network, recipe.inference, normalisation, self.device, max_windows
         )
+        if wants_compile(compile, self.device):
+            self.predictor.network.compile()
 
     @classmethod
     def from_pretrained(

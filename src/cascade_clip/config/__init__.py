@@ -110,6 +110,13 @@ class Recipe(Settings):
                         f"fidelity 'released' means {key} {value}, but it is given as {given}; "
                         "leave it out, or leave fidelity out and set the others by themselves"
                     )
+        encoder = self.model.encoder
+        if self.inference.token_merging and not encoder.mergeable:
+            what = "regions" if encoder.regions is not None else encoder.tuning
+            raise ValueError(
+                f"inference.token_merging can't be had with {what}, which need all patches; set it "
+                "to 0"
+            )
         return self
 
 

@@ -97,6 +97,12 @@ class EncoderSettings(Settings):
         """Whether there are prompt tokens."""
         return self.tuning.endswith("-prompts")
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether blocks see class token, patches and deep prompts alone."""
+        plain = self.tuning == "deep-prompts" or not self.prompted
+        return plain and self.regions is None
+
     @model_validator(mode="before")
     @classmethod
     def _no_prompts_by_default(cls, values: Any) -> Any:

@@ -49,7 +49,7 @@ def evaluate(
     training = network.training
     network.eval()
     metrics = measure_labels(
-        lambda images: predict(network, images, text_embeddings, classes, recipe, normalisation),
+        labels_by(network, text_embeddings, classes, recipe, normalisation),
         dataset,
         classes,
         text_embeddings.device,
@@ -111,14 +111,26 @@ def predict(
 ) -> Tensor:
     """Labels (B, H, W) of pictures (B, 3, H, W) uint8, over the classes of `text_embeddings`, as a
     `Segmenter` finds them."""
+    return labels_by(network, text_embeddings, classes, recipe, normalisation)(images)
+
+
+def labels_by(
+    network: MaskNetwork,
+    text_embeddings: Tensor,
+    classes: ClassSet,
+    recipe: Recipe,
+    normalisation: Normalisation,
+) -> Callable[[Tensor], Tensor]:
+    """`predict` for many batches of pictures, on the device of the text embeddings."""
+    device = text_embeddings.device
     query = encode_query(
         lambda names: text_embeddings,
         classes_named(classes.names),
         offsets=classes.score_offsets(recipe.inference.seen_score_offset),
-        device=images.device,
+        device=device,
     )
-    predictor = Predictor(network, recipe.inference, normalisation, images.device)
-    return predictor.best(images, query)[0]
+    predictor = Predictor(network, recipe.inference, normalisation, device)
+    return lambda images: predictor.best(images, query)[0]
 
 
 class DatasetBatches(IterableDataset[Batch]):

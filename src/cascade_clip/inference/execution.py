@@ -58,13 +58,15 @@ def check_execution(
         choose_precision(precision, place)
     elif inference and "crop" in inference:
         raise UserError("an exported file keeps the crop that it was exported with")
+    elif inference and inference.get("token_merging"):
+        raise UserError("an exported file can't merge tokens; use the model it came from")
     wants_compile(compile, place)
     check_max_windows(max_windows)
     return place
 
 
 def prepare_network(
-    network: MaskNetwork, device: torch.device, precision: PrecisionChoice, compile: CompileChoice
+    network: MaskNetwork, device: torch.device, precision: PrecisionChoice
 ) -> tuple[MaskNetwork, Precision]:
     """The network as it is run, and its precision; exported files are "fp32". Lower precisions work
     on a copy. Raises `UserError` as `check_execution`."""
@@ -73,6 +75,4 @@ def prepare_network(
     if isinstance(network, (SegmentationNetwork, TrainingFreeNetwork)):
         chosen = choose_precision(precision, device)
         network = at_precision(network, chosen)
-    if wants_compile(compile, device):
-        network.compile()
     return network, chosen

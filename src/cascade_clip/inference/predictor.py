@@ -15,6 +15,7 @@ from cascade_clip.errors import UserError
 from cascade_clip.inference.query import BACKGROUND_LABEL, Query
 from cascade_clip.inference.scores import WindowLogits
 from cascade_clip.inference.sliding import predict_windows
+from cascade_clip.inference.token_merging import merging_tokens
 from cascade_clip.inference.windows import InferencePlan, Size, plan_picture
 from cascade_clip.io.images import RGBArray
 from cascade_clip.model.protocol import MaskNetwork
@@ -43,7 +44,7 @@ def check_max_windows(max_windows: object) -> None:
 
 class Predictor:
     """A network on `device`; pictures are normalised with `normalisation`, and scaled and cut into
-    windows as `settings` say.
+    windows, and their patches merged, as `settings` say.
 
     Pictures that would take more than `max_windows` windows are shrunk until they fit.
 
@@ -59,7 +60,7 @@ class Predictor:
         max_windows: int = MAX_WINDOWS,
     ) -> None:
         check_max_windows(max_windows)
-        self.network = network
+        self.network = merging_tokens(network, settings.token_merging)
         self.settings = settings
         self.normalisation = normalisation
         self.device = device

@@ -36,7 +36,8 @@ class Block:
         self, tokens: Tensor, prompts: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Tokens (B, M, D), beside prompts (B or 1, P, D), to tokens (B, M, D). A token attends to
-        those among the M + P where `mask` (M, M + P) is True; to all without one."""
+        those among the M + P where `mask` (M, M + P) is True, to all without one; or `mask`, of
+        floats and broadcast to (B, heads, M, M + P), is added to the scores."""
         normed = context = self.ln_1(tokens)  # (B, M, D)
         if prompts is not None:
             prompts = self.ln_1(prompts).expand(tokens.shape[0], -1, -1)  # (B, P, D)
@@ -45,8 +46,8 @@ class Block:
         return tokens + self.ls_2(self.feed_forward(self.ln_2(tokens)))
 
     def attend(self, tokens: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Multi-head attention of tokens (B, M, D) over a context (B, K, D), or what `mask` (M, K)
-        leaves of it, to (B, M, D)."""
+        """Multi-head attention of tokens (B, M, D) over a context (B, K, D), or what `mask` leaves
+        of it, to (B, M, D)."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, ., D / heads)
             for part in (self.query(tokens), *self.key_value(context).chunk(2, dim=-1))

@@ -25,6 +25,7 @@ from cascade_clip.model.embedding import (
 )
 from cascade_clip.model.fast.blocks import RunBlock, fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
+from cascade_clip.model.fast.merging import PatchMerging
 from cascade_clip.model.prompts import Prompts, Regions, RelationshipPrompts
 from cascade_clip.model.protocol import Levels
 from cascade_clip.model.spectral_prompts import SPECTRAL_BLOCKS, SpectralPrompt
@@ -45,7 +46,8 @@ class ImageEncoder(nn.Module):
     as in CLIP-RC's released code they skip `prompt_norm`.
 
     With `checkpoint_activations` set, only what lies between the blocks is kept for the backward
-    pass, which computes the rest again.
+    pass, which computes the rest again. `token_merging` is the share of `PatchMerging`, for
+    inference; recipes refuse it where blocks see more than class token, patches and deep prompts.
 
     Raises `UserError` for level blocks beyond the depth, more tuned blocks than there are, and
     image encoders of another form.
@@ -95,6 +97,7 @@ class ImageEncoder(nn.Module):
             )
         self.cache = WeightCache()
         self.checkpoint_activations = False
+        self.token_merging = 0.0
 
     def forward(self, image: Tensor, text: Tensor | None = None) -> Levels:
         """Normalised images (B, 3, H, W), sides divisible by the patch size, to `Levels`.
@@ -103,21 +106,23 @@ class ImageEncoder(nn.Module):
         """
         embedded, grid = self.embed(image)  # (B, 1 + N, D)
         count = embedded.shape[1]
+        merging = PatchMerging(self.token_merging, self.depth)
         inner: list[Tensor] = []
         regions: list[Tensor] = []
-        for number, tokens in enumerate(self.run_blocks(embedded, grid, text), start=1):
+        for number, tokens in enumerate(self.run_blocks(embedded, grid, text, merging), start=1):
             if number in self.inner_blocks:
-                patches = self.prompt_norm(tokens[:, 1:count])  # (B, N, D)
+                patches = self.prompt_norm(tokens[:, 1:count])  # (B, N, D), fewer if merged
                 if self.regions is not None:
                     regions.append(self.project_level(len(inner), tokens[:, count:]))  # (B, R, d)
-                inner.append(self.project_level(len(inner), patches))  # (B, N, d)
+                inner.append(merging.copied(self.project_level(len(inner), patches)))  # (B, N, d)
         if self.depth not in self.level_blocks:
             return Levels(inner, self.level_blocks, self.project(tokens[:, 0]), grid, regions)
-        last = self.project(tokens[:, :count])  # (B, 1 + N, d)
+        last = self.project(tokens[:, :count])  # (B, 1 + N, d), fewer if merged
         if self.regions is not None:
             own = self.visual.ln_post(tokens[:, count:])  # (B, R, D)
             regions.append(project_to_unit(own, self.visual.proj))
-        return Levels([*inner, last[:, 1:]], self.level_blocks, last[:, 0], grid, regions)
+        inner.append(merging.copied(last[:, 1:]))  # (B, N, d)
+        return Levels(inner, self.level_blocks, last[:, 0], grid, regions)
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Class token and patches with their positions (B, 1 + N, D), and the grid (h, w)."""
@@ -131,10 +136,16 @@ class ImageEncoder(nn.Module):
         return visual.ln_pre(torch.cat([class_token, patches], dim=1)), grid  # (B, 1 + N, D)
 
     def run_blocks(
-        self, tokens: Tensor, grid: tuple[int, int], text: Tensor | None = None
+        self,
+        tokens: Tensor,
+        grid: tuple[int, int],
+        text: Tensor | None = None,
+        merging: PatchMerging | None = None,
     ) -> Iterator[Tensor]:
         """Class token and patches (B, 1 + N, D), and regions behind them if there are any
-        (B, 1 + N + R, D), after each block in turn, prompts left out."""
+        (B, 1 + N + R, D), after each block in turn, prompts left out. With `merging`, patches get
+        fewer."""
+        merging = merging or PatchMerging(0.0, self.depth)
         batch, mask = tokens.shape[0], None
         if self.regions is not None:
             regions = self.visual.ln_pre(self.regions.tokens)  # (R, D)
@@ -153,8 +164,10 @@ class ImageEncoder(nn.Module):
             if index > 0 and self.relationship_prompts is not None:
                 related = self.relate(tokens, text, grid)  # (B, C, D)
                 own = torch.cat([own.expand(batch, -1, -1), related], dim=1)  # (B, P + C, D)
-            tokens = block(tokens, own, mask)
+            bias = merging.bias(0 if own is None else own.shape[1])
+            tokens = block(tokens, own, mask if bias is None else bias)
             yield tokens[:, :count]
+            tokens = merging.after_block(index + 1, tokens)
 
     def relate(self, tokens: Tensor, text: Tensor | None, grid: tuple[int, int]) -> Tensor:
         """The relationship prompts (B, C, D) that tokens (B, 1 + N, D) after one block give to the

@@ -21,7 +21,8 @@ def test_head_by_head_equals_pytorch(
     key, value = (part.unflatten(-1, (3, 8)).transpose(1, 2) for part in both.chunk(2, dim=-1))
     mask = torch.rand(10, 7) < 0.5
     mask[:, 3] = True
-    for allowed in (None, mask):
+    added = torch.randn(2, 1, 1, 7)  # for all heads and queries of a picture
+    for allowed in (None, mask, added):
         expected = F.scaled_dot_product_attention(query, key, value, allowed)
         actual = attend_head_by_head(query.to(dtype), key.to(dtype), value.to(dtype), allowed)
         torch.testing.assert_close(actual.float(), expected, rtol=0, atol=max(tolerance, 1e-6))

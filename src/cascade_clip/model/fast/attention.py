@@ -19,7 +19,10 @@ ROWS = 512
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """`softmax(q k^T / sqrt(d)) v` for q (B, heads, M, d) and k, v (B, heads, K, d), over all keys
-    or those where `mask` (M, K) is True."""
+    or those where `mask` is True; one of floats is added to the scores. Masks are broadcast to
+    (B, heads, M, K)."""
+    if mask is not None and mask.is_floating_point():
+        mask = mask.to(query.dtype)
     if _wants_single_heads(query, key):
         return attend_head_by_head(query, key, value, mask)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -36,6 +39,8 @@ def attend_head_by_head(
     batch, heads, length, width = query.shape
     attended = query.new_empty(batch, length, heads, width)
     scaled = query * width**-0.5
+    if mask is not None:
+        mask = mask.expand(batch, heads, length, -1)
     for picture in range(batch):
         for head in range(heads):
             keys, values = key[picture, head].T, value[picture, head]  # (d, K), (K, d)
@@ -43,9 +48,17 @@ def attend_head_by_head(
                 rows = slice(first, first + ROWS)
                 scores = scaled[picture, head, rows] @ keys  # (rows, K)
                 if mask is not None:
-                    scores.masked_fill_(~mask[rows], -torch.inf)
+                    _mask_scores(mask[picture, head, rows], scores)
                 attended[picture, rows, head] = scores.softmax(dim=-1) @ values
     return attended.transpose(1, 2)
+
+
+def _mask_scores(mask: Tensor, scores: Tensor) -> None:
+    """Both (rows, K); changes the scores."""
+    if mask.is_floating_point():
+        scores.add_(mask)
+    else:
+        scores.masked_fill_(~mask, -torch.inf)
 
 
 def _wants_single_heads(query: Tensor, key: Tensor) -> bool:

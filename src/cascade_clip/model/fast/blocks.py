@@ -27,8 +27,7 @@ class RunBlock(Protocol):
     def __call__(
         self, tokens: Tensor, prompts: Tensor | None = None, mask: Tensor | None = None, /
     ) -> Tensor:
-        """Tokens (B, M, D), prompts (B or 1, P, D) and mask (M, M + P), if any, to tokens
-        (B, M, D)."""
+        """Tokens (B, M, D), prompts (B or 1, P, D) and mask, if any, to tokens (B, M, D)."""
 
 
 def fast_blocks(

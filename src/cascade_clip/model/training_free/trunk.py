@@ -14,6 +14,7 @@ from cascade_clip.model.block import Block
 from cascade_clip.model.embedding import check_form, embed_patches, project_to_unit
 from cascade_clip.model.fast.blocks import fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
+from cascade_clip.model.fast.merging import PatchMerging
 
 BLOCKS_COUNTED = 12
 """Blocks of the CLIP for which the methods' block numbers are given."""
@@ -23,7 +24,8 @@ class FrozenTrunk(nn.Module):
     """Images to the tokens after some blocks of `visual`, open_clip's `VisionTransformer`.
 
     It works on the module itself and freezes it. Position embeddings keep CLIP's own values on
-    CLIP's own grid, and are resized as `positions` says on all others.
+    CLIP's own grid, and are resized as `positions` says on all others. `token_merging` is the share
+    of `PatchMerging`.
 
     Raises `UserError` for image encoders of another form.
     """
@@ -40,17 +42,20 @@ class FrozenTrunk(nn.Module):
         self.patch_size: tuple[int, int] = trunk.conv1.kernel_size
         self.embed_dim: int = trunk.proj.shape[1]
         self.cache = WeightCache()
+        self.token_merging = 0.0
 
     def forward(self, image: Tensor, blocks: Set[int]) -> tuple[dict[int, Tensor], tuple[int, int]]:
         """Tokens H_b (B, 1 + N, D) after each of `blocks`, 1-based (0: before the first), class
         token first; and the patch grid (h, w). Blocks beyond the last one asked for don't run."""
         tokens, grid = self.embed(image)  # (B, 1 + N, D)
-        after = {0: tokens}
+        merging = PatchMerging(self.token_merging, self.depth)
+        after = {0: tokens} if 0 in blocks else {}
         resblocks = self.visual.transformer.resblocks[: max(blocks)]
         for number, block in enumerate(fast_blocks(resblocks, self.cache, tokens.device, False), 1):
-            after[number] = tokens = block(tokens, None)
-            if number - 1 not in blocks:
-                del after[number - 1]
+            tokens = block(tokens, None, merging.bias(0))  # (B, 1 + N, D), fewer if merged
+            if number in blocks:
+                after[number] = merging.all_tokens(tokens)
+            tokens = merging.after_block(number, tokens)
         return after, grid
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
