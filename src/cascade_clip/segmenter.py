@@ -87,7 +87,7 @@ class Segmenter(Publishable):
         inference: Mapping[str, Any] | None = None,
     ) -> None:
         self.device = usable_device(device)
-        self.network, self.precision = prepare_network(network, self.device, precision)
+        network, self.precision = prepare_network(network, self.device, precision)
         self.clip = clip
         self.trained_classes = classes
         self.default_classes: TypedClasses | None = None
@@ -101,10 +101,11 @@ class Segmenter(Publishable):
         self.metrics = dict(metrics or {})
         normalisation = recipe.data.normalisation(clip.normalisation)
         self.predictor = Predictor(
-            self.network, recipe.inference, normalisation, self.device, max_windows
+            network, recipe.inference, normalisation, self.device, max_windows
         )
+        self.network = self.predictor.network
         if wants_compile(compile, self.device):
-            self.predictor.network.compile()
+            self.network.compile()
 
     @classmethod
     def from_pretrained(

@@ -14,8 +14,9 @@ from cascade_clip import Segmenter
 from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config.recipes import load_recipe
 from cascade_clip.errors import UserError
+from cascade_clip.evaluation.stages import StageView
 from cascade_clip.inference.token_merging import merging_tokens
-from cascade_clip.model.protocol import MaskNetwork
+from cascade_clip.model.protocol import MaskNetwork, Output
 from cascade_clip.picturebook import draw_scene
 from tests.model.build import build_network, build_settings, random_text
 
@@ -53,8 +54,8 @@ def test_models_of_one_bundle_merge_each_as_it_was_asked() -> None:
     alone = first(SCENES[0], "sky, grass")
     merged = Segmenter.of(bundle, inference=MERGED)
     second = Segmenter.of(bundle)
-    assert merged.predictor.network is not bundle.network
-    weights = dict(merged.predictor.network.named_parameters())  # type: ignore[attr-defined]
+    assert merged.network is merged.predictor.network is not bundle.network
+    weights = dict(merged.network.named_parameters())  # type: ignore[attr-defined]
     assert all(weights[name] is own for name, own in bundle.network.named_parameters())
     for segmenter in (first, second):
         assert segmenter.predictor.network is bundle.network
@@ -112,11 +113,29 @@ def test_exported_files_refuse_it_and_leave_that_of_a_recipe_out(tmp_path: Path)
     recipe = bundle.recipe.model_copy(update={"inference": inference})
     file = tmp_path / "model.onnx"
     export_model(type(bundle)(**{**vars(bundle), "recipe": recipe}), file)
-    found = Segmenter.from_pretrained(file)(SCENES[0], "sky, grass, house")
+    exported = Segmenter.from_pretrained(file)
+    assert exported.recipe.inference.token_merging == 0
+    found = exported(SCENES[0], "sky, grass, house")
     plain = Segmenter.from_pretrained()(SCENES[0], "sky, grass, house")
     assert (found.labels == plain.labels).mean() > 0.999
     with pytest.raises(UserError, match="exported file can't merge tokens"):
         Segmenter.from_pretrained(file, inference=MERGED)
+
+
+def test_what_wraps_a_network_merges_with_it() -> None:
+    torch.manual_seed(0)
+    network = build_network()
+    image, text = torch.randn(1, 3, 40, 56), random_text(3)
+    merged = merging_tokens(network, 0.2)
+    with torch.no_grad():
+        wrapped = merging_tokens(StageView(network, 1), 0.2)(image, text).mask_logits
+        again = merging_tokens(StageView(merged, 1), 0.2)(image, text).mask_logits  # type: ignore[arg-type]
+        without = merging_tokens(merged, 0.0)(image, text).mask_logits
+        expected, plain = merged(image, text), network(image, text)
+    assert isinstance(expected, Output)
+    torch.testing.assert_close(wrapped, expected.stage_logits[1])
+    torch.testing.assert_close(again, expected.stage_logits[1])
+    torch.testing.assert_close(without, plain.mask_logits)
 
 
 def test_weights_are_those_of_the_network_even_when_they_change() -> None:

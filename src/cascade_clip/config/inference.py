@@ -38,9 +38,9 @@ class InferenceSettings(Settings):
     refine: Literal["pamr"] | None = None
     """Draws logits to the edges of the picture before the softmax, by PAMR (arXiv 2005.08104)."""
     token_merging: Annotated[float, Field(ge=0.0, le=0.2)] = 0.0
-    """Share of the patches that go into similar ones after each of four early blocks, so that later
-    blocks have fewer of them (after ToMe, arXiv 2210.09461): faster, with some labels changed; see
-    docs/performance.md. Exported files leave it out."""
+    """Share of a window's patches that go into similar ones after each of four early blocks, so
+    that later blocks have fewer of them (after ToMe, arXiv 2210.09461): faster, with some labels
+    changed; see docs/performance.md. Exported files leave it out."""
     threshold: Share = 0.5
     """Score below which pixels have no class, where that is wished."""
     min_area: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cascade_clip.checkpoint.folder import Bundle
 from cascade_clip.checkpoint.save import describe_model
 from cascade_clip.checkpoint.training_free import TrainingFreeBundle
 from cascade_clip.class_names import TypedClasses, classes_named
+from cascade_clip.config.recipes import with_inference
 from cascade_clip.errors import UserError
 from cascade_clip.export.check import ExportAgreement, check_exported
 from cascade_clip.export.graph import (
@@ -32,7 +34,7 @@ from cascade_clip.export.network import open_exported
 from cascade_clip.export.request import ExportPrecision, Format, check_ending
 from cascade_clip.inference.query import PUBLISHED_BACKGROUND, Query, build_query
 from cascade_clip.io.files import write_whole
-from cascade_clip.support.messages import errors_alone, install_line
+from cascade_clip.support.messages import errors_alone, install_line, notice
 
 ONNX_BYTES = 2**31 - 2**20
 """An ONNX file is one message of at most 2 GB."""
@@ -59,6 +61,7 @@ def export_model(
     check_ending(out, format)
     if format == "onnx":
         _require_onnx()
+    bundle = _with_all_tokens(bundle)
     config, query = _describe(bundle, classes, precision, out.parent)
     graph = _graph(bundle, config, query)
     report("tracing the network")
@@ -74,6 +77,16 @@ def export_model(
 
     write_whole(out, write_and_check)
     return found[0]
+
+
+def _with_all_tokens(bundle: Bundle | TrainingFreeBundle) -> Bundle | TrainingFreeBundle:
+    """The graph leaves token merging out: on even areas, where patches tie, what runs the file
+    would merge others than the network."""
+    recipe = bundle.recipe
+    if not recipe.inference.token_merging:
+        return bundle
+    notice("exported files leave inference.token_merging out")
+    return replace(bundle, recipe=with_inference(recipe, {"token_merging": 0.0}))
 
 
 def _describe(

@@ -76,7 +76,7 @@ def test_without_a_share_nothing_happens() -> None:
 
 @pytest.mark.parametrize("depth, blocks", [(12, {2, 3, 4, 5}), (24, {4, 6, 8, 10}), (3, {1})])
 def test_blocks_that_merge_lie_at_the_same_relative_depth(depth: int, blocks: set[int]) -> None:
-    assert PatchMerging(0.1, depth).after == blocks
+    assert PatchMerging(0.1, depth).merging_blocks == blocks
 
 
 @pytest.mark.parametrize("patches", [1, 2, 3, 7, 20, 33])

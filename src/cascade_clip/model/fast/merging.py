@@ -13,20 +13,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MERGING_BLOCKS = (2, 3, 4, 5)
-"""Blocks of 12 after which patches are merged; of a deeper CLIP those at the same relative depth.
-Before them patches hardly know their surroundings; later ones save less."""
+"""Blocks of 12 after which patches are merged; with another depth those at the same relative depth,
+from the first on. Before them patches hardly know their surroundings; later ones save less."""
 
 
 class PatchMerging:
     """Which of the N patches of B images have become one, in one pass through `depth` blocks.
 
-    After each merging block, `share` of the N patches go into their most similar ones; with 0
-    nothing happens. At first R, the number of patches that are left, is N.
+    After each merging block, `share` of the N patches, rounded down, go into their most similar
+    ones; with 0 nothing happens. At first R, the number of patches that are left, is N.
     """
 
     def __init__(self, share: float, depth: int) -> None:
         self.share = share
-        self.after = {max(1, block * depth // 12) for block in MERGING_BLOCKS} if share else set()
+        self.merging_blocks = (
+            {max(1, block * depth // 12) for block in MERGING_BLOCKS} if share else set()
+        )
         self.sizes: Tensor | None = None
         """(B, R): of how many patches each one is made; None as long as nothing was merged."""
         self.places: Tensor | None = None
@@ -42,7 +44,7 @@ class PatchMerging:
     def after_block(self, number: int, tokens: Tensor) -> Tensor:
         """Class token and patches (B, 1 + R, D) after block `number`, 1-based, to those of the next
         one, whose R is smaller if patches were merged."""
-        if number not in self.after:
+        if number not in self.merging_blocks:
             return tokens
         patches = tokens[:, 1:]
         if self.sizes is None or self.places is None:
@@ -78,7 +80,7 @@ def merge_pairs(patches: Tensor, sizes: Tensor, count: int) -> tuple[Tensor, Ten
     unit = F.normalize(patches, dim=-1)
     similarity = unit[:, 1::2] @ unit[:, ::2].mT  # (B, M // 2, M - M // 2)
     best, partner = similarity.max(dim=2)  # (B, M // 2)
-    order = best.argsort(dim=1, descending=True)
+    order = best.argsort(dim=1, descending=True, stable=True)
     merged, kept = order[:, :count], order[:, count:]  # among every second one
     target = kept.shape[1] + partner.gather(1, merged)  # (B, count): after those that are kept
 
