@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.build import build_visual
 from torch import Tensor
@@ -29,6 +29,7 @@ def merge_pairs_in_loops(patches: Tensor, sizes: Tensor, count: int) -> list[lis
     return [[own] for _, own, _ in pairs[count:]] + list(groups.values())
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(2, 17), st.integers(1, 3), st.integers(0, 2**16), st.data())
 def test_pairs_are_those_of_loops(length: int, batch: int, seed: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, length // 2))
