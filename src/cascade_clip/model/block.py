@@ -11,6 +11,15 @@ from cascade_clip.model.fast.attention import attend
 
 Layer = Callable[[Tensor], Tensor]
 
+BLOCKS_COUNTED = 12
+"""Blocks of the CLIP for which methods give block numbers."""
+
+
+def at_relative_depth(number: int, depth: int) -> int:
+    """The block of a CLIP with `depth` blocks that stands for block `number` of 12:
+    floor(number * depth / 12), at least 1."""
+    return max(1, number * depth // BLOCKS_COUNTED)
+
 
 class Block:
     """Attention, then a feed-forward, each behind a LayerNorm and added to its input.

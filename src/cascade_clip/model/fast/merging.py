@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cascade_clip.model.block import at_relative_depth
+
 MERGING_BLOCKS = (2, 3, 4, 5)
 """Blocks of 12 after which patches are merged; with another depth those at the same relative depth,
 from the first on. Before them patches hardly know their surroundings; later ones save less."""
@@ -26,9 +28,7 @@ class PatchMerging:
 
     def __init__(self, share: float, depth: int) -> None:
         self.share = share
-        self.merging_blocks = (
-            {max(1, block * depth // 12) for block in MERGING_BLOCKS} if share else set()
-        )
+        self.merging_blocks = {at_relative_depth(b, depth) for b in MERGING_BLOCKS if share}
         self.sizes: Tensor | None = None
         """(B, R): of how many patches each one is made; None as long as nothing was merged."""
         self.places: Tensor | None = None

@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cascade_clip.config.training_free import Positions
-from cascade_clip.model.block import Block
+from cascade_clip.model.block import Block, at_relative_depth
 from cascade_clip.model.embedding import check_form, embed_patches, project_to_unit
 from cascade_clip.model.fast.blocks import fast_blocks, plain_block
 from cascade_clip.model.fast.caching import WeightCache
 from cascade_clip.model.fast.merging import PatchMerging
-
-BLOCKS_COUNTED = 12
-"""Blocks of the CLIP for which the methods' block numbers are given."""
 
 
 class FrozenTrunk(nn.Module):
@@ -72,9 +69,9 @@ class FrozenTrunk(nn.Module):
         return plain_block(self.visual.transformer.resblocks[number - 1])
 
     def scaled(self, number: int) -> int:
-        """The block of this CLIP that stands for block `number` of 12: floor(number * depth / 12),
-        at least 1. (The released code counts from the front: with 13 blocks nothing changes.)"""
-        return max(1, number * self.depth // BLOCKS_COUNTED)
+        """The block of this CLIP that stands for block `number` of 12. (The released code counts
+        from the front: with 13 blocks nothing changes.)"""
+        return at_relative_depth(number, self.depth)
 
     def to_unit(self, tokens: Tensor) -> Tensor:
         """Tokens (..., D) to unit vectors (..., d), by CLIP's last LayerNorm and projection."""
