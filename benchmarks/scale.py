@@ -126,20 +126,20 @@ def processes(arguments: argparse.Namespace) -> dict[str, Any]:
     scenes = str(arguments.scenes)
     one = [sys.executable, "-m", "cascade_clip"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
-    ways = {"`label`, one process": [*one, *LABEL], "`evaluate`, one process": [*one, *EVALUATE]}
+    evaluate = [*EVALUATE, "--scenes", scenes]
+    ways = {"`label`, one process": [*one, *LABEL], "`evaluate`, one process": [*one, *evaluate]}
     for count in WORKERS:
         ray = ["--engine", "ray", "--workers", str(count)]
         ways[f"`label`, Ray with workers: {count}"] = [*one, *LABEL, *ray]
         several = [*torchrun, str(count), "-m", "cascade_clip"]
-        ways[f"`evaluate`, torchrun with processes: {count}"] = [*several, *EVALUATE]
+        ways[f"`evaluate`, torchrun with processes: {count}"] = [*several, *evaluate]
     with tempfile.TemporaryDirectory() as folder:
         run = partial(subprocess.run, check=True, capture_output=True, cwd=folder)
         run([*one, "picturebook", "scenes", "--count", scenes, "--size", "100"])
         for number in range(arguments.rounds):
             for index, (name, command) in enumerate(ways.items()):
-                only = ["--scenes", scenes] if "evaluate" in command else []
                 begin = time.perf_counter()
-                run([*command, *only, "--out", f"{number}-{index}"])
+                run([*command, "--out", f"{number}-{index}"])
                 found.setdefault(name, []).append(time.perf_counter() - begin)
                 print(name, found[name][-1], flush=True)
     seconds = {name: statistics.median(values) for name, values in found.items()}

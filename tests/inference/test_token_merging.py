@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cascade_clip import Segmenter
 from cascade_clip.checkpoint.folder import load_bundle
-from cascade_clip.config.recipes import load_recipe
+from cascade_clip.config.recipes import load_recipe, with_inference
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView
 from cascade_clip.inference.token_merging import merging_tokens
@@ -109,10 +110,8 @@ def test_exported_files_refuse_it_and_leave_that_of_a_recipe_out(tmp_path: Path)
     from cascade_clip.export.write import export_model
 
     bundle = load_bundle("picturebook")
-    inference = bundle.recipe.inference.model_copy(update=MERGED)
-    recipe = bundle.recipe.model_copy(update={"inference": inference})
     file = tmp_path / "model.onnx"
-    export_model(type(bundle)(**{**vars(bundle), "recipe": recipe}), file)
+    export_model(replace(bundle, recipe=with_inference(bundle.recipe, MERGED)), file)
     exported = Segmenter.from_pretrained(file)
     assert exported.recipe.inference.token_merging == 0
     found = exported(SCENES[0], "sky, grass, house")
