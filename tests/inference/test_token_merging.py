@@ -16,6 +16,7 @@ from cascade_clip.checkpoint.folder import load_bundle
 from cascade_clip.config.recipes import load_recipe, with_inference
 from cascade_clip.errors import UserError
 from cascade_clip.evaluation.stages import StageView
+from cascade_clip.export.write import export_model
 from cascade_clip.inference.token_merging import merging_tokens
 from cascade_clip.model.protocol import MaskNetwork, Output
 from cascade_clip.picturebook import draw_scene
@@ -106,12 +107,10 @@ def test_shares_beyond_what_four_blocks_can_merge_are_refused() -> None:
 
 
 def test_exported_files_refuse_it_and_leave_that_of_a_recipe_out(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    from cascade_clip.export.write import export_model
-
     bundle = load_bundle("picturebook")
-    file = tmp_path / "model.onnx"
-    export_model(replace(bundle, recipe=with_inference(bundle.recipe, MERGED)), file)
+    file = tmp_path / "model.pt2"
+    merging = replace(bundle, recipe=with_inference(bundle.recipe, MERGED))
+    export_model(merging, file, format="torch-export")
     exported = Segmenter.from_pretrained(file)
     assert exported.recipe.inference.token_merging == 0
     found = exported(SCENES[0], "sky, grass, house")
