@@ -12,7 +12,7 @@ components before it. Besides settings it may hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -125,9 +125,9 @@ def _active(delta: Mapping[str, Any], names: frozenset[str]) -> Iterator[Mapping
             yield settings
 
 
-def _by_kind(parts: Iterable[Part]) -> dict[str, Part]:
+def _by_kind(parts: Sequence[Part]) -> dict[str, Part]:
     """What a recipe is made of, by its kind; METHOD/DATA has no setting."""
-    return dict(zip(KINDS, parts, strict=False))
+    return dict(zip(KINDS[: len(parts)], parts, strict=True))
 
 
 def _with_settings(
